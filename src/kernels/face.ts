@@ -1,0 +1,402 @@
+/**
+ * The typed face of the kernels: everything that Espalier asks of a machine.
+ *
+ * Two backends implement it, `native` (C++: scalar, AVX2+FMA, AVX-512) and `reference` (plain TypeScript,
+ * float32 or float64: the slow twin and the oracle). Shapes are row-major. Callers own every buffer; a kernel
+ * allocates nothing. Sizes are checked by the callers in TypeScript; the native side only guards.
+ * Results depend on the thread count only where a comment says so, and never on timing.
+ */
+
+export type Floats = Float32Array | Float64Array;
+/** Columns of a sparse layer: 16 bits up to 65,536 inputs, 32 above. */
+export type Columns = Uint16Array | Uint32Array;
+
+export type Activation = 'none' | 'relu';
+
+/** c[m,n] = activation(op(a)[m,k] * op(b)[k,n] + bias[n] (+ c when `accumulate`)). */
+export interface GemmArgs {
+  /** a is stored [k,m] when set, [m,k] otherwise. */
+  readonly transA?: boolean;
+  /** b is stored [n,k] when set, [k,n] otherwise. */
+  readonly transB?: boolean;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly a: Floats;
+  readonly b: Floats;
+  readonly c: Floats;
+  readonly accumulate?: boolean;
+  /** [n], added to every row. */
+  readonly bias?: Floats | null;
+  readonly activation?: Activation;
+}
+
+/** Rows of sparse numbers; `values` null means all ones. */
+export interface CsrArgs {
+  readonly rows: number;
+  /** [rows + 1] */
+  readonly indptr: Int32Array;
+  /** [nnz], each < the number of columns that the kernel is told. */
+  readonly indices: Uint32Array;
+  /** [nnz] */
+  readonly values: Floats | null;
+}
+
+/** out[rows,dim] = csr[rows,vocab] * table[vocab,dim] + bias[dim]. */
+export interface BagForwardArgs extends CsrArgs {
+  readonly vocab: number;
+  readonly dim: number;
+  readonly table: Floats;
+  readonly bias: Floats | null;
+  readonly out: Floats;
+}
+
+/** The batch by columns, only the columns that occur, ascending; rows ascending within a column. */
+export interface CsrTransposeArgs extends CsrArgs {
+  readonly vocab: number;
+  /** out [nnz], the first `count` filled: occurring columns, ascending. */
+  readonly columns: Uint32Array;
+  /** out [nnz + 1], the first `count + 1` filled. */
+  readonly colptr: Int32Array;
+  /** out [nnz] */
+  readonly rowOf: Uint32Array;
+  /** out [nnz]; ones where `values` is null. */
+  readonly valueOf: Floats;
+  /** scratch [2 * nnz] */
+  readonly scratch: Uint32Array;
+}
+
+/** grad[t,dim] = sum over entries e of column t: valueOf[e] * dy[rowOf[e],dim]. The row-sparse weight gradient. */
+export interface BagBackwardArgs {
+  readonly count: number;
+  readonly dim: number;
+  readonly colptr: Int32Array;
+  readonly rowOf: Uint32Array;
+  readonly valueOf: Floats;
+  /** [rows, dim] */
+  readonly dy: Floats;
+  /** out [count, dim] */
+  readonly grad: Floats;
+}
+
+/** y = (x - mean) * rstd * gamma + beta, per row; mean and rstd are kept for backward. */
+export interface LayerNormArgs {
+  readonly rows: number;
+  readonly dim: number;
+  readonly eps: number;
+  readonly x: Floats;
+  readonly gamma: Floats;
+  readonly beta: Floats;
+  readonly y: Floats;
+  /** out [rows] */
+  readonly mean: Floats;
+  /** out [rows] */
+  readonly rstd: Floats;
+}
+
+export interface LayerNormBackwardArgs {
+  readonly rows: number;
+  readonly dim: number;
+  readonly x: Floats;
+  readonly gamma: Floats;
+  readonly mean: Floats;
+  readonly rstd: Floats;
+  readonly dy: Floats;
+  readonly dx: Floats;
+  /** out [dim], overwritten */
+  readonly dgamma: Floats;
+  /** out [dim], overwritten */
+  readonly dbeta: Floats;
+}
+
+/**
+ * A counter-based stream of random bits (Philox4x32-10, Salmon et al. 2011): element `i` of a call uses
+ * 32-bit word `i & 3` of block `counter + (i >> 2)`; key = (key0, key1), block counter low word first, as
+ * words (lo, hi, 0, 0). A uniform is (word >>> 8) * 2^-24 in [0, 1). The same bits on every backend.
+ */
+export interface RandomKey {
+  readonly key0: number;
+  readonly key1: number;
+  /** A whole number below 2^53. */
+  readonly counter: number;
+}
+
+export interface UniformArgs extends RandomKey {
+  readonly n: number;
+  readonly low: number;
+  readonly high: number;
+  /** out[i] = low + (high - low) * u_i, computed in double, rounded once. */
+  readonly out: Floats;
+}
+
+/** y_i = u_i < p ? 0 : x_i / (1 - p). Backward is the same call on dy: the mask is recomputed, never stored. */
+export interface DropoutArgs extends RandomKey {
+  readonly n: number;
+  readonly p: number;
+  readonly x: Floats;
+  readonly y: Floats;
+}
+
+/** m <- momentum*m + (g + weightDecay*w); w <- w - rate*m (nesterov: w - rate*(g' + momentum*m)). No m: plain SGD. */
+export interface SgdRule {
+  readonly kind: 'sgd';
+  readonly rate: number;
+  readonly momentum: number;
+  readonly nesterov: boolean;
+  readonly weightDecay: number;
+}
+
+/** Adam (Kingma & Ba 2015); `decoupled` decay is AdamW: w <- w - rate*weightDecay*w, outside the moments. */
+export interface AdamRule {
+  readonly kind: 'adam';
+  readonly rate: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly eps: number;
+  readonly weightDecay: number;
+  readonly decoupled: boolean;
+  /** 1 - beta1^t and 1 - beta2^t of this step. w <- w - rate * (m/c1) / (sqrt(v/c2) + eps). */
+  readonly correction1: number;
+  readonly correction2: number;
+}
+
+/** v <- v + g^2; w <- w - rate * g / (sqrt(v) + eps), g including weightDecay*w (Duchi et al. 2011). */
+export interface AdagradRule {
+  readonly kind: 'adagrad';
+  readonly rate: number;
+  readonly eps: number;
+  readonly weightDecay: number;
+}
+
+export type UpdateRule = SgdRule | AdamRule | AdagradRule;
+
+/** State per weight: sgd with momentum: m. adam: m and v. adagrad: v. Unused ones are null. */
+export interface Moments {
+  readonly m: Floats | null;
+  readonly v: Floats | null;
+}
+
+export interface UpdateArgs extends Moments {
+  readonly rule: UpdateRule;
+  readonly n: number;
+  readonly w: Floats;
+  readonly g: Floats;
+  /** Multiplies g before use (global-norm clipping). */
+  readonly gradScale: number;
+}
+
+/** The same rule on some rows of w[*, dim] only: g is [count, dim], row t of g belongs to row rows[t] of w, m, v. */
+export interface UpdateRowsArgs extends Moments {
+  readonly rule: UpdateRule;
+  readonly count: number;
+  readonly dim: number;
+  readonly rows: Uint32Array;
+  readonly w: Floats;
+  readonly g: Floats;
+  readonly gradScale: number;
+}
+
+/**
+ * Losses over all labels, positives given sparsely, every other label a negative (y = 0).
+ * bce: softplus(z) - y z, G = sigmoid(z) - y. squaredHinge: max(0, 1-(2y-1)z)^2, G its derivative.
+ */
+export type LabelLoss = 'bce' | 'squaredHinge';
+
+/** The positives of a batch, sorted by label, then row; no pair twice. */
+export interface Positives {
+  readonly count: number;
+  /** [count], each < labels */
+  readonly label: Uint32Array;
+  /** [count], each < batch */
+  readonly row: Uint32Array;
+}
+
+/** What to do with the gradient of a chunk while it is in cache. */
+export interface OutputUpdate {
+  /** null: leave the weights alone. */
+  readonly rule: UpdateRule | null;
+  /** Moments of the weights and of the bias, as the rule needs them. */
+  readonly weightMoments: Moments;
+  readonly biasMoments: Moments;
+  /** Where to write the gradients, or null: they then never exist beyond a chunk. */
+  readonly dWeights: Floats | null;
+  readonly dBias: Floats | null;
+  /** Multiplies the gradients inside the update only (clipping); dh and dWeights are not scaled by it. */
+  readonly updateScale: number;
+  /** Weight decay is never applied to the bias. */
+}
+
+/**
+ * One slab [begin, end) of labels of a fused output step: logits, loss, dh, gradients and update, chunk by
+ * chunk; B x L logits never exist. The slabs of a step run in ascending order: `begin === 0` clears the
+ * private dh sums in `workspace`, `end === labels` reduces them into `dh` in a fixed order. begin and end are
+ * multiples of `chunk`, except end === labels.
+ * Returns the loss of the slab, summed over rows and labels, unscaled.
+ */
+export interface OutputStepCommon {
+  readonly batch: number;
+  /** d, the width of h. */
+  readonly inputs: number;
+  /** L */
+  readonly labels: number;
+  readonly begin: number;
+  readonly end: number;
+  /** Labels worked on at once by one thread. */
+  readonly chunk: number;
+  /** [batch, inputs] */
+  readonly h: Floats;
+  /** out [batch, inputs], overwritten by the last slab; null when not wanted. */
+  readonly dh: Floats | null;
+  readonly positives: Positives;
+  readonly loss: LabelLoss;
+  /** Multiplies G: scale / batch for a mean over examples. */
+  readonly gradScale: number;
+  readonly update: OutputUpdate;
+  /** false: loss only (evaluation); no gradient of any kind. */
+  readonly backward: boolean;
+  /** out [2]: += sum of squares of the weight and bias gradients of the slab (for clipping); null when not wanted. */
+  readonly squares: Float64Array | null;
+  /** Length from fanInWorkspace / denseWorkspace. Keeps the private dh between the slabs of one step. */
+  readonly workspace: Floats;
+}
+
+/** Label l owns fanIn slots: z[b,l] = bias[l] + sum_k weights[l,k] * h[b, columns[l,k]]. */
+export interface FanInWeights {
+  readonly fanIn: number;
+  /** [labels, fanIn]; no column twice in a row. */
+  readonly columns: Columns;
+  /** [labels, fanIn] */
+  readonly weights: Floats;
+  /** [labels] */
+  readonly bias: Floats;
+}
+
+export interface FanInStepArgs extends OutputStepCommon, FanInWeights {
+  /**
+   * The backward index of the fast form, from fanInIndexBuild with the same chunk; null: the compact form.
+   * Both forms give results equal to float32 rounding.
+   */
+  readonly index: Uint16Array | null;
+}
+
+export interface FanInIndexShape {
+  readonly inputs: number;
+  readonly labels: number;
+  readonly fanIn: number;
+  readonly chunk: number;
+}
+
+export interface FanInIndexArgs extends FanInIndexShape {
+  readonly columns: Columns;
+  /** out, of fanInIndexLength elements. Begin and end as in a step: only these labels' chunks are rebuilt. */
+  readonly index: Uint16Array;
+  readonly begin: number;
+  readonly end: number;
+}
+
+export interface FanInLogitsArgs extends FanInWeights {
+  readonly batch: number;
+  readonly inputs: number;
+  readonly labels: number;
+  readonly begin: number;
+  readonly end: number;
+  readonly h: Floats;
+  /** out [batch, end - begin] */
+  readonly out: Floats;
+  /** Length from topKWorkspace. */
+  readonly workspace: Floats;
+}
+
+export interface TopKCommon {
+  readonly batch: number;
+  readonly inputs: number;
+  readonly labels: number;
+  readonly h: Floats;
+  readonly k: number;
+  /** out [batch, k], best first; ties: the smaller label first. Beyond `labels`: 0xFFFFFFFF. */
+  readonly topLabels: Uint32Array;
+  /** out [batch, k] logits; beyond `labels`: -Infinity. A NaN logit sorts below everything else. */
+  readonly topScores: Floats;
+  /** Length from topKWorkspace. */
+  readonly workspace: Floats;
+}
+
+export interface FanInTopKArgs extends TopKCommon, FanInWeights {}
+
+export interface DenseWeights {
+  /** [labels, inputs] */
+  readonly weights: Floats;
+  /** [labels] */
+  readonly bias: Floats;
+}
+
+export interface DenseStepArgs extends OutputStepCommon, DenseWeights {}
+export interface DenseTopKArgs extends TopKCommon, DenseWeights {}
+
+export interface WorkspaceShape {
+  readonly batch: number;
+  readonly inputs: number;
+  readonly labels: number;
+  readonly chunk: number;
+  /** 0 for a dense layer. */
+  readonly fanIn: number;
+}
+
+export interface Kernels {
+  /** e.g. `native/avx512` or `reference/float64`. */
+  readonly name: string;
+  readonly precision: 'float32' | 'float64';
+  readonly threads: number;
+
+  gemm(args: GemmArgs): void;
+  bagForward(args: BagForwardArgs): void;
+  /** Returns the number of columns that occur. */
+  csrTranspose(args: CsrTransposeArgs): number;
+  bagBackward(args: BagBackwardArgs): void;
+
+  layerNorm(args: LayerNormArgs): void;
+  layerNormBackward(args: LayerNormBackwardArgs): void;
+  /** y = max(x, 0); may be in place. */
+  relu(n: number, x: Floats, y: Floats): void;
+  /** dx = y > 0 ? dy : 0 (relu'(0) = 0); may be in place on dy. */
+  reluBackward(n: number, y: Floats, dy: Floats, dx: Floats): void;
+  /** y = x * Phi(x), exact (erf); may be in place. */
+  gelu(n: number, x: Floats, y: Floats): void;
+  /** dx = dy * (Phi(x) + x * phi(x)) */
+  geluBackward(n: number, x: Floats, dy: Floats, dx: Floats): void;
+  /** out = a + alpha * b; may be in place. */
+  add(n: number, a: Floats, b: Floats, alpha: number, out: Floats): void;
+  /** out = a * b, element by element. */
+  multiply(n: number, a: Floats, b: Floats, out: Floats): void;
+  /** out = alpha * x; may be in place. */
+  scale(n: number, alpha: number, x: Floats, out: Floats): void;
+  /** out[cols] = (accumulate ? out : 0) + sum over rows of x[rows, cols]. */
+  columnSum(rows: number, cols: number, x: Floats, out: Floats, accumulate: boolean): void;
+  /** Sum of x in double precision; fixed order for a given n. */
+  sum(n: number, x: Floats): number;
+  /** Sum of squares in double precision: NaN or infinite exactly when some element is not finite (or overflows). */
+  sumSquares(n: number, x: Floats): number;
+  uniform(args: UniformArgs): void;
+  dropout(args: DropoutArgs): void;
+
+  update(args: UpdateArgs): void;
+  updateRows(args: UpdateRowsArgs): void;
+
+  fanInStep(args: FanInStepArgs): number;
+  fanInLogits(args: FanInLogitsArgs): void;
+  fanInTopK(args: FanInTopKArgs): void;
+  /** Elements of the backward index; 0 where the fast form does not apply (then only the compact form runs). */
+  fanInIndexLength(shape: FanInIndexShape): number;
+  fanInIndexBuild(args: FanInIndexArgs): void;
+  denseStep(args: DenseStepArgs): number;
+  denseTopK(args: DenseTopKArgs): void;
+  /** Elements of `workspace` for a step of this shape (depends on the thread count). */
+  fanInWorkspace(shape: WorkspaceShape): number;
+  denseWorkspace(shape: WorkspaceShape): number;
+  topKWorkspace(shape: WorkspaceShape, k: number): number;
+}
+
+/** The names of all kernels, for tables that must not miss one. */
+export type KernelName = {
+  [K in keyof Kernels]: Kernels[K] extends (...args: never[]) => unknown ? K : never;
+}[keyof Kernels];

@@ -1,0 +1,263 @@
+/**
+ * The fixed fan-in output layer: every label owns F connections to the hidden vector,
+ * z[b,l] = bias[l] + sum_k w[l,k] h[b, columns[l,k]], with topology that is static or evolves (SET).
+ * Ullah et al. 2024, section 3; Schultheis & Babbar 2023.
+ */
+import { EspalierError, ensure } from '../../errors.js';
+import type { Columns, Floats, OutputStepCommon } from '../../kernels/face.js';
+import { RandomStream } from '../../kernels/random.js';
+import { LabelMatrixOutput } from '../../output/base.js';
+import type { Connections, NamedArray, OutputCapabilities, RewireReport } from '../../output/layer.js';
+import type { Device } from '../../tensor/device.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import type { FanInForm, FanInOutputOptions } from './options.js';
+import { rewire, rewireProgress } from './rewire.js';
+import { drawColumns, RowMarks } from './topology.js';
+
+/** The widest layer input that 16-bit columns can name. */
+const shortColumns = 65_536;
+
+export class FixedFanInOutput extends LabelMatrixOutput {
+  readonly kind = 'fan-in';
+  readonly width: number;
+  readonly form: FanInForm;
+  readonly capabilities: OutputCapabilities;
+  readonly #options: FanInOutputOptions;
+  #columns: Columns;
+  #index: Uint16Array | null = null;
+
+  constructor(device: Device, options: FanInOutputOptions) {
+    const { fanIn, inputs } = options;
+    ensure(Number.isInteger(fanIn) && fanIn >= 1 && fanIn <= inputs, () => ({
+      code: 'FAN_IN_RANGE',
+      kind: 'usage',
+      op: 'FixedFanInOutput',
+      problem: 'the fan-in is out of range',
+      expected: `1 to ${inputs}, the width of the hidden vectors`,
+      received: `${fanIn}`,
+      hint: 'use the dense output layer for a fan-in of the full width',
+    }));
+    // Slots of a chunk are named by 16 bits in the backward index.
+    super(device, {
+      ...options,
+      chunk: options.chunk ?? Math.max(1, Math.min(256, Math.floor(65_535 / fanIn))),
+    });
+    this.#options = options;
+    this.width = fanIn;
+    this.form = options.form ?? 'fast';
+    this.capabilities = {
+      losses: ['bce', 'squaredHinge'],
+      optimizers: ['sgd', 'adam', 'adamw', 'adagrad'],
+      rewires: options.topology.kind !== 'static',
+    };
+    this.allocateWeights(options.initialBias ?? 0);
+    this.#columns = this.#newColumns(options.labels);
+    this.#drawRows(0, options.labels);
+    this.#buildIndex();
+  }
+
+  /** F */
+  get fanIn(): number {
+    return this.width;
+  }
+
+  /** [L, F] */
+  get columns(): Columns {
+    return this.#columns;
+  }
+
+  #newColumns(labels: number): Columns {
+    const dtype = this.inputs <= shortColumns ? 'uint16' : 'uint32';
+    return this.device.allocator.allocate('indices', dtype, labels * this.width);
+  }
+
+  /** Start connections and weights, U(-1/sqrt(F), 1/sqrt(F)), of labels [from, to). */
+  #drawRows(from: number, to: number): void {
+    const { stream } = this.#options;
+    const n = (to - from) * this.width;
+    const bound = 1 / Math.sqrt(this.width);
+    const key = stream.reserve(n);
+    if (this.device.dry) return;
+    drawColumns(this.#columns, this.width, this.inputs, from, to, stream);
+    const out = this.weights.subarray(from * this.width, to * this.width);
+    this.device.kernels.uniform({ ...key, n, low: -bound, high: bound, out });
+  }
+
+  /** The backward index of the fast form, rebuilt whenever connections change. */
+  #buildIndex(): void {
+    if (this.form === 'compact') return;
+    const { device, inputs, labels, chunk } = this;
+    const shape = { inputs, labels, fanIn: this.width, chunk };
+    const length = device.kernels.fanInIndexLength(shape);
+    if (length === 0) return;
+    if (this.#index === null || (!device.dry && this.#index.length !== length)) {
+      if (this.#index !== null) device.allocator.release('indices', this.#index);
+      this.#index = device.allocator.allocate('indices', 'uint16', length);
+    }
+    device.kernels.fanInIndexBuild({
+      ...shape,
+      columns: this.#columns,
+      index: this.#index,
+      begin: 0,
+      end: labels,
+    });
+  }
+
+  override rewire(step: number, totalSteps: number): RewireReport | null {
+    const { topology, rewireStream } = this.#options;
+    const progress = rewireProgress(topology, step, totalSteps);
+    if (progress === null || topology.kind === 'static') return null;
+    const target = {
+      labels: this.labels,
+      fanIn: this.width,
+      inputs: this.inputs,
+      columns: this.#columns,
+      weights: this.weights,
+      moments: this.weightMoments,
+    };
+    const { replaced, threshold } = rewire(target, topology.prune, progress, rewireStream);
+    this.#buildIndex();
+    return { step, replaced, connections: this.labels * this.width, threshold };
+  }
+
+  #fanInWeights() {
+    return { fanIn: this.width, columns: this.#columns, weights: this.weights, bias: this.bias };
+  }
+
+  protected slab(common: OutputStepCommon): number {
+    return this.device.kernels.fanInStep({ ...common, ...this.#fanInWeights(), index: this.#index });
+  }
+
+  #shape(batch: number) {
+    return { batch, inputs: this.inputs, labels: this.labels, chunk: this.chunk, fanIn: this.width };
+  }
+
+  protected workspaceLength(batch: number): number {
+    return this.device.kernels.fanInWorkspace(this.#shape(batch));
+  }
+
+  protected topKInto(
+    h: Tensor,
+    k: number,
+    topLabels: Uint32Array,
+    topScores: Floats,
+    workspace: Floats,
+  ): void {
+    this.device.kernels.fanInTopK({
+      ...this.#fanInWeights(),
+      batch: h.shape[0],
+      inputs: this.inputs,
+      labels: this.labels,
+      h: h.data,
+      k,
+      topLabels,
+      topScores,
+      workspace,
+    });
+  }
+
+  protected logitsOfAll(h: Tensor): Tensor {
+    return this.#logits(h, this.#columns, this.weights, this.bias);
+  }
+
+  protected logitsOf(h: Tensor, chosen: Uint32Array): Tensor {
+    const { device, width } = this;
+    const columns = new (this.#columns.constructor as typeof Uint16Array)(chosen.length * width);
+    const weights = device.temporary('workspace', [chosen.length * width]);
+    const bias = device.temporary('workspace', [chosen.length]);
+    for (const [i, label] of chosen.entries()) {
+      columns.set(this.#columns.subarray(label * width, (label + 1) * width), i * width);
+      weights.data.set(this.weights.subarray(label * width, (label + 1) * width), i * width);
+      bias.data[i] = this.bias[label];
+    }
+    return this.#logits(h, columns, weights.data, bias.data);
+  }
+
+  #logits(h: Tensor, columns: Columns, weights: Floats, bias: Floats): Tensor {
+    const { device, inputs, width: fanIn } = this;
+    const batch = h.shape[0];
+    const labels = bias.length;
+    const out = device.temporary('activations', [batch, labels]);
+    const workspace = device.temporary('workspace', [
+      device.kernels.topKWorkspace({ ...this.#shape(batch), labels }, 1),
+    ]);
+    device.kernels.fanInLogits({
+      batch,
+      inputs,
+      labels,
+      fanIn,
+      columns,
+      weights,
+      bias,
+      begin: 0,
+      end: labels,
+      h: h.data,
+      out: out.data,
+      workspace: workspace.data,
+    });
+    device.release(workspace);
+    return out;
+  }
+
+  connections(label: number): Connections {
+    this.checkLabel('connections', label);
+    const from = label * this.width;
+    const to = from + this.width;
+    return {
+      inputs: Uint32Array.from(this.#columns.subarray(from, to)),
+      weights: Float64Array.from(this.weights.subarray(from, to)),
+      bias: this.bias[label],
+    };
+  }
+
+  resizeLabels(map: Int32Array): void {
+    const old = this.#columns;
+    const { width } = this;
+    const fresh: number[] = [];
+    this.resizeRows(map, (_weights, row) => fresh.push(row));
+    this.#columns = this.#newColumns(map.length);
+    for (let j = 0; j < map.length; j++) {
+      if (map[j] >= 0) this.#columns.set(old.subarray(map[j] * width, (map[j] + 1) * width), j * width);
+    }
+    this.device.allocator.release('indices', old);
+    for (const row of fresh) this.#drawRows(row, row + 1);
+    this.#buildIndex();
+  }
+
+  protected dryTwin(device: Device): FixedFanInOutput {
+    // NOTE: copies of the streams: planning must not shift the draws of training.
+    const stream = RandomStream.from(this.#options.stream.state());
+    return new FixedFanInOutput(device, { ...this.#options, stream, labels: this.labels, initialBias: 0 });
+  }
+
+  override state(): { readonly model: NamedArray[]; readonly optimizer: NamedArray[] } {
+    const { model, optimizer } = super.state();
+    const columns = { name: 'columns', shape: [this.labels, this.width], data: this.#columns };
+    return { model: [...model, columns], optimizer };
+  }
+
+  /** Checks columns that came from a file (in range, none twice in a row), then rebuilds the index. */
+  override loaded(): void {
+    const marks = new RowMarks(this.inputs);
+    for (let label = 0; label < this.labels; label++) {
+      marks.nextRow();
+      for (let slot = label * this.width; slot < (label + 1) * this.width; slot++) {
+        const column = this.#columns[slot];
+        if (column < this.inputs && !marks.used(column)) {
+          marks.use(column);
+          continue;
+        }
+        throw new EspalierError({
+          code: 'COLUMNS_INVALID',
+          kind: 'data',
+          op: 'FixedFanInOutput.loaded',
+          problem: `label ${label} has a column that is out of range or occurs twice`,
+          expected: `${this.width} different columns below ${this.inputs}`,
+          received: `${column}`,
+          hint: 'the model file is damaged or was made by another program: restore it from a copy',
+        });
+      }
+    }
+    this.#buildIndex();
+  }
+}

@@ -1,0 +1,56 @@
+/** Options of the fixed fan-in output layer and its topology. */
+
+import type { RandomStream } from '../../kernels/random.js';
+import type { OutputBaseOptions } from '../../output/base.js';
+
+/**
+ * `fraction`: the smallest share of weights goes, per label or over the whole layer.
+ * `threshold`: weights below tau go; tau falls from `tau` to 1e-4 along a cosine while rewiring lasts.
+ */
+export type PruneRule =
+  | {
+      readonly mode: 'fraction';
+      readonly fraction: number;
+      readonly scope: 'label' | 'layer';
+      /** cosine: the fraction falls to 0 at the end of rewiring; constant: it stays. */
+      readonly anneal: 'constant' | 'cosine';
+    }
+  | { readonly mode: 'threshold'; readonly tau: number };
+
+export type Topology =
+  /** Connections drawn once: the control. */
+  | { readonly kind: 'static' }
+  /** Sparse evolutionary training: prune the small, regrow at random (Mocanu et al. 2018). */
+  | {
+      readonly kind: 'set';
+      readonly prune: PruneRule;
+      /** Steps between rewirings. */
+      readonly every: number;
+      /** Share of all steps after which connections stay. */
+      readonly until: number;
+    };
+
+export const defaultSet: Extract<Topology, { kind: 'set' }> = {
+  kind: 'set',
+  prune: { mode: 'fraction', fraction: 0.15, scope: 'layer', anneal: 'constant' },
+  every: 300,
+  until: 0.66,
+};
+
+/**
+ * `fast` keeps a second, 16-bit index for the backward product: about 2.4 more bytes per connection.
+ * `compact` walks the connections once more instead: 6 bytes per connection in all.
+ */
+export type FanInForm = 'fast' | 'compact';
+
+export interface FanInOutputOptions extends Omit<OutputBaseOptions, 'chunk'> {
+  /** F, connections per label. */
+  readonly fanIn: number;
+  readonly topology: Topology;
+  readonly form?: FanInForm;
+  readonly chunk?: number;
+  /** Draws start connections and weights. */
+  readonly stream: RandomStream;
+  /** Draws regrown connections. */
+  readonly rewireStream: RandomStream;
+}

@@ -1,0 +1,95 @@
+/**
+ * One rewiring: prune weights by magnitude, regrow as many at free columns of the same row. Regrown weights
+ * start at 0 and their optimiser state is cleared.
+ */
+import type { Columns, Floats, Moments } from '../../kernels/face.js';
+import type { RandomStream } from '../../kernels/random.js';
+import type { PruneRule, Topology } from './options.js';
+import { drawFree, orderByMagnitude, RowMarks, selectMagnitude } from './topology.js';
+
+export interface RewireTarget {
+  readonly labels: number;
+  readonly fanIn: number;
+  readonly inputs: number;
+  readonly columns: Columns;
+  readonly weights: Floats;
+  readonly moments: Moments;
+}
+
+const finalThreshold = 1e-4;
+
+/** Progress through the rewiring period in [0, 1], or null when step `step` (1-based) does not rewire. */
+export function rewireProgress(topology: Topology, step: number, totalSteps: number): number | null {
+  if (topology.kind === 'static' || step % topology.every !== 0) return null;
+  const last = topology.until * totalSteps;
+  return step < last ? step / last : null;
+}
+
+/** 1 at the start of rewiring, 0 at its end. */
+const cosine = (progress: number): number => 0.5 * (1 + Math.cos(Math.PI * progress));
+
+/** How many weights of each row go, and below which magnitude; filled row by row. */
+export function rewire(
+  target: RewireTarget,
+  rule: PruneRule,
+  progress: number,
+  stream: RandomStream,
+): { replaced: number; threshold: number | null } {
+  const { labels, fanIn, weights } = target;
+  if (rule.mode === 'threshold') {
+    const tau = finalThreshold + (rule.tau - finalThreshold) * cosine(progress);
+    const replaced = replaceSlots(target, stream, (slot) => Math.abs(weights[slot]) < tau);
+    return { replaced, threshold: tau };
+  }
+  const fraction = rule.fraction * (rule.anneal === 'cosine' ? cosine(progress) : 1);
+  if (rule.scope === 'layer') {
+    const { threshold, ties } = selectMagnitude(weights, Math.floor(fraction * labels * fanIn));
+    let left = ties;
+    const replaced = replaceSlots(target, stream, (slot) => {
+      const w = Math.abs(weights[slot]);
+      return w < threshold || (w === threshold && left-- > 0);
+    });
+    return { replaced, threshold };
+  }
+  const perRow = Math.floor(fraction * fanIn);
+  const order = new Uint32Array(fanIn);
+  const goes = new Uint8Array(fanIn);
+  const replaced = replaceSlots(target, stream, (slot) => {
+    const k = slot % fanIn;
+    if (k === 0) {
+      orderByMagnitude(weights, slot, fanIn, order);
+      goes.fill(0);
+      for (let i = 0; i < perRow; i++) goes[order[i]] = 1;
+    }
+    return goes[k] === 1;
+  });
+  return { replaced, threshold: null };
+}
+
+/** Asks `goes` about every slot in ascending order, once; regrows the chosen ones in place. */
+function replaceSlots(target: RewireTarget, stream: RandomStream, goes: (slot: number) => boolean): number {
+  const { labels, fanIn, inputs, columns, weights, moments } = target;
+  const marks = new RowMarks(inputs);
+  const pruned = new Uint32Array(fanIn);
+  let replaced = 0;
+  for (let row = 0; row < labels; row++) {
+    marks.nextRow();
+    const base = row * fanIn;
+    let count = 0;
+    for (let k = 0; k < fanIn; k++) {
+      if (goes(base + k)) pruned[count++] = base + k;
+      else marks.use(columns[base + k]);
+    }
+    for (let i = 0; i < count; i++) {
+      const slot = pruned[i];
+      const column = drawFree(marks, inputs, fanIn - count + i, stream);
+      marks.use(column);
+      columns[slot] = column;
+      weights[slot] = 0;
+      if (moments.m !== null) moments.m[slot] = 0;
+      if (moments.v !== null) moments.v[slot] = 0;
+    }
+    replaced += count;
+  }
+  return replaced;
+}

@@ -1,0 +1,112 @@
+/**
+ * Topology of a fixed fan-in layer: drawing connections, choosing what to prune, regrowing in place.
+ * Law: every row has exactly F different columns, before and after any rewiring.
+ */
+import type { Columns, Floats } from '../../kernels/face.js';
+import type { RandomStream } from '../../kernels/random.js';
+
+/** Marks which columns a row uses, in O(F) per row whatever the number of columns. */
+export class RowMarks {
+  readonly #stamp: Uint32Array;
+  #row = 0;
+
+  constructor(inputs: number) {
+    this.#stamp = new Uint32Array(inputs);
+  }
+
+  nextRow(): void {
+    this.#row++;
+    if (this.#row > 0xffffffff) {
+      this.#stamp.fill(0);
+      this.#row = 1;
+    }
+  }
+
+  use(column: number): void {
+    this.#stamp[column] = this.#row;
+  }
+
+  used(column: number): boolean {
+    return this.#stamp[column] === this.#row;
+  }
+}
+
+/** Draws F different columns of [0, inputs) uniformly for each row in [from, to). */
+export function drawColumns(
+  columns: Columns,
+  fanIn: number,
+  inputs: number,
+  from: number,
+  to: number,
+  stream: RandomStream,
+): void {
+  const marks = new RowMarks(inputs);
+  for (let row = from; row < to; row++) {
+    marks.nextRow();
+    const base = row * fanIn;
+    // Floyd's sampling (Bentley & Floyd 1987): exactly F draws, no rejection, uniform over subsets.
+    for (let k = 0; k < fanIn; k++) {
+      const last = inputs - fanIn + k;
+      const drawn = stream.below(last + 1);
+      const column = marks.used(drawn) ? last : drawn;
+      marks.use(column);
+      columns[base + k] = column;
+    }
+  }
+}
+
+/** A uniformly drawn column that the marked row does not use; the caller guarantees that there is one. */
+export function drawFree(marks: RowMarks, inputs: number, used: number, stream: RandomStream): number {
+  if (used * 4 < inputs * 3) {
+    for (;;) {
+      const column = stream.below(inputs);
+      if (!marks.used(column)) return column;
+    }
+  }
+  let skip = stream.below(inputs - used);
+  for (let column = 0; ; column++) {
+    if (!marks.used(column) && skip-- === 0) return column;
+  }
+}
+
+/**
+ * The `count`-th smallest magnitude of `weights`, exactly and in linear time without a copy: two histogram
+ * passes over the bits of |w|, which order as the numbers do. Returns the magnitude and how many weights equal
+ * to it may go, so that `count` weights are pruned in all.
+ */
+export function selectMagnitude(weights: Floats, count: number): { threshold: number; ties: number } {
+  if (count <= 0) return { threshold: 0, ties: 0 };
+  const probe = new Float32Array(1);
+  const bits = new Uint32Array(probe.buffer);
+  const magnitudeBits = (w: number): number => {
+    probe[0] = Math.abs(w);
+    return bits[0];
+  };
+  const high = new Uint32Array(1 << 16);
+  for (let i = 0; i < weights.length; i++) high[magnitudeBits(weights[i]) >>> 16]++;
+  let before = 0;
+  let bucket = 0;
+  while (before + high[bucket] < count) before += high[bucket++];
+  const low = new Uint32Array(1 << 16);
+  for (let i = 0; i < weights.length; i++) {
+    const b = magnitudeBits(weights[i]);
+    if (b >>> 16 === bucket) low[b & 0xffff]++;
+  }
+  let rest = 0;
+  while (before + low[rest] < count) before += low[rest++];
+  bits[0] = (bucket << 16) | rest;
+  return { threshold: probe[0], ties: count - before };
+}
+
+/** The slots of one row in order of magnitude, smallest first (ties: the earlier slot), into `order`. */
+export function orderByMagnitude(weights: Floats, base: number, fanIn: number, order: Uint32Array): void {
+  for (let k = 0; k < fanIn; k++) {
+    const w = Math.abs(weights[base + k]);
+    let j = k;
+    while (j > 0 && Math.abs(weights[base + order[j - 1]]) > w) {
+      order[j] = order[j - 1];
+      j--;
+    }
+    order[j] = k;
+  }
+}

@@ -1,0 +1,41 @@
+/** Modules: named parameters and a forward pass on a tape, as in PyTorch. */
+import { Parameter } from '../autograd/parameter.js';
+import type { Tape } from '../autograd/tape.js';
+import type { RandomStream } from '../kernels/random.js';
+import type { SparseBatch } from '../ops/sparse-batch.js';
+import type { Tensor } from '../tensor/tensor.js';
+
+/** What a forward pass needs beside its input. */
+export interface ForwardContext {
+  readonly tape: Tape;
+  readonly training: boolean;
+  /** The stream that dropout draws from. */
+  readonly dropoutStream: RandomStream;
+}
+
+export type ModuleInput = Tensor | SparseBatch;
+
+export abstract class Module<In extends ModuleInput = Tensor> {
+  abstract forward(x: In, context: ForwardContext): Tensor;
+
+  /** Every parameter below this module with its dotted name, in the order of definition. */
+  *namedParameters(prefix = ''): Generator<[string, Parameter]> {
+    for (const [key, value] of Object.entries(this)) {
+      if (value instanceof Parameter) yield [prefix + key, value];
+      else if (value instanceof Module) yield* value.namedParameters(`${prefix}${key}.`);
+      else if (Array.isArray(value)) {
+        for (const [i, child] of value.entries()) {
+          if (child instanceof Module) yield* child.namedParameters(`${prefix}${key}.${i}.`);
+        }
+      }
+    }
+  }
+
+  parameters(): Parameter[] {
+    return [...this.namedParameters()].map(([, parameter]) => parameter);
+  }
+
+  zeroGrad(): void {
+    for (const parameter of this.parameters()) parameter.zeroGrad();
+  }
+}

@@ -1,0 +1,76 @@
+import type { Operation } from '../autograd/tape.js';
+import { EspalierError } from '../errors.js';
+import type { Activation } from '../kernels/face.js';
+import { shapeText, type Tensor } from '../tensor/tensor.js';
+import { expectRank, expectShape } from './check.js';
+
+export interface LinearArgs {
+  /** [B, in] */
+  readonly x: Tensor;
+  /** [out, in] */
+  readonly weight: Tensor;
+  /** [out] */
+  readonly bias: Tensor | null;
+  readonly activation: Activation;
+}
+
+/** y = act(x W^T + b). */
+export const linear: Operation<LinearArgs, void> = {
+  name: 'linear',
+
+  infer({ x, weight, bias }) {
+    expectRank('linear', 'x', x, 2);
+    expectRank('linear', 'weight', weight, 2);
+    if (x.shape[1] !== weight.shape[1]) {
+      throw new EspalierError({
+        code: 'SHAPE_MISMATCH',
+        kind: 'usage',
+        op: 'linear',
+        problem: 'inner sizes differ',
+        expected: `x [_, ${weight.shape[1]}]`,
+        received: shapeText(x.shape),
+      });
+    }
+    if (bias !== null) expectShape('linear', 'bias', bias, [weight.shape[0]]);
+    return [x.shape[0], weight.shape[0]];
+  },
+
+  inputs: ({ x, weight, bias }) => [x, weight, bias],
+
+  forward({ kernels }, { x, weight, bias, activation }, out) {
+    const [m, n] = out.shape;
+    const k = x.shape[1];
+    kernels.gemm({
+      transB: true,
+      m,
+      n,
+      k,
+      a: x.data,
+      b: weight.data,
+      c: out.data,
+      bias: bias?.data ?? null,
+      activation,
+    });
+  },
+
+  // ds = dy * 1[y > 0];  dW = ds^T x;  db = sum_rows ds;  dx = ds W
+  backward({ kernels }, { x, weight, bias, activation }, _saved, out, dout, into) {
+    const [m, n] = out.shape;
+    const k = x.shape[1];
+    if (activation === 'relu') kernels.reluBackward(out.size, out.data, dout.data, dout.data);
+    if (into.wants(weight)) {
+      const { target, accumulate } = into.place(weight);
+      kernels.gemm({ transA: true, m: n, n: k, k: m, a: dout.data, b: x.data, c: target.data, accumulate });
+    }
+    if (into.wants(bias)) {
+      const { target, accumulate } = into.place(bias);
+      kernels.columnSum(m, n, dout.data, target.data, accumulate);
+    }
+    if (into.wants(x)) {
+      const { target, accumulate } = into.place(x);
+      kernels.gemm({ m, n: k, k: n, a: dout.data, b: weight.data, c: target.data, accumulate });
+    }
+  },
+
+  flops: ({ x, weight }) => 2 * x.shape[0] * weight.size,
+};

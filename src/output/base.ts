@@ -1,0 +1,316 @@
+/**
+ * What dense and sparse output layers share: weights [L, width] with a bias per label, optimiser moments of
+ * the same shape, the slab loop of a step, and the bookkeeping around it.
+ */
+import { EspalierError, ensure } from '../errors.js';
+import type {
+  Floats,
+  LabelLoss,
+  Moments,
+  OutputStepCommon,
+  OutputUpdate,
+  Positives,
+} from '../kernels/face.js';
+import { makeMoments, type OptimizerSpec, ruleAt } from '../optim/rules.js';
+import type { Device } from '../tensor/device.js';
+import { shapeText, type Tensor } from '../tensor/tensor.js';
+import type {
+  Connections,
+  NamedArray,
+  OutputCapabilities,
+  OutputLayer,
+  OutputPlan,
+  RewireReport,
+  StepOptions,
+  StepResult,
+  StepShape,
+  TopK,
+} from './layer.js';
+import { breathe, overSlabs, slabLabels } from './slabs.js';
+
+export interface OutputBaseOptions {
+  readonly inputs: number;
+  readonly labels: number;
+  readonly loss: LabelLoss;
+  readonly optimizer: OptimizerSpec;
+  /** Labels worked on at once by one thread. */
+  readonly chunk: number;
+  /** Start value of every label's bias, for example the logit of its base rate; default 0. */
+  readonly initialBias?: number | Floats;
+}
+
+export abstract class LabelMatrixOutput implements OutputLayer {
+  abstract readonly kind: string;
+  abstract readonly capabilities: OutputCapabilities;
+  /** Weights per label: d for a dense layer, the fan-in for a sparse one. */
+  abstract readonly width: number;
+
+  readonly inputs: number;
+  readonly loss: LabelLoss;
+  readonly optimizer: OptimizerSpec;
+  readonly chunk: number;
+  steps = 0;
+
+  protected readonly device: Device;
+  protected weights!: Floats;
+  protected bias!: Floats;
+  protected weightMoments!: Moments;
+  protected biasMoments!: Moments;
+  #labels: number;
+
+  constructor(device: Device, options: OutputBaseOptions) {
+    this.device = device;
+    this.inputs = options.inputs;
+    this.#labels = options.labels;
+    this.loss = options.loss;
+    this.optimizer = options.optimizer;
+    this.chunk = options.chunk;
+  }
+
+  get labels(): number {
+    return this.#labels;
+  }
+
+  /** Called by constructors once `width` is known. */
+  protected allocateWeights(initialBias: number | Floats): void {
+    const n = this.#labels * this.width;
+    this.weights = this.device.persistent('weights', [n]).data;
+    this.bias = this.device.persistent('weights', [this.#labels]).data;
+    this.weightMoments = makeMoments(this.device, this.optimizer, n);
+    this.biasMoments = makeMoments(this.device, this.optimizer, this.#labels);
+    if (this.device.dry) return;
+    if (typeof initialBias === 'number') this.bias.fill(initialBias);
+    else this.bias.set(initialBias);
+  }
+
+  /** Runs one slab of the fused step. */
+  protected abstract slab(common: OutputStepCommon): number;
+  protected abstract workspaceLength(batch: number): number;
+  protected abstract topKInto(
+    h: Tensor,
+    k: number,
+    labels: Uint32Array,
+    scores: Floats,
+    workspace: Floats,
+  ): void;
+  protected abstract logitsOf(h: Tensor, labels: Uint32Array): Tensor;
+  protected abstract logitsOfAll(h: Tensor): Tensor;
+  /** The same layer on a dry device. */
+  protected abstract dryTwin(device: Device): LabelMatrixOutput;
+  abstract connections(label: number): Connections;
+
+  rewire(_step: number, _totalSteps: number): RewireReport | null {
+    return null;
+  }
+
+  async step(h: Tensor, targets: Positives, options: StepOptions): Promise<StepResult> {
+    const [batch] = this.#checkHidden('step', h);
+    const update = options.update ?? true;
+    if (update) this.steps++;
+    const rule = update ? ruleAt(this.optimizer, options.rate, this.steps) : null;
+    const squares = options.measureSquares ? new Float64Array(2) : null;
+    const wantsInput = options.inputGradient ?? true;
+    const dh = wantsInput ? this.device.temporary('gradients', [batch, this.inputs]) : null;
+    const sum = await this.#run(h, targets, {
+      dh,
+      squares,
+      backward: true,
+      gradScale: (options.scale ?? 1) / Math.max(1, batch),
+      update: {
+        rule,
+        weightMoments: this.weightMoments,
+        biasMoments: this.biasMoments,
+        dWeights: options.gradients?.weights ?? null,
+        dBias: options.gradients?.bias ?? null,
+        updateScale: options.updateScale ?? 1,
+      },
+    });
+    return { loss: sum / Math.max(1, batch), dh, squares: squares === null ? null : squares[0] + squares[1] };
+  }
+
+  async evaluate(h: Tensor, targets: Positives): Promise<number> {
+    const [batch] = this.#checkHidden('evaluate', h);
+    const none = { m: null, v: null };
+    const sum = await this.#run(h, targets, {
+      dh: null,
+      squares: null,
+      backward: false,
+      gradScale: 0,
+      update: {
+        rule: null,
+        weightMoments: none,
+        biasMoments: none,
+        dWeights: null,
+        dBias: null,
+        updateScale: 1,
+      },
+    });
+    return sum / Math.max(1, batch);
+  }
+
+  async #run(
+    h: Tensor,
+    positives: Positives,
+    how: {
+      readonly dh: Tensor | null;
+      readonly squares: Float64Array | null;
+      readonly backward: boolean;
+      readonly gradScale: number;
+      readonly update: OutputUpdate;
+    },
+  ): Promise<number> {
+    const { device, chunk } = this;
+    const batch = h.shape[0];
+    const workspace = device.temporary('workspace', [this.workspaceLength(batch)]);
+    const slab = slabLabels({
+      labels: this.#labels,
+      chunk,
+      threads: device.kernels.threads,
+      flopsPerLabel: (how.backward ? 6 : 2) * batch * this.width,
+      slow: device.kernels.name.startsWith('reference'),
+    });
+    const total = await overSlabs(this.#labels, slab, (begin, end) =>
+      this.slab({
+        batch,
+        inputs: this.inputs,
+        labels: this.#labels,
+        begin,
+        end,
+        chunk,
+        h: h.data,
+        dh: how.dh?.data ?? null,
+        positives,
+        loss: this.loss,
+        gradScale: how.gradScale,
+        update: how.update,
+        backward: how.backward,
+        squares: how.squares,
+        workspace: workspace.data,
+      }),
+    );
+    device.release(workspace);
+    return total;
+  }
+
+  async topK(h: Tensor, k: number): Promise<TopK> {
+    const [batch] = this.#checkHidden('topK', h);
+    ensure(Number.isInteger(k) && k > 0, () => ({
+      code: 'TOP_K_RANGE',
+      kind: 'usage',
+      op: 'topK',
+      problem: 'k is not a positive whole number',
+      received: `${k}`,
+    }));
+    const { device } = this;
+    const shape = { batch, inputs: this.inputs, labels: this.#labels, chunk: this.chunk, fanIn: this.width };
+    const workspace = device.temporary('workspace', [device.kernels.topKWorkspace(shape, k)]);
+    const labels = new Uint32Array(batch * k);
+    const scores = device.precision === 'float32' ? new Float32Array(batch * k) : new Float64Array(batch * k);
+    this.topKInto(h, k, labels, scores, workspace.data);
+    device.release(workspace);
+    await breathe();
+    return { k, labels, scores };
+  }
+
+  async scores(h: Tensor, labels?: Uint32Array): Promise<Tensor> {
+    this.#checkHidden('scores', h);
+    if (labels === undefined) return this.logitsOfAll(h);
+    for (const label of labels) this.checkLabel('scores', label);
+    return this.logitsOf(h, labels);
+  }
+
+  async plan({ batch, positives }: StepShape): Promise<OutputPlan> {
+    const device = this.device.dryTwin();
+    const twin = this.dryTwin(device);
+    const nothing = new Uint32Array(0);
+    const h = device.temporary('activations', [batch, this.inputs]);
+    device.temporary('data', [2 * positives], 'uint32');
+    await twin.step(h, { count: positives, label: nothing, row: nothing }, { rate: 0 });
+    return {
+      bytes: device.ledger.atPeak(),
+      totalBytes: device.ledger.peakBytes,
+      flopsPerExample: 6 * this.#labels * this.width,
+    };
+  }
+
+  /** Weight rows and bias of new label j from old label map[j]; `fresh` fills the rows that have none. */
+  protected resizeRows(map: Int32Array, fresh: (weights: Floats, row: number) => void): void {
+    for (const from of map) {
+      ensure(from >= -1 && from < this.#labels, () => ({
+        code: 'LABEL_MAP_RANGE',
+        kind: 'usage',
+        op: 'resizeLabels',
+        problem: 'the label map names an old label that does not exist',
+        expected: `-1 to ${this.#labels - 1}`,
+        received: `${from}`,
+      }));
+    }
+    const { width } = this;
+    const moved = (old: Floats, tag: 'weights' | 'optimizer', per: number): Floats => {
+      const next = this.device.persistent(tag, [map.length * per]).data;
+      for (let j = 0; j < map.length; j++) {
+        if (map[j] >= 0) next.set(old.subarray(map[j] * per, (map[j] + 1) * per), j * per);
+      }
+      this.device.allocator.release(tag, old);
+      return next;
+    };
+    const movedMoments = ({ m, v }: Moments, per: number): Moments => ({
+      m: m === null ? null : moved(m, 'optimizer', per),
+      v: v === null ? null : moved(v, 'optimizer', per),
+    });
+    this.weights = moved(this.weights, 'weights', width);
+    this.bias = moved(this.bias, 'weights', 1);
+    this.weightMoments = movedMoments(this.weightMoments, width);
+    this.biasMoments = movedMoments(this.biasMoments, 1);
+    this.#labels = map.length;
+    for (let j = 0; j < map.length; j++) if (map[j] < 0) fresh(this.weights, j);
+  }
+
+  abstract resizeLabels(map: Int32Array): void;
+
+  state(): { readonly model: NamedArray[]; readonly optimizer: NamedArray[] } {
+    const matrix = [this.#labels, this.width];
+    const vector = [this.#labels];
+    const optimizer: NamedArray[] = [];
+    const put = (name: string, shape: number[], data: Floats | null) => {
+      if (data !== null) optimizer.push({ name, shape, data });
+    };
+    put('weights.m', matrix, this.weightMoments.m);
+    put('weights.v', matrix, this.weightMoments.v);
+    put('bias.m', vector, this.biasMoments.m);
+    put('bias.v', vector, this.biasMoments.v);
+    return {
+      model: [
+        { name: 'weights', shape: matrix, data: this.weights },
+        { name: 'bias', shape: vector, data: this.bias },
+      ],
+      optimizer,
+    };
+  }
+
+  loaded(): void {}
+
+  protected checkLabel(op: string, label: number): void {
+    if (Number.isInteger(label) && label >= 0 && label < this.#labels) return;
+    throw new EspalierError({
+      code: 'LABEL_RANGE',
+      kind: 'usage',
+      op,
+      problem: 'there is no such label',
+      expected: `0 to ${this.#labels - 1}`,
+      received: `${label}`,
+    });
+  }
+
+  #checkHidden(op: string, h: Tensor): [number] {
+    ensure(h.shape.length === 2 && h.shape[1] === this.inputs, () => ({
+      code: 'SHAPE_MISMATCH',
+      kind: 'usage',
+      op: `${this.kind}.${op}`,
+      problem: 'the hidden vectors have the wrong width',
+      expected: `[_, ${this.inputs}]`,
+      received: shapeText(h.shape),
+    }));
+    return [h.shape[0]];
+  }
+}

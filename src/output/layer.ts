@@ -1,0 +1,121 @@
+/**
+ * The output layer: the extension point where labels meet the network. It trains itself, chunk by chunk over
+ * labels, and hands the gradient of the hidden vectors back to the tape; B x L logits never exist.
+ */
+import type { Columns, Floats, LabelLoss, Positives } from '../kernels/face.js';
+import type { BytesByTag } from '../tensor/memory.js';
+import type { Shape, Tensor } from '../tensor/tensor.js';
+
+export interface StepOptions {
+  /** Learning rate of this step. */
+  readonly rate: number;
+  /** Weight of this loss in the objective; default 1. */
+  readonly scale?: number;
+  /** false: gradients only, the weights stay; default true. */
+  readonly update?: boolean;
+  /** Multiplies the gradients inside the update (clipping); default 1. */
+  readonly updateScale?: number;
+  /** false: no gradient to the hidden vectors (second pass of clipping); default true. */
+  readonly inputGradient?: boolean;
+  /** Measure the sum of squares of the layer's own gradient; default false. */
+  readonly measureSquares?: boolean;
+  /** Where to write the layer's gradients, for checks; by default they never exist beyond a chunk. */
+  readonly gradients?: { readonly weights: Floats; readonly bias: Floats };
+}
+
+export interface StepResult {
+  /** Mean over examples of the loss summed over labels, before `scale`. */
+  readonly loss: number;
+  /** [B, d], gradient of scale * loss; null when not asked for. Void after the step. */
+  readonly dh: Tensor | null;
+  /** Sum of squares of the layer's gradient, when measured. */
+  readonly squares: number | null;
+}
+
+/** The best k labels of every row, best first; shape [B, k]. */
+export interface TopK {
+  readonly k: number;
+  /** Ties: the smaller label first. 0xFFFFFFFF beyond the number of labels. */
+  readonly labels: Uint32Array;
+  /** Logits. */
+  readonly scores: Floats;
+}
+
+/** The incoming connections of one label: logit = bias + sum weights[i] * h[inputs[i]]. */
+export interface Connections {
+  readonly inputs: Uint32Array;
+  readonly weights: Float64Array;
+  readonly bias: number;
+}
+
+export interface NamedArray {
+  readonly name: string;
+  readonly shape: Shape;
+  readonly data: Floats | Columns;
+}
+
+export interface OutputCapabilities {
+  readonly losses: readonly LabelLoss[];
+  readonly optimizers: readonly string[];
+  /** Whether connections change during training. */
+  readonly rewires: boolean;
+}
+
+export interface RewireReport {
+  readonly step: number;
+  /** Connections replaced. */
+  readonly replaced: number;
+  readonly connections: number;
+  /** The magnitude below which weights were pruned, where one threshold decided. */
+  readonly threshold: number | null;
+}
+
+/** What one step costs, known before it exists. */
+export interface OutputPlan {
+  /** Bytes at the worst moment of a step, by tag. */
+  readonly bytes: BytesByTag;
+  readonly totalBytes: number;
+  /** Per example: forward and both gradients; multiply-adds count as two. */
+  readonly flopsPerExample: number;
+}
+
+export interface StepShape {
+  readonly batch: number;
+  /** Largest number of positives in a batch. */
+  readonly positives: number;
+}
+
+export interface OutputLayer {
+  /** e.g. `dense` or `fan-in`. */
+  readonly kind: string;
+  /** d */
+  readonly inputs: number;
+  /** L */
+  readonly labels: number;
+  readonly loss: LabelLoss;
+  readonly capabilities: OutputCapabilities;
+
+  /**
+   * One training step on hidden vectors h [B, d]: loss, gradient to h, and the layer's own update, fused.
+   * A step that meets NaN may have written weights already: recovery is the last checkpoint.
+   */
+  step(h: Tensor, targets: Positives, options: StepOptions): Promise<StepResult>;
+  /** Mean over examples of the loss, nothing updated. */
+  evaluate(h: Tensor, targets: Positives): Promise<number>;
+  /** Logits [B, n] of some labels; of all labels when none are named (then [B, L]: small layers only). */
+  scores(h: Tensor, labels?: Uint32Array): Promise<Tensor>;
+  topK(h: Tensor, k: number): Promise<TopK>;
+  /** Called after every step; changes connections when its schedule says so. */
+  rewire(step: number, totalSteps: number): RewireReport | null;
+  /** New label j continues old label map[j]; -1 starts a new one. Optimiser state follows. */
+  resizeLabels(map: Int32Array): void;
+  connections(label: number): Connections;
+  /** The cost of a step of this shape, from a dry run of the same code. */
+  plan(shape: StepShape): Promise<OutputPlan>;
+  /** Everything that training changes: model arrays first, optimiser state after. Shared, not copied. */
+  state(): { readonly model: NamedArray[]; readonly optimizer: NamedArray[] };
+  /** Told after `state()` arrays were overwritten from a file: rebuilds what is derived; refuses bad indices. */
+  loaded(): void;
+  /** Steps taken, for optimisers that count. */
+  steps: number;
+}

@@ -1,0 +1,71 @@
+/**
+ * A device: one set of kernels, one ledger, one arena. Modules and layers are made on a device; a dry device
+ * runs the same code with nothing allocated and nothing computed, and so predicts its memory to the byte.
+ */
+import type { Kernels } from '../kernels/face.js';
+import { StepArena } from './arena.js';
+import { Allocator, type Dtype, MemoryLedger, type MemoryTag } from './memory.js';
+import { type Shape, sizeOf, Tensor } from './tensor.js';
+
+export class Device {
+  readonly kernels: Kernels;
+  readonly ledger = new MemoryLedger();
+  readonly allocator: Allocator;
+  readonly arena: StepArena;
+  readonly dry: boolean;
+  /** The dtype of weights and activations. */
+  readonly precision: 'float32' | 'float64';
+
+  constructor(kernels: Kernels, options: { readonly dry?: boolean } = {}) {
+    this.dry = options.dry ?? false;
+    this.kernels = this.dry ? withoutWork(kernels) : kernels;
+    this.precision = kernels.precision;
+    this.allocator = new Allocator(this.ledger, this.dry);
+    this.arena = new StepArena(this.ledger, this.dry);
+  }
+
+  /** The same kernels without memory or work: what planning runs on. */
+  dryTwin(): Device {
+    return new Device(this.kernels, { dry: true });
+  }
+
+  /** A zeroed tensor that outlives steps. */
+  persistent(tag: MemoryTag, shape: Shape, dtype: Dtype = this.precision): Tensor {
+    return new Tensor(shape, dtype, this.allocator.allocate(tag, dtype, sizeOf(shape)), tag, null);
+  }
+
+  /** A tensor of this step, contents unspecified. */
+  temporary(tag: MemoryTag, shape: Shape, dtype: Dtype = this.precision): Tensor {
+    const { block, data } = this.arena.take(tag, dtype, sizeOf(shape));
+    return new Tensor(shape, dtype, data, tag, block);
+  }
+
+  /** Returns a temporary early; persistent tensors are left alone. */
+  release(tensor: Tensor): void {
+    if (tensor.block !== null) this.arena.release(tensor.block);
+  }
+
+  /** A temporary filled from plain numbers. */
+  fromArray(shape: Shape, values: ArrayLike<number>, tag: MemoryTag = 'activations'): Tensor {
+    const tensor = this.temporary(tag, shape);
+    if (!this.dry) tensor.data.set(values);
+    return tensor;
+  }
+}
+
+/** Kernels that compute nothing; questions of size are still answered. */
+function withoutWork(kernels: Kernels): Kernels {
+  const answers = new Set<PropertyKey>([
+    'name',
+    'precision',
+    'threads',
+    'fanInIndexLength',
+    'fanInWorkspace',
+    'denseWorkspace',
+    'topKWorkspace',
+  ]);
+  const nothing = () => 0;
+  return new Proxy(kernels, {
+    get: (target, key) => (answers.has(key) ? Reflect.get(target, key) : nothing),
+  });
+}

@@ -1,0 +1,134 @@
+/**
+ * Accounted memory: every buffer of Espalier is acquired here under a tag, so that the table at the end of a
+ * run is the sum of what was really held, and a dry device can count the same bytes before anything exists.
+ */
+import { EspalierError } from '../errors.js';
+
+export const memoryTags = [
+  'weights',
+  'indices',
+  'optimizer',
+  'gradients',
+  'activations',
+  'workspace',
+  'data',
+] as const;
+export type MemoryTag = (typeof memoryTags)[number];
+
+export interface Dtypes {
+  float32: Float32Array;
+  float64: Float64Array;
+  uint16: Uint16Array;
+  uint32: Uint32Array;
+  int32: Int32Array;
+}
+export type Dtype = keyof Dtypes;
+
+const constructors = {
+  float32: Float32Array,
+  float64: Float64Array,
+  uint16: Uint16Array,
+  uint32: Uint32Array,
+  int32: Int32Array,
+} as const;
+
+export function bytesPerElement(dtype: Dtype): number {
+  return constructors[dtype].BYTES_PER_ELEMENT;
+}
+
+/** A typed array of `length` elements of `dtype` over `buffer`. */
+export function viewOf<D extends Dtype>(
+  dtype: D,
+  buffer: ArrayBufferLike,
+  offset = 0,
+  length?: number,
+): Dtypes[D] {
+  return new constructors[dtype](buffer as ArrayBuffer, offset, length) as unknown as Dtypes[D];
+}
+
+export type BytesByTag = Record<MemoryTag, number>;
+
+const zeroBytes = (): BytesByTag => Object.fromEntries(memoryTags.map((t) => [t, 0])) as BytesByTag;
+
+/** Bytes alive now and at the worst moment, per tag and in all. */
+export class MemoryLedger {
+  readonly #live = zeroBytes();
+  #liveTotal = 0;
+  #peakTotal = 0;
+  #atPeak = zeroBytes();
+  readonly #peakByTag = zeroBytes();
+
+  acquire(tag: MemoryTag, bytes: number): void {
+    this.#live[tag] += bytes;
+    this.#liveTotal += bytes;
+    if (this.#live[tag] > this.#peakByTag[tag]) this.#peakByTag[tag] = this.#live[tag];
+    if (this.#liveTotal > this.#peakTotal) {
+      this.#peakTotal = this.#liveTotal;
+      for (const t of memoryTags) this.#atPeak[t] = this.#live[t];
+    }
+  }
+
+  release(tag: MemoryTag, bytes: number): void {
+    this.#live[tag] -= bytes;
+    this.#liveTotal -= bytes;
+  }
+
+  get liveBytes(): number {
+    return this.#liveTotal;
+  }
+
+  get peakBytes(): number {
+    return this.#peakTotal;
+  }
+
+  live(): BytesByTag {
+    return { ...this.#live };
+  }
+
+  /** What each tag held at the moment of the total's peak: these add up to `peakBytes`. */
+  atPeak(): BytesByTag {
+    return { ...this.#atPeak };
+  }
+
+  /** The worst moment of each tag by itself. */
+  peakByTag(): BytesByTag {
+    return { ...this.#peakByTag };
+  }
+}
+
+/** Buffers that live as long as the model: weights, indices, optimiser state, data. */
+export class Allocator {
+  readonly ledger: MemoryLedger;
+  /** A dry allocator counts and hands out empty arrays. */
+  readonly dry: boolean;
+
+  constructor(ledger: MemoryLedger, dry = false) {
+    this.ledger = ledger;
+    this.dry = dry;
+  }
+
+  /** A zeroed array; shared, so that worker threads can read one copy of the weights. */
+  allocate<D extends Dtype>(tag: MemoryTag, dtype: D, length: number): Dtypes[D] {
+    const bytes = length * bytesPerElement(dtype);
+    this.ledger.acquire(tag, bytes);
+    if (this.dry) return viewOf(dtype, new ArrayBuffer(0));
+    try {
+      return viewOf(dtype, new SharedArrayBuffer(bytes));
+    } catch (cause) {
+      this.ledger.release(tag, bytes);
+      throw new EspalierError({
+        code: 'OUT_OF_MEMORY',
+        kind: 'system',
+        op: 'allocate',
+        problem: `no room for ${bytes.toLocaleString('en')} bytes of ${tag}`,
+        received: `${this.ledger.liveBytes.toLocaleString('en')} bytes held already`,
+        hint: 'lower the hidden width, the fan-in or the batch, or choose a sparser output layer',
+        cause,
+      });
+    }
+  }
+
+  release(tag: MemoryTag, array: { readonly byteLength: number }): void {
+    this.ledger.release(tag, array.byteLength);
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * The reference backend: every kernel of the face in plain TypeScript, slow and obvious. In float64 it is the
+ * specification and the oracle of all tests; in float32 it is what runs where no compiler is.
+ *
+ * Arithmetic is in doubles, only stores round. Reductions run in row and label order, so that chunks and slabs
+ * change nothing.
+ */
+import { ensure } from '../../errors.js';
+import type { FanInIndexArgs, Kernels, WorkspaceShape } from '../face.js';
+import { bagBackward, bagForward, csrTranspose } from './bag.js';
+import { denseStep, denseTopK } from './dense-output.js';
+import * as elementwise from './elementwise.js';
+import { fanInLogits, fanInStep, fanInTopK } from './fan-in.js';
+import { gemm } from './gemm.js';
+import { layerNorm, layerNormBackward } from './layer-norm.js';
+import { dropout, uniform } from './random-fill.js';
+import { update, updateRows } from './update.js';
+
+/**
+ * The kernels in plain TypeScript, on buffers of the given precision.
+ *
+ * @example
+ * const kernels = referenceKernels('float64');
+ * kernels.relu(2, Float64Array.of(-1, 2), out); // out = [0, 2]
+ */
+export function referenceKernels(precision: 'float32' | 'float64'): Kernels {
+  return {
+    name: `reference/${precision}`,
+    precision,
+    threads: 1,
+    gemm,
+    bagForward,
+    csrTranspose,
+    bagBackward,
+    layerNorm,
+    layerNormBackward,
+    ...elementwise,
+    uniform,
+    dropout,
+    update,
+    updateRows,
+    fanInStep,
+    fanInLogits,
+    fanInTopK,
+    fanInIndexLength: () => 0,
+    fanInIndexBuild,
+    denseStep,
+    denseTopK,
+    fanInWorkspace: () => 0,
+    denseWorkspace: () => 0,
+    topKWorkspace: (shape: WorkspaceShape) => shape.batch,
+  };
+}
+
+/** The compact form needs no index. */
+function fanInIndexBuild({ index }: FanInIndexArgs): void {
+  ensure(index.length === 0, () => ({
+    code: 'KERNEL_FAN_IN_INDEX',
+    kind: 'usage',
+    op: 'fanInIndexBuild',
+    problem: 'the reference backend has no backward index',
+    expected: 'an index of fanInIndexLength() = 0 elements',
+    received: `${index.length} elements`,
+  }));
+}

@@ -99,8 +99,8 @@ export const embeddingBag: Operation<EmbeddingBagArgs, void> = {
       return;
     }
     const { target, accumulate } = into.place(table);
-    scatterRows(target.data, accumulate, byColumn.columns, count, dim, grad.data);
-    device.release(grad);
+    if (!device.dry) scatterRows(target.data, accumulate, byColumn.columns, count, dim, grad.data);
+    for (const used of [columns, grad]) device.release(used);
   },
 
   flops: ({ batch, table }) => 2 * batch.nnz * table.shape[1],

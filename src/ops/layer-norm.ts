@@ -69,11 +69,16 @@ export const layerNorm: Operation<LayerNormOpArgs, Statistics> = {
       dgamma: dgamma.data,
       dbeta: dbeta.data,
     });
-    if (into.wants(gamma)) into.give(gamma, dgamma);
-    if (into.wants(beta)) into.give(beta, dbeta);
-    if (into.wants(x)) into.give(x, dx);
-    else device.release(dx);
-    for (const used of [dgamma, dbeta, mean, rstd]) device.release(used);
+    for (const [tensor, gradient] of [
+      [gamma, dgamma],
+      [beta, dbeta],
+      [x, dx],
+    ]) {
+      if (into.wants(tensor)) into.give(tensor, gradient);
+      else device.release(gradient);
+    }
+    device.release(mean);
+    device.release(rstd);
   },
 
   flops: ({ x }) => 8 * x.size,

@@ -35,7 +35,7 @@ export class StepArena {
   #regions: (ArrayBuffer | null)[] = [];
   #capacity: number[] = [];
   #free: Span[][] = [];
-  #blocks: Block[] = [];
+  #blocks = new Set<Block>();
   #highWater = 0;
   #growths = 0;
 
@@ -48,7 +48,7 @@ export class StepArena {
   /** Makes the planned region; refused while blocks are alive. */
   reserve(bytes: number): void {
     if (this.#dry || (this.#capacity[0] ?? 0) >= bytes) return;
-    if (this.#blocks.length > 0) {
+    if (this.#blocks.size > 0) {
       throw new EspalierError({
         code: 'ARENA_BUSY',
         kind: 'usage',
@@ -83,7 +83,7 @@ export class StepArena {
     const bytes = Math.max(alignment, Math.ceil((length * bytesPerElement(dtype)) / alignment) * alignment);
     const block = this.#place(tag, bytes);
     this.#ledger.acquire(tag, bytes);
-    this.#blocks.push(block);
+    this.#blocks.add(block);
     const buffer = this.#regions[block.region];
     const data =
       buffer === null ? viewOf(dtype, new ArrayBuffer(0)) : viewOf(dtype, buffer, block.offset, length);
@@ -94,6 +94,7 @@ export class StepArena {
   release(block: Block): void {
     if (!block.live) return;
     block.live = false;
+    this.#blocks.delete(block);
     this.#ledger.release(block.tag, block.bytes);
     insertSpan(this.#free[block.region], { offset: block.offset, bytes: block.bytes });
   }
@@ -101,16 +102,16 @@ export class StepArena {
   /** Empties the arena: every tensor of the last step is void. */
   reset(): void {
     for (const block of this.#blocks) {
-      if (block.live) this.#ledger.release(block.tag, block.bytes);
+      this.#ledger.release(block.tag, block.bytes);
       block.live = false;
     }
-    this.#blocks.length = 0;
+    this.#blocks.clear();
     for (let r = 0; r < this.#free.length; r++) this.#free[r] = [{ offset: 0, bytes: this.#capacity[r] }];
   }
 
   #place(tag: MemoryTag, bytes: number): Block {
     for (let region = 0; region < this.#free.length; region++) {
-      const offset = takeBestFit(this.#free[region], bytes);
+      const offset = takeBestFit(this.#free[region], bytes, this.#capacity[region]);
       if (offset >= 0) {
         if (region === 0) this.#highWater = Math.max(this.#highWater, offset + bytes);
         return { offset, bytes, tag, region, live: true };
@@ -140,10 +141,16 @@ export class StepArena {
   }
 }
 
-function takeBestFit(free: Span[], bytes: number): number {
+/**
+ * NOTE: the span at the end of the region is the last resort, whatever its size. Then a region of exactly the
+ * planned size places every block where the endless region of a dry run placed it, and the plan is enough.
+ */
+function takeBestFit(free: Span[], bytes: number, capacity: number): number {
   let best = -1;
   for (let i = 0; i < free.length; i++) {
-    if (free[i].bytes >= bytes && (best < 0 || free[i].bytes < free[best].bytes)) best = i;
+    if (free[i].bytes < bytes) continue;
+    const atEnd = free[i].offset + free[i].bytes === capacity;
+    if (best < 0 || (!atEnd && free[i].bytes < free[best].bytes)) best = i;
   }
   if (best < 0) return -1;
   const span = free[best];

@@ -2,10 +2,11 @@
  * A device: one set of kernels, one ledger, one arena. Modules and layers are made on a device; a dry device
  * runs the same code with nothing allocated and nothing computed, and so predicts its memory to the byte.
  */
+import { ensure } from '../errors.js';
 import type { Kernels } from '../kernels/face.js';
 import { StepArena } from './arena.js';
 import { Allocator, type Dtype, MemoryLedger, type MemoryTag } from './memory.js';
-import { type Shape, sizeOf, Tensor } from './tensor.js';
+import { type Shape, shapeText, sizeOf, Tensor } from './tensor.js';
 
 export class Device {
   readonly kernels: Kernels;
@@ -45,8 +46,16 @@ export class Device {
     if (tensor.block !== null) this.arena.release(tensor.block);
   }
 
-  /** A temporary filled from plain numbers. */
+  /** A temporary filled from plain numbers, as many as the shape holds. */
   fromArray(shape: Shape, values: ArrayLike<number>, tag: MemoryTag = 'activations'): Tensor {
+    ensure(this.dry || values.length === sizeOf(shape), () => ({
+      code: 'SHAPE_MISMATCH',
+      kind: 'usage',
+      op: 'fromArray',
+      problem: `the values do not fill a ${shapeText(shape)} tensor`,
+      expected: `${sizeOf(shape)} numbers`,
+      received: `${values.length}`,
+    }));
     const tensor = this.temporary(tag, shape);
     if (!this.dry) tensor.data.set(values);
     return tensor;

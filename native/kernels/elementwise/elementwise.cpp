@@ -1,0 +1,42 @@
+#include "../isa.h"
+
+namespace ES_NS {
+namespace {
+
+// Below this many elements a second thread costs more than it brings.
+constexpr int64_t GRAIN = 16384;
+
+// out[i] = fn(lanes of a, lanes of b); b may be null when fn ignores it.
+template <class Fn>
+inline int map(int64_t n, const float *a, const float *b, float *out, const Fn &fn) {
+  parallel_ranges(n, GRAIN, [&](int64_t begin, int64_t end) {
+    int64_t i = begin;
+    for (; i + W <= end; i += W) store(out + i, fn(load(a + i), load(b + i)));
+    int rest = static_cast<int>(end - i);
+    if (rest > 0) store_n(out + i, fn(load_n(a + i, rest), load_n(b + i, rest)), rest);
+  });
+  return ES_OK;
+}
+
+}  // namespace
+
+int relu(int64_t n, const float *x, float *y) {
+  // Zero first: max_of hands on a NaN of its second operand.
+  return map(n, x, x, y, [](F a, F) { return max_of(zero(), a); });
+}
+
+int add(int64_t n, const float *a, const float *b, double alpha, float *out) {
+  F factor = set(static_cast<float>(alpha));
+  return map(n, a, b, out, [=](F x, F y) { return fma(factor, y, x); });
+}
+
+int multiply(int64_t n, const float *a, const float *b, float *out) {
+  return map(n, a, b, out, [](F x, F y) { return x * y; });
+}
+
+int scale(int64_t n, double alpha, const float *x, float *out) {
+  F factor = set(static_cast<float>(alpha));
+  return map(n, x, x, out, [=](F a, F) { return factor * a; });
+}
+
+}  // namespace ES_NS

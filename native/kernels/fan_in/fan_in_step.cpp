@@ -1,0 +1,297 @@
+// One slab of the fixed fan-in output step (Ullah et al. 2024): see FanInStepArgs in src/kernels/face.ts.
+#include "../output/step.h"
+#include "hidden.h"
+
+namespace ES_NS {
+namespace {
+
+// From this many blocks of the batch on, the compact form makes the chunk's index on the fly: it serves them all.
+constexpr int64_t INDEX_ON_THE_FLY = 3;
+
+struct FanIn {
+  int64_t fan_in;
+  const void *columns;
+  const uint16_t *index;
+};
+
+// The workspace: a header, hT, and per worker its private sums and buffers. In floats, multiples of 16.
+struct Layout {
+  IndexShape shape;
+  Blocks blocks;
+  bool on_the_fly;
+  int64_t hidden, logits, gradients, bias, active, scratch, record, worker;
+
+  static constexpr int64_t HEADER = 16;
+
+  Layout(int64_t batch, int64_t inputs, int64_t labels, int64_t chunk, int64_t fan_in)
+      : shape{inputs, labels, fan_in, chunk}, blocks(batch) {
+    on_the_fly = shape.applies() && blocks.count >= INDEX_ON_THE_FLY;
+    hidden = round_up(inputs * blocks.padded(), 16);
+    logits = round_up(chunk * MAX_VECS * W, 16);
+    gradients = round_up(chunk * fan_in + GROUP, 16);
+    bias = round_up(chunk + GROUP, 16);
+    active = round_up(chunk, 16);
+    scratch = on_the_fly ? round_up(index_scratch_words(shape), 16) : 0;
+    record = on_the_fly ? round_up((shape.record() + 1) / 2, 16) : 0;
+    worker = hidden + logits + gradients + bias + active + scratch + record + 16;
+  }
+  // 16 more, so that the caller's buffer may start anywhere.
+  int64_t length(int workers) const { return HEADER + hidden + workers * worker + 16; }
+};
+
+struct Results {
+  double loss, weight_squares, bias_squares;
+  int32_t code;
+};
+
+struct Worker {
+  float *hidden;     // dhT
+  float *logits;     // z, then G: [labels of the chunk][width * W]
+  float *gradients;  // [labels of the chunk][fanIn]
+  float *bias;       // [labels of the chunk]
+  uint32_t *active;  // labels of the chunk with a gradient other than 0
+  uint32_t *scratch;
+  uint16_t *record;
+  Results *results;
+
+  Worker(const Layout &at, float *base) {
+    hidden = base;
+    logits = hidden + at.hidden;
+    gradients = logits + at.logits;
+    bias = gradients + at.gradients;
+    active = reinterpret_cast<uint32_t *>(bias + at.bias);
+    scratch = active + at.active;
+    record = reinterpret_cast<uint16_t *>(scratch + at.scratch);
+    results = reinterpret_cast<Results *>(scratch + at.scratch + at.record);
+  }
+};
+
+template <class Column>
+class Chunk {
+ public:
+  Chunk(const StepArgs &step, const FanIn &layer, const Layout &layout, const float *hT, Worker &worker, int64_t from)
+      : step_(step), layer_(layer), layout_(layout), hT_(hT), worker_(worker), from_(from) {
+    int64_t to = from + step.chunk;
+    labels_ = (to < step.end ? to : step.end) - from;
+    columns_ = static_cast<const Column *>(layer.columns) + from * layer.fan_in;
+    weights_ = step.weights.from(from * layer.fan_in);
+    biases_ = step.bias.from(from);
+    record_ = layer.index == nullptr ? nullptr : layer.index + from / step.chunk * layout.shape.record();
+  }
+
+  bool in_range() const {
+    int64_t slots = labels_ * layer_.fan_in;
+    return columns_in_range(slots, columns_, step_.inputs) &&
+           (record_ == nullptr || !step_.wants_dh() || record_in_range(layout_.shape, slots, record_));
+  }
+
+  void run() {
+    int64_t positives_at = step_.positives.lower_bound(from_);
+    for (int64_t block = 0; block < layout_.blocks.count; block++) {
+      switch (layout_.blocks.width(block)) {
+        case 1: run_block<1>(block, positives_at); break;
+        case 2: run_block<2>(block, positives_at); break;
+        case 3: run_block<3>(block, positives_at); break;
+        case 4: run_block<4>(block, positives_at); break;
+#if !defined(__AVX2__)
+        case 5: run_block<5>(block, positives_at); break;
+        case 6: run_block<6>(block, positives_at); break;
+        case 7: run_block<7>(block, positives_at); break;
+        case 8: run_block<8>(block, positives_at); break;
+#endif
+      }
+    }
+    if (step_.backward) finish();
+  }
+
+ private:
+  template <int NV>
+  void run_block(int64_t block, int64_t positives_at) {
+    int64_t first = layout_.blocks.first_row(block) * step_.inputs;
+    LabelLoss loss(step_, layout_.blocks, block, positives_at);
+    if (!step_.backward) {
+      loss_only<NV>(hT_ + first, loss);
+    } else {
+      int64_t active = block == 0 ? gradients<NV, false>(hT_ + first, loss) : gradients<NV, true>(hT_ + first, loss);
+      if (step_.dh != nullptr) hidden<NV>(active, worker_.hidden + first);
+    }
+    worker_.results->loss += loss.total();
+  }
+
+  template <int NV>
+  void loss_only(const float *hT, LabelLoss &loss) {
+    for (int64_t l = 0; l < labels_; l++) {
+      F z[NV];
+      forward<NV>(l, hT, z);
+      loss.gradient<NV>(static_cast<uint32_t>(from_ + l), z);
+    }
+  }
+
+  template <int NV>
+  inline void forward(int64_t l, const float *hT, F *z) const {
+    int64_t at = l * layer_.fan_in;
+    forward_label<NV>(layer_.fan_in, columns_ + at, weights_.w + at, biases_.w[l], hT, z);
+  }
+
+  // G and dw of all labels of the chunk; returns the number of labels with a gradient.
+  template <int NV, bool ADD>
+  int64_t gradients(const float *hT, LabelLoss &loss) {
+    const int64_t fan_in = layer_.fan_in;
+    const bool may_skip = step_.loss == LOSS_SQUARED_HINGE;
+    BiasGradient bias(worker_.bias, ADD);
+    int64_t active = 0;
+    F z[NV];
+    forward<NV>(0, hT, z);
+    for (int64_t l = 0; l < labels_; l++) {
+      F g[NV];
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; v++) g[v] = z[v];
+      loss.gradient<NV>(static_cast<uint32_t>(from_ + l), g);
+      float *out = worker_.logits + l * (NV * W);
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; v++) store(out + v * W, g[v]);
+      bias.label<NV>(g);
+      float *dw = worker_.gradients + l * fan_in;
+      const Column *c = columns_ + l * fan_in;
+      const bool last = l + 1 == labels_;
+      if (may_skip && !nonzero<NV>(g)) {
+        if (!ADD) __builtin_memset(dw, 0, static_cast<size_t>(fan_in) * 4);
+        if (!last) forward<NV>(l + 1, hT, z);
+        continue;
+      }
+      worker_.active[active++] = static_cast<uint32_t>(l);
+      if (last) {
+        weight_gradient<NV, false, ADD, Column>(fan_in, c, g, dw, nullptr, nullptr, 0.0f, hT, z);
+      } else {
+        weight_gradient<NV, true, ADD>(fan_in, c, g, dw, c + fan_in, weights_.w + (l + 1) * fan_in, biases_.w[l + 1],
+                                       hT, z);
+      }
+    }
+    bias.flush();
+    return active;
+  }
+
+  template <int NV>
+  static inline bool nonzero(const F *g) {
+    F size = abs_of(g[0]);
+#pragma GCC unroll 8
+    for (int v = 1; v < NV; v++) size = size + abs_of(g[v]);
+    return any_nonzero(size);
+  }
+
+  template <int NV>
+  void hidden(int64_t active, float *dhT) {
+    if (record_ == nullptr && layout_.on_the_fly) {
+      build_record(layout_.shape, labels_ * layer_.fan_in, columns_, worker_.scratch, worker_.record);
+      record_ = worker_.record;
+    }
+    // The index walks all labels: for few active ones the scatter is shorter.
+    if (record_ != nullptr && 3 * active > 2 * labels_) {
+      gather_hidden<NV>(layout_.shape, record_, weights_.w, worker_.logits, dhT);
+      return;
+    }
+    for (int64_t i = 0; i < active; i++) {
+      int64_t l = worker_.active[i];
+      F g[NV];
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; v++) g[v] = load(worker_.logits + (l * NV + v) * W);
+      scatter_label<NV>(layer_.fan_in, columns_ + l * layer_.fan_in, weights_.w + l * layer_.fan_in, g, dhT);
+    }
+  }
+
+  void finish() {
+    const Update &update = step_.update;
+    worker_.results->weight_squares +=
+        apply_update(update, true, labels_ * layer_.fan_in, worker_.gradients, weights_);
+    worker_.results->bias_squares += apply_update(update, false, labels_, worker_.bias, biases_);
+  }
+
+  const StepArgs &step_;
+  const FanIn &layer_;
+  const Layout &layout_;
+  const float *hT_;
+  Worker &worker_;
+  const int64_t from_;
+  int64_t labels_;
+  const Column *columns_;
+  Target weights_, biases_;
+  const uint16_t *record_;
+};
+
+template <class Column>
+int run_slab(const StepArgs &step, const FanIn &layer, const Layout &layout) {
+  const int threads = es_threads();
+  float *header = align64(step.workspace);
+  float *hT = header + Layout::HEADER, *workers = hT + layout.hidden;
+  int32_t mark[4] = {threads, W, static_cast<int32_t>(step.batch), static_cast<int32_t>(step.inputs)};
+  if (step.begin == 0) {
+    __builtin_memcpy(header, mark, sizeof mark);
+    transpose_hidden(layout.blocks, step.inputs, step.h, hT);
+    if (step.wants_dh()) {
+      parallel_tasks(threads, [&](int task, int) {
+        __builtin_memset(workers + task * layout.worker, 0, static_cast<size_t>(layout.hidden) * 4);
+      });
+    }
+  } else if (__builtin_memcmp(header, mark, sizeof mark) != 0) {
+    return ES_BAD_ARGUMENT;  // not the workspace of the slabs before
+  }
+
+  const int64_t chunks = step.chunks();
+  const int tasks = chunks < threads ? static_cast<int>(chunks) : threads;
+  parallel_tasks(tasks, [&](int task, int) {
+    Worker worker(layout, workers + task * layout.worker);
+    *worker.results = {0.0, 0.0, 0.0, ES_OK};
+    for (int64_t i = chunks * task / tasks; i < chunks * (task + 1) / tasks; i++) {
+      Chunk<Column> chunk(step, layer, layout, hT, worker, step.begin + i * step.chunk);
+      if (!chunk.in_range()) {
+        worker.results->code = ES_INDEX_RANGE;
+        return;
+      }
+      chunk.run();
+    }
+  });
+  double loss = 0.0;
+  for (int task = 0; task < tasks; task++) {
+    const Results &results = *Worker(layout, workers + task * layout.worker).results;
+    if (results.code != ES_OK) return results.code;
+    loss += results.loss;
+    if (step.squares != nullptr && step.backward) {
+      step.squares[0] += results.weight_squares;
+      step.squares[1] += results.bias_squares;
+    }
+  }
+  *step.loss_sum = loss;
+  if (step.end == step.labels && step.wants_dh()) {
+    reduce_hidden(layout.blocks, step.inputs, step.update.grad_scale, threads, workers, layout.worker, step.dh);
+  }
+  return ES_OK;
+}
+
+bool sizes_fit(int64_t batch, int64_t inputs, int64_t chunk, int64_t fan_in) {
+  constexpr int64_t LIMIT = INT32_MAX;
+  return batch >= 0 && inputs >= 1 && chunk >= 1 && fan_in >= 1 && batch <= LIMIT && inputs <= LIMIT && chunk <= LIMIT &&
+         fan_in <= LIMIT && chunk * fan_in <= LIMIT;
+}
+
+}  // namespace
+
+int fan_in_workspace(int64_t batch, int64_t inputs, int64_t labels, int64_t chunk, int64_t fan_in, double *length) {
+  if (length == nullptr || !sizes_fit(batch, inputs, chunk, fan_in)) return ES_BAD_ARGUMENT;
+  *length = static_cast<double>(Layout(batch, inputs, labels, chunk, fan_in).length(es_threads()));
+  return ES_OK;
+}
+
+int fan_in_step ES_FAN_IN_STEP_PARAMETERS {
+  StepArgs step = ES_STEP_ARGS;
+  FanIn layer{fan_in, columns, index};
+  if (!step.in_range() || !sizes_fit(batch, inputs, chunk, fan_in)) return ES_BAD_ARGUMENT;
+  if (!step.positives.in_range(labels, batch)) return ES_INDEX_RANGE;
+  Layout layout(batch, inputs, labels, chunk, fan_in);
+  if (workspace_length < layout.length(es_threads())) return ES_BAD_ARGUMENT;
+  if (index != nullptr && !layout.shape.applies()) return ES_BAD_ARGUMENT;
+  if (column_bytes == 2) return run_slab<uint16_t>(step, layer, layout);
+  if (column_bytes == 4) return run_slab<uint32_t>(step, layer, layout);
+  return ES_BAD_ARGUMENT;
+}
+
+}  // namespace ES_NS

@@ -1,0 +1,209 @@
+// What the fan-in and the dense step share: arguments, the batch in blocks of registers, the cuts of a slab.
+#pragma once
+
+#include "lanes.h"
+#include "loss.h"
+#include "positives.h"
+#include "update.h"
+
+namespace ES_NS {
+namespace {
+
+struct StepArgs {
+  int64_t batch, inputs, labels, begin, end, chunk;
+  const float *h;
+  float *dh;
+  Positives positives;
+  int loss;
+  bool backward;
+  Update update;
+  Target weights, bias;
+  double *squares;
+  float *workspace;
+  int64_t workspace_length;
+  double *loss_sum;
+
+  bool in_range() const {
+    return batch >= 0 && inputs >= 1 && labels >= 0 && chunk >= 1 && begin >= 0 && begin <= end && end <= labels &&
+           begin % chunk == 0 && (end == labels || end % chunk == 0) && loss_sum != nullptr &&
+           (loss == LOSS_BCE || loss == LOSS_SQUARED_HINGE);
+  }
+  int64_t chunks() const { return (end - begin + chunk - 1) / chunk; }
+  bool wants_dh() const { return backward && dh != nullptr; }
+};
+
+#define ES_STEP_ARGS                                                                                             \
+  {batch, inputs, labels, begin, end, chunk, h, dh, {positive_count, positive_label, positive_row}, loss,        \
+   backward != 0, {rule, grad_scale, update_scale, squares != nullptr},                                          \
+   {weights, weight_m, weight_v, d_weights}, {bias, bias_m, bias_v, d_bias}, squares, workspace, workspace_length, \
+   loss_sum}
+
+// The batch as `vecs` registers, cut into blocks of nearly equal width, none wider than MAX_VECS.
+struct Blocks {
+  int64_t batch, vecs, count;
+
+  explicit Blocks(int64_t rows) : batch(rows), vecs((rows + W - 1) / W), count((vecs + MAX_VECS - 1) / MAX_VECS) {}
+  int64_t first_vec(int64_t block) const { return vecs * block / count; }
+  int width(int64_t block) const { return static_cast<int>(first_vec(block + 1) - first_vec(block)); }
+  int64_t first_row(int64_t block) const { return first_vec(block) * W; }
+  // Rows of the block that exist.
+  int64_t rows(int64_t block) const {
+    int64_t end = first_vec(block + 1) * W;
+    return (end < batch ? end : batch) - first_row(block);
+  }
+  int64_t padded() const { return vecs * W; }
+};
+
+// hT: per block [inputs][width * W], block after block.
+inline void transpose_hidden(const Blocks &blocks, int64_t inputs, const float *h, float *hT) {
+  parallel_ranges(inputs, 64, [&](int64_t from, int64_t to) {
+    for (int64_t block = 0; block < blocks.count; block++) {
+      int64_t wide = blocks.width(block) * W, rows = blocks.rows(block), first = blocks.first_row(block);
+      float *out = hT + first * inputs;
+      for (int64_t j0 = from; j0 < to; j0 += 16) {
+        int64_t j1 = j0 + 16 < to ? j0 + 16 : to;
+        for (int64_t r = 0; r < rows; r++) {
+          const float *in = h + (first + r) * inputs;
+          for (int64_t j = j0; j < j1; j++) out[j * wide + r] = in[j];
+        }
+        for (int64_t j = j0; j < j1; j++) {
+          for (int64_t r = rows; r < wide; r++) out[j * wide + r] = 0.0f;
+        }
+      }
+    }
+  });
+}
+
+// dh[b, j] = scale * sum over parts, in order, of part[t][block][j][b].
+inline void reduce_hidden(const Blocks &blocks, int64_t inputs, double scale, int parts, const float *part, int64_t stride,
+                          float *dh) {
+  float factor = static_cast<float>(scale);
+  parallel_ranges(inputs, 64, [&](int64_t from, int64_t to) {
+    for (int64_t block = 0; block < blocks.count; block++) {
+      int64_t wide = blocks.width(block) * W, rows = blocks.rows(block), first = blocks.first_row(block);
+      const float *in = part + first * inputs;
+      for (int64_t j0 = from; j0 < to; j0 += 16) {
+        int64_t j1 = j0 + 16 < to ? j0 + 16 : to;
+        for (int64_t r = 0; r < rows; r++) {
+          float *out = dh + (first + r) * inputs;
+          for (int64_t j = j0; j < j1; j++) {
+            float sum = 0.0f;
+            for (int t = 0; t < parts; t++) sum += in[t * stride + j * wide + r];
+            out[j] = factor * sum;
+          }
+        }
+      }
+    }
+  });
+}
+
+// Turns the logits of one label into G, block by block: owns the walk over the positives and the pad lanes.
+class LabelLoss {
+ public:
+  // positives_at: the first positive that may belong to the labels that follow.
+  LabelLoss(const StepArgs &step, const Blocks &blocks, int64_t block, int64_t positives_at)
+      : positives_(step.positives),
+        kind_(step.loss),
+        first_row_(static_cast<uint32_t>(blocks.first_row(block))),
+        rows_(static_cast<uint32_t>(blocks.rows(block))),
+        next_(positives_at) {
+    int used = static_cast<int>(blocks.rows(block) - (blocks.width(block) - 1) * W);
+    for (int i = 0; i < W; i++) limit_[i] = i < used ? __builtin_inff() : -1e30f;
+    for (int i = 0; i < MAX_VECS * W; i++) flip_[i] = 1.0f;
+  }
+
+  // z -> G. Labels ascend.
+  template <int NV>
+  inline void gradient(uint32_t label, F *z) {
+    // -1e30 in the lanes beyond the batch: their loss and gradient vanish.
+    z[NV - 1] = min_of(load(limit_), z[NV - 1]);
+    bool positive = next_ < positives_.count && positives_.label[next_] == label && raise(label);
+    if (positive) flip<NV>(z);
+    if (kind_ == LOSS_BCE) {
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; v++) z[v] = sum_.bce(z[v]);
+    } else {
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; v++) z[v] = sum_.squared_hinge(z[v]);
+    }
+    sum_.count(NV);
+    if (positive) {
+      flip<NV>(z);
+      lower();
+    }
+  }
+
+  double total() { return sum_.total(); }
+
+ private:
+  template <int NV>
+  inline void flip(F *z) const {
+    for (int v = 0; v < NV; v++) z[v] = z[v] * load(flip_ + v * W);
+  }
+
+  // -1 at the rows of this block where `label` is positive; whether there is one.
+  __attribute__((noinline)) bool raise(uint32_t label) {
+    bool any = false;
+    from_ = next_;
+    for (; next_ < positives_.count && positives_.label[next_] == label; next_++) {
+      uint32_t row = positives_.row[next_] - first_row_;
+      if (row >= rows_) continue;
+      flip_[row] = -1.0f;
+      any = true;
+    }
+    return any;
+  }
+  __attribute__((noinline)) void lower() {
+    for (int64_t i = from_; i < next_; i++) {
+      uint32_t row = positives_.row[i] - first_row_;
+      if (row < rows_) flip_[row] = 1.0f;
+    }
+  }
+
+  Positives positives_;
+  LossSum sum_;
+  int kind_;
+  uint32_t first_row_, rows_;
+  int64_t next_, from_ = 0;
+  alignas(64) float limit_[W];
+  alignas(64) float flip_[MAX_VECS * W];
+};
+
+// Per label the sum over the batch, finished GROUP labels at a time.
+class BiasGradient {
+ public:
+  BiasGradient(float *out, bool add) : out_(out), add_(add) {}
+
+  template <int NV>
+  inline void label(const F *g) {
+    F sum = g[0];
+#pragma GCC unroll 8
+    for (int v = 1; v < NV; v++) sum = sum + g[v];
+    store(rows_ + held_ * W, sum);
+    if (++held_ == GROUP) flush();
+  }
+
+  // The room behind out must reach to the next multiple of GROUP.
+  void flush() {
+    if (held_ == 0) return;
+    F r[GROUP];
+    for (int j = 0; j < GROUP; j++) r[j] = j < held_ ? load(rows_ + j * W) : zero();
+    if (add_) add_group(out_, lane_sums(r));
+    else store_group(out_, lane_sums(r));
+    out_ += GROUP;
+    held_ = 0;
+  }
+
+ private:
+  float *out_;
+  bool add_;
+  int held_ = 0;
+  alignas(64) float rows_[GROUP * W];
+};
+
+inline float *align64(float *p) {
+  return reinterpret_cast<float *>((reinterpret_cast<uintptr_t>(p) + 63) & ~static_cast<uintptr_t>(63));
+}
+
+}  // namespace
+}  // namespace ES_NS

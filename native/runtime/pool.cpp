@@ -1,0 +1,208 @@
+#include "pool.h"
+
+#include <dlfcn.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <new>
+#include <system_error>
+#include <thread>
+
+#include "../include/kernels.h"
+
+namespace {
+
+constexpr int MAX_THREADS = 256;
+// On a busy machine every microsecond of spinning is taken from somebody else.
+constexpr auto SPIN = std::chrono::microseconds(50);
+
+void pause_cpu() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// A number that one thread raises and another waits for: spins shortly, then sleeps.
+class Signal {
+ public:
+  void raise() {
+    value_.fetch_add(1);
+    // Sequential consistency on both sides: either we see the sleeper, or it sees the new value.
+    if (sleeping_.load()) {
+      std::lock_guard<std::mutex> guard(mutex_);
+      wake_.notify_one();
+    }
+  }
+
+  uint32_t value() const { return value_.load(std::memory_order_acquire); }
+
+  void wait_past(uint32_t seen) {
+    auto start = std::chrono::steady_clock::now();
+    do {
+      for (int i = 0; i < 64; i++) {
+        if (value() != seen) return;
+        pause_cpu();
+      }
+    } while (std::chrono::steady_clock::now() - start < SPIN);
+    std::unique_lock<std::mutex> lock(mutex_);
+    sleeping_.store(true);
+    while (value_.load() == seen) wake_.wait(lock);
+    sleeping_.store(false);
+  }
+
+ private:
+  std::atomic<uint32_t> value_{0};
+  std::atomic<bool> sleeping_{false};
+  std::mutex mutex_;
+  std::condition_variable wake_;
+};
+
+struct Job {
+  int tasks = 0;
+  int workers = 0;
+  void (*fn)(void *, int, int) = nullptr;
+  void *ctx = nullptr;
+};
+
+thread_local bool inside_region = false;
+
+void run_share(const Job &job, int worker) {
+  int begin = static_cast<int>(static_cast<int64_t>(job.tasks) * worker / job.workers);
+  int end = static_cast<int>(static_cast<int64_t>(job.tasks) * (worker + 1) / job.workers);
+  for (int task = begin; task < end; task++) job.fn(job.ctx, task, worker);
+}
+
+class Pool {
+ public:
+  void run(const Job &job) {
+    std::lock_guard<std::mutex> one_region(submit_);
+    int helpers = ensure_helpers(job.workers - 1);
+    job_ = job;
+    pending_.store(helpers, std::memory_order_relaxed);
+    uint32_t finished = done_.value();
+    for (int i = 0; i < helpers; i++) go_[i].raise();
+    inside_region = true;
+    run_share(job, 0);
+    // When the system refused threads, the caller does their share: same ranges, same results.
+    for (int worker = helpers + 1; worker < job.workers; worker++) run_share(job, worker);
+    inside_region = false;
+    if (helpers > 0) done_.wait_past(finished);
+  }
+
+ private:
+  int ensure_helpers(int wanted) {
+    for (; started_ < wanted && !refused_; started_++) {
+      try {
+        int index = started_;
+        uint32_t seen = go_[index].value();
+        std::thread([this, index, seen] { serve(index, seen); }).detach();
+      } catch (const std::system_error &) {
+        refused_ = true;
+        break;
+      }
+    }
+    return started_ < wanted ? started_ : wanted;
+  }
+
+  void serve(int index, uint32_t seen) {
+    inside_region = true;
+    for (;;) {
+      go_[index].wait_past(seen);
+      seen++;
+      run_share(job_, index + 1);
+      if (pending_.fetch_sub(1) == 1) done_.raise();
+    }
+  }
+
+  std::mutex submit_;
+  Job job_;
+  std::atomic<int> pending_{0};
+  Signal done_;
+  Signal go_[MAX_THREADS];
+  int started_ = 0;
+  bool refused_ = false;
+};
+
+// NOTE: never destroyed. A pool with static lifetime would destroy condition variables on which detached
+// threads still wait, and process.exit would hang.
+Pool &pool() {
+  static Pool *instance = [] {
+    // Node unloads an addon with the worker thread that loaded it; our threads run its code for ever.
+    Dl_info self;
+    if (dladdr(reinterpret_cast<void *>(&es_parallel), &self) != 0 && self.dli_fname != nullptr) {
+      dlopen(self.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+    }
+    return new Pool;
+  }();
+  return *instance;
+}
+
+int default_threads() {
+  unsigned n = std::thread::hardware_concurrency();
+  return n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : static_cast<int>(n);
+}
+
+thread_local int wanted_threads = default_threads();
+
+std::atomic<int64_t> scratch_total{0};
+
+struct Scratch {
+  float *data[ES_SCRATCH_SLOTS] = {};
+  int64_t capacity[ES_SCRATCH_SLOTS] = {};
+
+  void release(int slot) {
+    ::operator delete(data[slot], std::align_val_t(64));
+    scratch_total.fetch_sub(capacity[slot] * static_cast<int64_t>(sizeof(float)));
+    data[slot] = nullptr;
+    capacity[slot] = 0;
+  }
+  ~Scratch() {
+    for (int slot = 0; slot < ES_SCRATCH_SLOTS; slot++) release(slot);
+  }
+};
+
+thread_local Scratch scratch;
+
+}  // namespace
+
+int es_parallel_workers(int tasks) {
+  int wanted = inside_region ? 1 : wanted_threads;
+  return tasks < wanted ? (tasks < 1 ? 1 : tasks) : wanted;
+}
+
+void es_parallel(int tasks, void (*fn)(void *, int, int), void *ctx) {
+  if (tasks <= 0) return;
+  Job job{tasks, es_parallel_workers(tasks), fn, ctx};
+  if (job.workers == 1) {
+    run_share(job, 0);
+  } else {
+    pool().run(job);
+  }
+}
+
+float *es_scratch(int slot, int64_t floats) {
+  if (floats > scratch.capacity[slot]) {
+    scratch.release(slot);
+    int64_t capacity = (floats + 1023) / 1024 * 1024;
+    void *data = ::operator new(static_cast<size_t>(capacity) * sizeof(float), std::align_val_t(64), std::nothrow);
+    if (data == nullptr) return nullptr;
+    scratch.data[slot] = static_cast<float *>(data);
+    scratch.capacity[slot] = capacity;
+    scratch_total.fetch_add(capacity * static_cast<int64_t>(sizeof(float)));
+  }
+  return scratch.data[slot];
+}
+
+extern "C" int es_set_threads(int threads) {
+  if (threads < 1 || threads > MAX_THREADS) return ES_BAD_ARGUMENT;
+  wanted_threads = threads;
+  return ES_OK;
+}
+
+extern "C" int es_threads(void) { return wanted_threads; }
+
+extern "C" int64_t es_scratch_bytes(void) { return scratch_total.load(); }

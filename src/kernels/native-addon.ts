@@ -1,0 +1,167 @@
+/**
+ * The compiled kernels as Node sees them: one function per ES_KERNEL of native/include/kernels.h, positional,
+ * plus the context (instruction set, threads) of the calling thread.
+ */
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { EspalierError } from '../errors.js';
+import type { Floats } from './face.js';
+import { addonPath } from './native-build.js';
+
+export type Isa = 'scalar' | 'avx2' | 'avx512';
+export const ISA_NAMES: readonly Isa[] = ['scalar', 'avx2', 'avx512'];
+export const MAX_THREADS = 256;
+
+type F = Float32Array;
+type U32 = Uint32Array;
+type I32 = Int32Array;
+type D = Float64Array;
+
+export interface NativeAddon {
+  set_threads(threads: number): void;
+  set_isa(isa: number): void;
+  threads(): number;
+  isa(): number;
+  best_isa(): number;
+  /** Bytes of grow-only scratch, all threads together. */
+  scratch_bytes(): number;
+
+  relu(n: number, x: F, y: F): void;
+  add(n: number, a: F, b: F, alpha: number, out: F): void;
+  multiply(n: number, a: F, b: F, out: F): void;
+  scale(n: number, alpha: number, x: F, out: F): void;
+}
+
+/** An addon with the instruction set and threads of one `Kernels` instance. */
+export interface NativeBackend {
+  readonly isa: Isa;
+  readonly threads: number;
+  /** The addon, switched to this backend's instruction set and threads. */
+  use(): NativeAddon;
+}
+
+interface Loaded {
+  readonly addon: NativeAddon;
+  readonly path: string;
+}
+
+let loaded: Loaded | undefined;
+let current: NativeBackend | undefined;
+
+/**
+ * Loads `build/espalier.node`, once per thread of Node; ESPALIER_ADDON names another file.
+ * @throws EspalierError NATIVE_MISSING with each path attempted, why it failed and the remedy
+ */
+export function loadAddon(): Loaded {
+  if (loaded !== undefined) return loaded;
+  const attempts: string[] = [];
+  let cause: unknown;
+  for (const path of addonCandidates()) {
+    if (!existsSync(path)) {
+      attempts.push(`${path}: no such file`);
+      continue;
+    }
+    try {
+      loaded = { addon: createRequire(import.meta.url)(path) as NativeAddon, path };
+      return loaded;
+    } catch (error) {
+      cause = error;
+      attempts.push(`${path}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  throw new EspalierError({
+    code: 'NATIVE_MISSING',
+    kind: 'system',
+    op: 'loadNative',
+    problem: 'the native kernels could not be loaded',
+    received: attempts.join('; '),
+    hint: 'build them with `npx espalier build` (needs a C++ compiler); `npx espalier doctor` explains more',
+    cause,
+  });
+}
+
+/** The files that loadAddon tries, in order. */
+export function addonCandidates(): string[] {
+  const named = process.env.ESPALIER_ADDON;
+  return named ? [named] : [addonPath()];
+}
+
+/** A backend over the loaded addon; see loadNative for the meaning of the options and the errors. */
+export function nativeBackend(isa: Isa, threads: number): NativeBackend {
+  const { addon } = loadAddon();
+  const backend: NativeBackend = {
+    isa,
+    threads,
+    use() {
+      if (current !== backend) {
+        addon.set_isa(ISA_NAMES.indexOf(isa));
+        addon.set_threads(threads);
+        current = backend;
+      }
+      return addon;
+    },
+  };
+  return backend;
+}
+
+/**
+ * The array as the kernels need it: float32 and at least `length` long.
+ * @throws EspalierError KERNEL_PRECISION, KERNEL_BUFFER_SHORT
+ */
+export function f32(op: string, name: string, array: Floats, length: number): Float32Array {
+  if (array.BYTES_PER_ELEMENT !== 4) throw precisionError(op, name);
+  if (!(array.length >= length)) throw shortError(op, name, array.length, length);
+  return array as Float32Array;
+}
+
+/** The same for arrays that may be null. */
+export function f32OrNull(op: string, name: string, array: Floats | null, length: number): Float32Array | null {
+  return array === null ? null : f32(op, name, array, length);
+}
+
+/** Throws KERNEL_BUFFER_SHORT unless the array holds at least `length` elements. */
+export function need(op: string, name: string, array: { readonly length: number }, length: number): void {
+  if (!(array.length >= length)) throw shortError(op, name, array.length, length);
+}
+
+/** Runs a kernel that guards indices, and words its refusal. */
+export function guarded(op: string, hint: string, call: () => void): void {
+  try {
+    call();
+  } catch (error) {
+    const code = (error as { code?: string }).code;
+    if (code === undefined || !code.startsWith('ES_') || code === 'ES_ARGUMENT_TYPE') throw error;
+    const range = code === 'ES_INDEX_RANGE';
+    throw new EspalierError({
+      code: `KERNEL_${code.slice(3)}`,
+      kind: range ? 'data' : 'system',
+      op,
+      problem: range ? 'an index points outside of its array' : `the kernel refused (${code})`,
+      hint: range ? hint : undefined,
+      cause: error,
+    });
+  }
+}
+
+function precisionError(op: string, name: string): EspalierError {
+  return new EspalierError({
+    code: 'KERNEL_PRECISION',
+    kind: 'usage',
+    op,
+    problem: `native kernels compute in float32, but \`${name}\` is not a Float32Array`,
+    expected: 'Float32Array',
+    received: 'Float64Array',
+    hint: "float64 runs on the reference backend: selectKernels({ precision: 'float64' })",
+  });
+}
+
+function shortError(op: string, name: string, received: number, expected: number): EspalierError {
+  return new EspalierError({
+    code: 'KERNEL_BUFFER_SHORT',
+    kind: 'usage',
+    op,
+    problem: `\`${name}\` is shorter than the sizes require`,
+    expected: `at least ${expected} elements`,
+    received: `${received}`,
+  });
+}

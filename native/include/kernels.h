@@ -42,6 +42,23 @@ int64_t es_scratch_bytes(void);
 #define ES_KERNEL_DEFAULT
 #endif
 
+/* The arguments that every output step takes first; positives sorted by label, then row. `rule` is null or 11
+ * numbers: kind, rate, momentum, nesterov, beta1, beta2, eps, weightDecay, decoupled, correction1, correction2.
+ * loss: 0 bce, 1 squared hinge. loss_sum: out [1]. Lengths of workspaces are in floats. */
+#define ES_STEP_PARAMETERS                                                                                        \
+  int64_t batch, int64_t inputs, int64_t labels, int64_t begin, int64_t end, int64_t chunk, const float *h, float *dh, \
+      int64_t positive_count, const uint32_t *positive_label, const uint32_t *positive_row, int32_t loss,         \
+      double grad_scale, int32_t backward, const double *rule, double update_scale, float *weights,               \
+      float *weight_m, float *weight_v, float *d_weights, float *bias, float *bias_m, float *bias_v,              \
+      float *d_bias, double *squares, float *workspace, int64_t workspace_length, double *loss_sum
+#define ES_STEP_NAMES                                                                                             \
+  batch, inputs, labels, begin, end, chunk, h, dh, positive_count, positive_label, positive_row, loss, grad_scale, \
+      backward, rule, update_scale, weights, weight_m, weight_v, d_weights, bias, bias_m, bias_v, d_bias, squares, \
+      workspace, workspace_length, loss_sum
+#define ES_FAN_IN_STEP_PARAMETERS \
+  (ES_STEP_PARAMETERS, int64_t fan_in, const void *columns, int32_t column_bytes, const uint16_t *index)
+#define ES_DENSE_STEP_PARAMETERS (ES_STEP_PARAMETERS)
+
 #endif /* ES_KERNELS_H: the list below may be included many times */
 
 #ifdef ES_KERNEL
@@ -53,6 +70,29 @@ ES_KERNEL(multiply, (int64_t n, const float *a, const float *b, float *out), (n,
 ES_KERNEL(scale, (int64_t n, double alpha, const float *x, float *out), (n, alpha, x, out))
 
 /* ---- output layers: fixed fan-in ---- */
+ES_KERNEL(fan_in_workspace,
+          (int64_t batch, int64_t inputs, int64_t labels, int64_t chunk, int64_t fan_in, double *length),
+          (batch, inputs, labels, chunk, fan_in, length))
+ES_KERNEL(fan_in_step, ES_FAN_IN_STEP_PARAMETERS, (ES_STEP_NAMES, fan_in, columns, column_bytes, index))
+ES_KERNEL(fan_in_index_length, (int64_t inputs, int64_t labels, int64_t fan_in, int64_t chunk, double *length),
+          (inputs, labels, fan_in, chunk, length))
+ES_KERNEL(fan_in_index_build,
+          (int64_t inputs, int64_t labels, int64_t fan_in, int64_t chunk, int64_t begin, int64_t end, const void *columns,
+           int32_t column_bytes, uint16_t *index),
+          (inputs, labels, fan_in, chunk, begin, end, columns, column_bytes, index))
+ES_KERNEL(top_k_workspace, (int64_t batch, int64_t inputs, int64_t k, double *length), (batch, inputs, k, length))
+ES_KERNEL(fan_in_logits,
+          (int64_t batch, int64_t inputs, int64_t labels, int64_t begin, int64_t end, int64_t fan_in, const float *h,
+           const void *columns, int32_t column_bytes, const float *weights, const float *bias, float *out,
+           float *workspace, int64_t workspace_length),
+          (batch, inputs, labels, begin, end, fan_in, h, columns, column_bytes, weights, bias, out, workspace,
+           workspace_length))
+ES_KERNEL(fan_in_top_k,
+          (int64_t batch, int64_t inputs, int64_t labels, int64_t fan_in, int64_t k, const float *h, const void *columns,
+           int32_t column_bytes, const float *weights, const float *bias, uint32_t *top_labels, float *top_scores,
+           float *workspace, int64_t workspace_length),
+          (batch, inputs, labels, fan_in, k, h, columns, column_bytes, weights, bias, top_labels, top_scores, workspace,
+           workspace_length))
 
 /* ---- output layers: dense ---- */
 

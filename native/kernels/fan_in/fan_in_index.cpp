@@ -12,7 +12,6 @@ int build(const IndexShape &shape, const Column *columns, uint16_t *index, int64
   const int64_t words = (index_scratch_words(shape) + 15) / 16 * 16;
   uint32_t *scratch = reinterpret_cast<uint32_t *>(es_scratch(ES_SLOT_OUTPUT_0, words * tasks));
   if (scratch == nullptr) return ES_NO_MEMORY;
-  // One write per task and only on failure: a race between equal values.
   int32_t *bad = reinterpret_cast<int32_t *>(es_scratch(ES_SLOT_OUTPUT_1, 16 * tasks));
   if (bad == nullptr) return ES_NO_MEMORY;
   parallel_tasks(tasks, [&](int task, int) {

@@ -101,7 +101,12 @@ class Chunk {
 #endif
       }
     }
-    if (step_.backward) finish();
+    if (!step_.backward) return;
+    if (layout_.blocks.count == 0) {  // an empty batch: gradients of zero
+      __builtin_memset(worker_.gradients, 0, static_cast<size_t>(labels_ * layer_.fan_in) * 4);
+      __builtin_memset(worker_.bias, 0, static_cast<size_t>(labels_) * 4);
+    }
+    finish();
   }
 
  private:

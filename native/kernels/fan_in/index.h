@@ -5,6 +5,8 @@
 // that the branch predictor has just seen. A slot is label-in-chunk * fanIn + k.
 #pragma once
 
+#include <stddef.h>
+
 #include "../isa.h"
 
 namespace ES_NS {

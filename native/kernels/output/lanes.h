@@ -2,6 +2,8 @@
 // A batch is padded to a multiple of W and cut into blocks of at most MAX_VECS registers per row of hT.
 #pragma once
 
+#include <stddef.h>
+
 #include "../isa.h"
 
 namespace ES_NS {

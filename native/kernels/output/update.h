@@ -1,6 +1,8 @@
 // What happens to the gradient of a chunk while it is in cache: scale, count, hand out, apply.
 #pragma once
 
+#include <stddef.h>
+
 #include "../isa.h"
 
 namespace ES_NS {

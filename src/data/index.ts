@@ -1,0 +1,10 @@
+export * from './batches.js';
+export * from './builder.js';
+export * from './cache.js';
+export * from './dataset.js';
+export { readDatasetFile, writeDatasetFile } from './dataset-file.js';
+export { type BuildOptions, buildDataset, datasetNames } from './named-datasets.js';
+export { concatRows, selectRows } from './rows.js';
+export * from './statistics.js';
+export * from './tfidf.js';
+export * from './wordnet.js';

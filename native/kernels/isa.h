@@ -5,6 +5,8 @@
 // compiled here could be the copy that the linker keeps for everybody.
 #pragma once
 
+#include <stddef.h>
+
 #include "../include/kernels.h"
 
 #ifndef ES_NS

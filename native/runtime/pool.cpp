@@ -76,30 +76,46 @@ void run_share(const Job &job, int worker) {
   for (int task = begin; task < end; task++) job.fn(job.ctx, task, worker);
 }
 
+// Shares are logical: worker w's tasks are the same whoever runs them. A helper that the system has not yet
+// woken when the caller is done with its own share loses its share to the caller, so a busy machine costs
+// speed, not waiting, and results stay the same.
 class Pool {
  public:
   void run(const Job &job) {
     std::lock_guard<std::mutex> one_region(submit_);
     int helpers = ensure_helpers(job.workers - 1);
     job_ = job;
-    pending_.store(helpers, std::memory_order_relaxed);
+    pending_.store(job.workers - 1);
     uint32_t finished = done_.value();
-    for (int i = 0; i < helpers; i++) go_[i].raise();
+    for (int i = 0; i < helpers; i++) helper_[i].go.raise();
     inside_region = true;
     run_share(job, 0);
-    // When the system refused threads, the caller does their share: same ranges, same results.
-    for (int worker = helpers + 1; worker < job.workers; worker++) run_share(job, worker);
+    bool last = false;
+    for (int i = 0; i < job.workers - 1; i++) {
+      if (i < helpers && !helper_[i].claim(helper_[i].go.value())) continue;
+      run_share(job, i + 1);
+      last = pending_.fetch_sub(1) == 1;
+    }
     inside_region = false;
-    if (helpers > 0) done_.wait_past(finished);
+    if (!last) done_.wait_past(finished);
   }
 
  private:
+  struct alignas(128) Helper {
+    Signal go;
+    std::atomic<uint32_t> claimed{0};
+
+    // True for exactly one caller per round.
+    bool claim(uint32_t round) {
+      uint32_t before = round - 1;
+      return claimed.compare_exchange_strong(before, round);
+    }
+  };
+
   int ensure_helpers(int wanted) {
     for (; started_ < wanted && !refused_; started_++) {
       try {
-        int index = started_;
-        uint32_t seen = go_[index].value();
-        std::thread([this, index, seen] { serve(index, seen); }).detach();
+        std::thread([this, index = started_] { serve(index); }).detach();
       } catch (const std::system_error &) {
         refused_ = true;
         break;
@@ -108,11 +124,13 @@ class Pool {
     return started_ < wanted ? started_ : wanted;
   }
 
-  void serve(int index, uint32_t seen) {
+  void serve(int index) {
     inside_region = true;
-    for (;;) {
-      go_[index].wait_past(seen);
-      seen++;
+    Helper &self = helper_[index];
+    for (uint32_t seen = 0;;) {
+      self.go.wait_past(seen);
+      seen = self.go.value();
+      if (!self.claim(seen)) continue;
       run_share(job_, index + 1);
       if (pending_.fetch_sub(1) == 1) done_.raise();
     }
@@ -122,7 +140,7 @@ class Pool {
   Job job_;
   std::atomic<int> pending_{0};
   Signal done_;
-  Signal go_[MAX_THREADS];
+  Helper helper_[MAX_THREADS];
   int started_ = 0;
   bool refused_ = false;
 };

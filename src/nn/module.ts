@@ -18,14 +18,20 @@ export type ModuleInput = Tensor | SparseBatch;
 export abstract class Module<In extends ModuleInput = Tensor> {
   abstract forward(x: In, context: ForwardContext): Tensor;
 
-  /** Every parameter below this module with its dotted name, in the order of definition. */
-  *namedParameters(prefix = ''): Generator<[string, Parameter]> {
+  /**
+   * Every parameter below this module with its dotted name, in the order of definition; a shared one once, under
+   * its first name, so that an optimiser moves it once.
+   */
+  *namedParameters(prefix = '', seen = new Set<Parameter>()): Generator<[string, Parameter]> {
     for (const [key, value] of Object.entries(this)) {
-      if (value instanceof Parameter) yield [prefix + key, value];
-      else if (value instanceof Module) yield* value.namedParameters(`${prefix}${key}.`);
+      if (value instanceof Parameter) {
+        if (seen.has(value)) continue;
+        seen.add(value);
+        yield [prefix + key, value];
+      } else if (value instanceof Module) yield* value.namedParameters(`${prefix}${key}.`, seen);
       else if (Array.isArray(value)) {
         for (const [i, child] of value.entries()) {
-          if (child instanceof Module) yield* child.namedParameters(`${prefix}${key}.${i}.`);
+          if (child instanceof Module) yield* child.namedParameters(`${prefix}${key}.${i}.`, seen);
         }
       }
     }

@@ -1,6 +1,16 @@
 /** The native kernels of the output layers: args objects in, positional calls out, lengths guarded. */
-import type { Kernels } from './face.js';
-import type { NativeBackend } from './native-addon.js';
+import type {
+  Columns,
+  FanInIndexShape,
+  FanInWeights,
+  Floats,
+  Kernels,
+  OutputStepCommon,
+  TopKCommon,
+  UpdateRule,
+  WorkspaceShape,
+} from './face.js';
+import { f32, f32OrNull, guarded, type NativeBackend, need } from './native-addon.js';
 
 export type OutputKernels = Pick<
   Kernels,
@@ -16,6 +26,199 @@ export type OutputKernels = Pick<
   | 'topKWorkspace'
 >;
 
-export function outputKernels(_backend: NativeBackend): OutputKernels {
-  throw new Error('not linked yet');
+/** What follows the 27 arguments that native/include/kernels.h lists as ES_STEP_PARAMETERS. */
+type StepCall = (...args: unknown[]) => void;
+
+interface OutputAddon {
+  fan_in_workspace(b: number, d: number, l: number, chunk: number, f: number, length: Float64Array): void;
+  dense_workspace(b: number, d: number, l: number, chunk: number, length: Float64Array): void;
+  top_k_workspace(batch: number, inputs: number, k: number, length: Float64Array): void;
+  fan_in_index_length(d: number, l: number, f: number, chunk: number, length: Float64Array): void;
+  fan_in_index_build: StepCall;
+  fan_in_step: StepCall;
+  dense_step: StepCall;
+  fan_in_logits: StepCall;
+  fan_in_top_k: StepCall;
+  dense_top_k: StepCall;
+}
+
+const LOSSES = { bce: 0, squaredHinge: 1 } as const;
+const COLUMN_HINT =
+  'every column must be below `inputs`, every positive sorted and inside the batch and the labels';
+
+export function outputKernels(backend: NativeBackend): OutputKernels {
+  const addon = () => backend.use() as unknown as OutputAddon;
+  const out = new Float64Array(1);
+  const length = (op: string, ask: (addon: OutputAddon) => void): number => {
+    guarded(op, '', () => ask(addon()));
+    return out[0];
+  };
+  const indexLength = ({ inputs, labels, fanIn, chunk }: FanInIndexShape): number =>
+    length('fanInIndexLength', (a) => a.fan_in_index_length(inputs, labels, fanIn, chunk, out));
+
+  return {
+    fanInWorkspace: ({ batch, inputs, labels, chunk, fanIn }) =>
+      length('fanInWorkspace', (a) => a.fan_in_workspace(batch, inputs, labels, chunk, fanIn, out)),
+    denseWorkspace: ({ batch, inputs, labels, chunk }: WorkspaceShape) =>
+      length('denseWorkspace', (a) => a.dense_workspace(batch, inputs, labels, chunk, out)),
+    topKWorkspace: ({ batch, inputs }, k) =>
+      length('topKWorkspace', (a) => a.top_k_workspace(batch, inputs, k, out)),
+    fanInIndexLength: indexLength,
+
+    fanInIndexBuild(args) {
+      const { inputs, labels, fanIn, chunk, begin, end, columns, index } = args;
+      const op = 'fanInIndexBuild';
+      need(op, 'columns', columns, labels * fanIn);
+      need(op, 'index', index, indexLength(args));
+      const bytes = columns.BYTES_PER_ELEMENT;
+      guarded(op, COLUMN_HINT, () =>
+        addon().fan_in_index_build(inputs, labels, fanIn, chunk, begin, end, columns, bytes, index),
+      );
+    },
+
+    fanInStep(args) {
+      const { labels, fanIn, chunk, inputs, index, columns } = args;
+      const op = 'fanInStep';
+      need(op, 'columns', columns, labels * fanIn);
+      if (index !== null) need(op, 'index', index, indexLength({ inputs, labels, fanIn, chunk }));
+      const common = stepArguments(op, args, args.weights, args.bias, fanIn, out);
+      const bytes = columns.BYTES_PER_ELEMENT;
+      guarded(op, COLUMN_HINT, () => addon().fan_in_step(...common, fanIn, columns, bytes, index));
+      return out[0];
+    },
+
+    denseStep(args) {
+      const op = 'denseStep';
+      const common = stepArguments(op, args, args.weights, args.bias, args.inputs, out);
+      guarded(op, COLUMN_HINT, () => addon().dense_step(...common));
+      return out[0];
+    },
+
+    fanInLogits(args) {
+      const { batch, inputs, labels, begin, end, workspace } = args;
+      const op = 'fanInLogits';
+      const layer = fanInArguments(op, labels, args);
+      const h = f32(op, 'h', args.h, batch * inputs);
+      const z = f32(op, 'out', args.out, batch * (end - begin));
+      const own = f32(op, 'workspace', workspace, 0);
+      guarded(op, COLUMN_HINT, () =>
+        addon().fan_in_logits(batch, inputs, labels, begin, end, args.fanIn, h, ...layer, z, own, own.length),
+      );
+    },
+
+    fanInTopK(args) {
+      const { batch, inputs, labels, k, fanIn } = args;
+      const op = 'fanInTopK';
+      const layer = fanInArguments(op, labels, args);
+      const [h, ...results] = topKArguments(op, args);
+      guarded(op, COLUMN_HINT, () =>
+        addon().fan_in_top_k(batch, inputs, labels, fanIn, k, h, ...layer, ...results),
+      );
+    },
+
+    denseTopK(args) {
+      const { batch, inputs, labels, k } = args;
+      const op = 'denseTopK';
+      const w = f32(op, 'weights', args.weights, labels * inputs);
+      const bias = f32(op, 'bias', args.bias, labels);
+      const [h, ...results] = topKArguments(op, args);
+      guarded(op, COLUMN_HINT, () => addon().dense_top_k(batch, inputs, labels, k, h, w, bias, ...results));
+    },
+  };
+}
+
+function fanInArguments(
+  op: string,
+  labels: number,
+  { columns, weights, bias, fanIn }: FanInWeights,
+): [Columns, number, Float32Array, Float32Array] {
+  need(op, 'columns', columns, labels * fanIn);
+  return [
+    columns,
+    columns.BYTES_PER_ELEMENT,
+    f32(op, 'weights', weights, labels * fanIn),
+    f32(op, 'bias', bias, labels),
+  ];
+}
+
+function topKArguments(op: string, { batch, inputs, k, h, topLabels, topScores, workspace }: TopKCommon) {
+  need(op, 'topLabels', topLabels, batch * k);
+  return [
+    f32(op, 'h', h, batch * inputs),
+    topLabels,
+    f32(op, 'topScores', topScores, batch * k),
+    f32(op, 'workspace', workspace, 0),
+    workspace.length,
+  ] as const;
+}
+
+/** ES_STEP_PARAMETERS of native/include/kernels.h, in its order; `width` weights per label. */
+function stepArguments(
+  op: string,
+  s: OutputStepCommon,
+  weights: Floats,
+  bias: Floats,
+  width: number,
+  lossOut: Float64Array,
+): unknown[] {
+  const { batch, inputs, labels, positives, update } = s;
+  const { rule, weightMoments, biasMoments } = update;
+  need(op, 'positives.label', positives.label, positives.count);
+  need(op, 'positives.row', positives.row, positives.count);
+  if (s.squares !== null) need(op, 'squares', s.squares, 2);
+  const n = labels * width;
+  const moment = (name: string, array: Floats | null, used: boolean, size: number) =>
+    used ? f32(op, name, array ?? NO_FLOATS, size) : null;
+  // Plain SGD runs without m, momentum with it.
+  const usesM = rule?.kind === 'adam' || (rule?.kind === 'sgd' && weightMoments.m !== null);
+  const usesBiasM = rule?.kind === 'adam' || (rule?.kind === 'sgd' && biasMoments.m !== null);
+  const usesV = rule?.kind === 'adam' || rule?.kind === 'adagrad';
+  return [
+    batch,
+    inputs,
+    labels,
+    s.begin,
+    s.end,
+    s.chunk,
+    f32(op, 'h', s.h, batch * inputs),
+    f32OrNull(op, 'dh', s.dh, batch * inputs),
+    positives.count,
+    positives.label,
+    positives.row,
+    LOSSES[s.loss],
+    s.gradScale,
+    s.backward,
+    rule === null ? null : packRule(rule),
+    update.updateScale,
+    f32(op, 'weights', weights, n),
+    moment('weightMoments.m', weightMoments.m, usesM, n),
+    moment('weightMoments.v', weightMoments.v, usesV, n),
+    f32OrNull(op, 'dWeights', update.dWeights, n),
+    f32(op, 'bias', bias, labels),
+    moment('biasMoments.m', biasMoments.m, usesBiasM, labels),
+    moment('biasMoments.v', biasMoments.v, usesV, labels),
+    f32OrNull(op, 'dBias', update.dBias, labels),
+    s.squares,
+    f32(op, 'workspace', s.workspace, 0),
+    s.workspace.length,
+    lossOut,
+  ];
+}
+
+const NO_FLOATS = new Float32Array(0);
+
+/** kind, rate, momentum, nesterov, beta1, beta2, eps, weightDecay, decoupled, correction1, correction2. */
+export function packRule(rule: UpdateRule): Float64Array {
+  const { rate, weightDecay } = rule;
+  switch (rule.kind) {
+    case 'sgd':
+      return Float64Array.of(0, rate, rule.momentum, rule.nesterov ? 1 : 0, 0, 0, 0, weightDecay, 0, 1, 1);
+    case 'adam': {
+      const { beta1, beta2, eps, decoupled, correction1, correction2 } = rule;
+      const flag = decoupled ? 1 : 0;
+      return Float64Array.of(1, rate, 0, 0, beta1, beta2, eps, weightDecay, flag, correction1, correction2);
+    }
+    case 'adagrad':
+      return Float64Array.of(2, rate, 0, 0, 0, 0, rule.eps, weightDecay, 0, 1, 1);
+  }
 }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { arbitraryDataset, datasetOf, rowRecords } from './arbitrary.test-support.js';
+import { arbitraryDataset, datasetOf, rowRecords } from './arbitrary.testing.js';
 import { DatasetDirectory, writeDatasetDirectory } from './cache.js';
 import { CsrDataset } from './dataset.js';
 import { readDatasetFile, writeDatasetFile } from './dataset-file.js';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { arbitraryDataset, datasetOf, rowRecords } from './arbitrary.test-support.js';
+import { arbitraryDataset, datasetOf, rowRecords } from './arbitrary.testing.js';
 import { CsrBuilder } from './builder.js';
 import { ChunkedArray } from './chunked.js';
 import { CsrDataset, type CsrDatasetParts } from './dataset.js';

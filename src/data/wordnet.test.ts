@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { rowRecords } from './arbitrary.test-support.js';
+import { rowRecords } from './arbitrary.testing.js';
 import type { CsrDataset } from './dataset.js';
 import { TfIdfFeaturizer } from './tfidf.js';
 import { type WordnetTask, wordnetData } from './wordnet.js';

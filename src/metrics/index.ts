@@ -1,0 +1,3 @@
+export * from './estimate.js';
+export * from './propensities.js';
+export * from './top-k.js';

@@ -63,6 +63,13 @@ int64_t es_scratch_bytes(void);
 
 #ifdef ES_KERNEL
 
+/* ---- products ---- */
+/* activation: 0 none, 1 relu. bias may be null. */
+ES_KERNEL(gemm,
+          (int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
+           float *c, int32_t accumulate, const float *bias, int32_t activation),
+          (trans_a, trans_b, m, n, k, a, b, c, accumulate, bias, activation))
+
 /* ---- element by element ---- */
 ES_KERNEL(relu, (int64_t n, const float *x, float *y), (n, x, y))
 ES_KERNEL(add, (int64_t n, const float *a, const float *b, double alpha, float *out), (n, a, b, alpha, out))

@@ -14,6 +14,7 @@ import type {
 import { makeMoments, type OptimizerSpec, ruleAt } from '../optim/rules.js';
 import type { Device } from '../tensor/device.js';
 import { shapeText, type Tensor } from '../tensor/tensor.js';
+import { checkGradients, checkPositives } from './check.js';
 import type {
   Connections,
   NamedArray,
@@ -35,7 +36,10 @@ export interface OutputBaseOptions {
   readonly optimizer: OptimizerSpec;
   /** Labels worked on at once by one thread. */
   readonly chunk: number;
-  /** Start value of every label's bias, for example the logit of its base rate; default 0. */
+  /**
+   * Start value of every label's bias, for example the logit of its base rate; default 0. Labels that
+   * `resizeLabels` adds start at the number, or at the smallest of the array, as the rarest label does.
+   */
   readonly initialBias?: number | Floats;
 }
 
@@ -57,6 +61,8 @@ export abstract class LabelMatrixOutput implements OutputLayer {
   protected weightMoments!: Moments;
   protected biasMoments!: Moments;
   #labels: number;
+  /** Of labels that come later. */
+  #newBias = 0;
 
   constructor(device: Device, options: OutputBaseOptions) {
     this.device = device;
@@ -79,8 +85,22 @@ export abstract class LabelMatrixOutput implements OutputLayer {
     this.weightMoments = makeMoments(this.device, this.optimizer, n);
     this.biasMoments = makeMoments(this.device, this.optimizer, this.#labels);
     if (this.device.dry) return;
-    if (typeof initialBias === 'number') this.bias.fill(initialBias);
-    else this.bias.set(initialBias);
+    if (typeof initialBias === 'number') {
+      this.bias.fill(initialBias);
+      this.#newBias = initialBias;
+      return;
+    }
+    ensure(initialBias.length === this.#labels, () => ({
+      code: 'INITIAL_BIAS_LENGTH',
+      kind: 'usage',
+      op: this.kind,
+      problem: 'there is not one start bias per label',
+      expected: `${this.#labels}`,
+      received: `${initialBias.length}`,
+    }));
+    this.bias.set(initialBias);
+    this.#newBias = Infinity;
+    for (const b of initialBias) this.#newBias = Math.min(this.#newBias, b);
   }
 
   /** Runs one slab of the fused step. */
@@ -105,6 +125,10 @@ export abstract class LabelMatrixOutput implements OutputLayer {
 
   async step(h: Tensor, targets: Positives, options: StepOptions): Promise<StepResult> {
     const [batch] = this.#checkHidden('step', h);
+    if (!this.device.dry) {
+      checkPositives(`${this.kind}.step`, targets, batch, this.#labels);
+      checkGradients(`${this.kind}.step`, options.gradients, this.#labels * this.width, this.#labels);
+    }
     const update = options.update ?? true;
     if (update) this.steps++;
     const rule = update ? ruleAt(this.optimizer, options.rate, this.steps) : null;
@@ -130,6 +154,7 @@ export abstract class LabelMatrixOutput implements OutputLayer {
 
   async evaluate(h: Tensor, targets: Positives): Promise<number> {
     const [batch] = this.#checkHidden('evaluate', h);
+    if (!this.device.dry) checkPositives(`${this.kind}.evaluate`, targets, batch, this.#labels);
     const none = { m: null, v: null };
     const sum = await this.#run(h, targets, {
       dh: null,
@@ -249,7 +274,8 @@ export abstract class LabelMatrixOutput implements OutputLayer {
     const moved = (old: Floats, tag: 'weights' | 'optimizer', per: number): Floats => {
       const next = this.device.persistent(tag, [map.length * per]).data;
       for (let j = 0; j < map.length; j++) {
-        if (map[j] >= 0) next.set(old.subarray(map[j] * per, (map[j] + 1) * per), j * per);
+        if (map[j] >= 0 && !this.device.dry)
+          next.set(old.subarray(map[j] * per, (map[j] + 1) * per), j * per);
       }
       this.device.allocator.release(tag, old);
       return next;
@@ -263,7 +289,11 @@ export abstract class LabelMatrixOutput implements OutputLayer {
     this.weightMoments = movedMoments(this.weightMoments, width);
     this.biasMoments = movedMoments(this.biasMoments, 1);
     this.#labels = map.length;
-    for (let j = 0; j < map.length; j++) if (map[j] < 0) fresh(this.weights, j);
+    for (let j = 0; j < map.length; j++) {
+      if (map[j] >= 0) continue;
+      this.bias[j] = this.#newBias;
+      fresh(this.weights, j);
+    }
   }
 
   abstract resizeLabels(map: Int32Array): void;

@@ -82,11 +82,13 @@ export class DenseOutput extends LabelMatrixOutput {
     const { device, width } = this;
     const rows = device.temporary('workspace', [labels.length, width]);
     const bias = device.temporary('workspace', [labels.length]);
-    for (const [i, label] of labels.entries()) {
+    for (const [i, label] of device.dry ? [] : labels.entries()) {
       rows.data.set(this.weights.subarray(label * width, (label + 1) * width), i * width);
       bias.data[i] = this.bias[label];
     }
-    return this.#logits(h, rows.data, bias.data, labels.length);
+    const out = this.#logits(h, rows.data, bias.data, labels.length);
+    for (const used of [rows, bias]) device.release(used);
+    return out;
   }
 
   #logits(h: Tensor, weights: Floats, bias: Floats, n: number): Tensor {

@@ -79,13 +79,15 @@ describe('Allocator', () => {
     expect(ledger.liveBytes).toBe(0);
   });
 
-  it('releases what it acquired', () => {
+  it.each([false, true])('releases what it acquired, once (dry: %s)', (dry) => {
     const ledger = new MemoryLedger();
-    const allocator = new Allocator(ledger);
+    const allocator = new Allocator(ledger, dry);
     const array = allocator.allocate('data', 'float32', 10);
     allocator.release('data', array);
     expect(ledger.liveBytes).toBe(0);
     expect(ledger.peakBytes).toBe(40);
+    expect(() => allocator.release('data', array)).toThrow(/NOT_ALLOCATED/);
+    expect(ledger.liveBytes).toBe(0);
   });
 });
 

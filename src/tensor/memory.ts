@@ -2,7 +2,7 @@
  * Accounted memory: every buffer of Espalier is acquired here under a tag, so that the table at the end of a
  * run is the sum of what was really held, and a dry device can count the same bytes before anything exists.
  */
-import { EspalierError } from '../errors.js';
+import { EspalierError, ensure } from '../errors.js';
 
 export const memoryTags = [
   'weights',
@@ -101,6 +101,8 @@ export class Allocator {
   readonly ledger: MemoryLedger;
   /** A dry allocator counts and hands out empty arrays. */
   readonly dry: boolean;
+  /** What each array costs: the empty arrays of a dry allocator cannot say. */
+  readonly #costs = new WeakMap<object, number>();
 
   constructor(ledger: MemoryLedger, dry = false) {
     this.ledger = ledger;
@@ -111,9 +113,10 @@ export class Allocator {
   allocate<D extends Dtype>(tag: MemoryTag, dtype: D, length: number): Dtypes[D] {
     const bytes = length * bytesPerElement(dtype);
     this.ledger.acquire(tag, bytes);
-    if (this.dry) return viewOf(dtype, new ArrayBuffer(0));
     try {
-      return viewOf(dtype, new SharedArrayBuffer(bytes));
+      const array = viewOf(dtype, new SharedArrayBuffer(this.dry ? 0 : bytes));
+      this.#costs.set(array, bytes);
+      return array;
     } catch (cause) {
       this.ledger.release(tag, bytes);
       throw new EspalierError({
@@ -128,7 +131,16 @@ export class Allocator {
     }
   }
 
-  release(tag: MemoryTag, array: { readonly byteLength: number }): void {
-    this.ledger.release(tag, array.byteLength);
+  /** Gives an array of `allocate` back, once. */
+  release(tag: MemoryTag, array: object): void {
+    const bytes = this.#costs.get(array);
+    ensure(bytes !== undefined, () => ({
+      code: 'NOT_ALLOCATED',
+      kind: 'usage',
+      op: 'release',
+      problem: `this array of ${tag} was not allocated here, or was released before`,
+    }));
+    this.#costs.delete(array);
+    this.ledger.release(tag, bytes);
   }
 }

@@ -10,7 +10,7 @@ import { LabelMatrixOutput } from '../../output/base.js';
 import type { Connections, NamedArray, OutputCapabilities, RewireReport } from '../../output/layer.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import type { FanInForm, FanInOutputOptions } from './options.js';
+import { checkTopology, type FanInForm, type FanInOutputOptions } from './options.js';
 import { rewire, rewireProgress } from './rewire.js';
 import { drawColumns, RowMarks } from './topology.js';
 
@@ -25,6 +25,8 @@ export class FixedFanInOutput extends LabelMatrixOutput {
   readonly #options: FanInOutputOptions;
   #columns: Columns;
   #index: Uint16Array | null = null;
+  /** Elements of the index: a dry device has them counted, not held. */
+  #indexLength = 0;
 
   constructor(device: Device, options: FanInOutputOptions) {
     const { fanIn, inputs } = options;
@@ -37,6 +39,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
       received: `${fanIn}`,
       hint: 'use the dense output layer for a fan-in of the full width',
     }));
+    checkTopology(options.topology);
     // Slots of a chunk are named by 16 bits in the backward index.
     super(device, {
       ...options,
@@ -66,9 +69,12 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     return this.#columns;
   }
 
+  get #columnType(): 'uint16' | 'uint32' {
+    return this.inputs <= shortColumns ? 'uint16' : 'uint32';
+  }
+
   #newColumns(labels: number): Columns {
-    const dtype = this.inputs <= shortColumns ? 'uint16' : 'uint32';
-    return this.device.allocator.allocate('indices', dtype, labels * this.width);
+    return this.device.allocator.allocate('indices', this.#columnType, labels * this.width);
   }
 
   /** Start connections and weights, U(-1/sqrt(F), 1/sqrt(F)), of labels [from, to). */
@@ -89,11 +95,12 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     const { device, inputs, labels, chunk } = this;
     const shape = { inputs, labels, fanIn: this.width, chunk };
     const length = device.kernels.fanInIndexLength(shape);
-    if (length === 0) return;
-    if (this.#index === null || (!device.dry && this.#index.length !== length)) {
+    if (length !== this.#indexLength) {
       if (this.#index !== null) device.allocator.release('indices', this.#index);
-      this.#index = device.allocator.allocate('indices', 'uint16', length);
+      this.#index = length === 0 ? null : device.allocator.allocate('indices', 'uint16', length);
+      this.#indexLength = length;
     }
+    if (this.#index === null) return;
     device.kernels.fanInIndexBuild({
       ...shape,
       columns: this.#columns,
@@ -157,26 +164,27 @@ export class FixedFanInOutput extends LabelMatrixOutput {
   }
 
   protected logitsOfAll(h: Tensor): Tensor {
-    return this.#logits(h, this.#columns, this.weights, this.bias);
+    return this.#logits(h, this.#columns, this.weights, this.bias, this.labels);
   }
 
   protected logitsOf(h: Tensor, chosen: Uint32Array): Tensor {
     const { device, width } = this;
-    const columns = new (this.#columns.constructor as typeof Uint16Array)(chosen.length * width);
+    const columns = device.temporary('workspace', [chosen.length * width], this.#columnType);
     const weights = device.temporary('workspace', [chosen.length * width]);
     const bias = device.temporary('workspace', [chosen.length]);
-    for (const [i, label] of chosen.entries()) {
-      columns.set(this.#columns.subarray(label * width, (label + 1) * width), i * width);
+    for (const [i, label] of device.dry ? [] : chosen.entries()) {
+      columns.raw.set(this.#columns.subarray(label * width, (label + 1) * width), i * width);
       weights.data.set(this.weights.subarray(label * width, (label + 1) * width), i * width);
       bias.data[i] = this.bias[label];
     }
-    return this.#logits(h, columns, weights.data, bias.data);
+    const out = this.#logits(h, columns.raw as Columns, weights.data, bias.data, chosen.length);
+    for (const used of [columns, weights, bias]) device.release(used);
+    return out;
   }
 
-  #logits(h: Tensor, columns: Columns, weights: Floats, bias: Floats): Tensor {
+  #logits(h: Tensor, columns: Columns, weights: Floats, bias: Floats, labels: number): Tensor {
     const { device, inputs, width: fanIn } = this;
     const batch = h.shape[0];
-    const labels = bias.length;
     const out = device.temporary('activations', [batch, labels]);
     const workspace = device.temporary('workspace', [
       device.kernels.topKWorkspace({ ...this.#shape(batch), labels }, 1),
@@ -217,7 +225,8 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     this.resizeRows(map, (_weights, row) => fresh.push(row));
     this.#columns = this.#newColumns(map.length);
     for (let j = 0; j < map.length; j++) {
-      if (map[j] >= 0) this.#columns.set(old.subarray(map[j] * width, (map[j] + 1) * width), j * width);
+      if (map[j] >= 0 && !this.device.dry)
+        this.#columns.set(old.subarray(map[j] * width, (map[j] + 1) * width), j * width);
     }
     this.device.allocator.release('indices', old);
     for (const row of fresh) this.#drawRows(row, row + 1);

@@ -1,5 +1,5 @@
 /** Options of the fixed fan-in output layer and its topology. */
-
+import { ensure } from '../../errors.js';
 import type { RandomStream } from '../../kernels/random.js';
 import type { OutputBaseOptions } from '../../output/base.js';
 
@@ -36,6 +36,34 @@ export const defaultSet: Extract<Topology, { kind: 'set' }> = {
   every: 300,
   until: 0.66,
 };
+
+/** Refuses settings that would never rewire, or prune more than there is. */
+export function checkTopology(topology: Topology): void {
+  if (topology.kind === 'static') return;
+  const { prune, every, until } = topology;
+  const check = (holds: boolean, what: string, expected: string, received: number) =>
+    ensure(holds, () => ({
+      code: 'TOPOLOGY_RANGE',
+      kind: 'usage',
+      op: 'FixedFanInOutput',
+      problem: `${what} is out of range`,
+      expected,
+      received: `${received}`,
+    }));
+  check(Number.isInteger(every) && every >= 1, 'topology.every', 'a positive whole number of steps', every);
+  check(until >= 0 && until <= 1, 'topology.until', 'a share of all steps, 0 to 1', until);
+  if (prune.mode === 'threshold') {
+    check(prune.tau > 0 && prune.tau < Infinity, 'topology.prune.tau', 'a positive magnitude', prune.tau);
+  } else {
+    const { fraction } = prune;
+    check(
+      fraction >= 0 && fraction <= 1,
+      'topology.prune.fraction',
+      'a share of the weights, 0 to 1',
+      fraction,
+    );
+  }
+}
 
 /**
  * `fast` keeps a second, 16-bit index for the backward product: about 2.4 more bytes per connection.

@@ -46,7 +46,8 @@ export function rewire(
     const { threshold, ties } = selectMagnitude(weights, Math.floor(fraction * labels * fanIn));
     let left = ties;
     const replaced = replaceSlots(target, stream, (slot) => {
-      const w = Math.abs(weights[slot]);
+      // NOTE: rounded as selectMagnitude rounds, or float64 weights would miss their count.
+      const w = Math.fround(Math.abs(weights[slot]));
       return w < threshold || (w === threshold && left-- > 0);
     });
     return { replaced, threshold };

@@ -71,8 +71,8 @@ export function drawFree(marks: RowMarks, inputs: number, used: number, stream: 
 
 /**
  * The `count`-th smallest magnitude of `weights`, exactly and in linear time without a copy: two histogram
- * passes over the bits of |w|, which order as the numbers do. Returns the magnitude and how many weights equal
- * to it may go, so that `count` weights are pruned in all.
+ * passes over the bits of |w| in float32, which order as the numbers do. Returns the magnitude and how many
+ * weights equal to it may go, so that `count` weights are pruned in all. Float64 weights count as rounded.
  */
 export function selectMagnitude(weights: Floats, count: number): { threshold: number; ties: number } {
   if (count <= 0) return { threshold: 0, ties: 0 };

@@ -70,8 +70,54 @@ ES_KERNEL(gemm,
            float *c, int32_t accumulate, const float *bias, int32_t activation),
           (trans_a, trans_b, m, n, k, a, b, c, accumulate, bias, activation))
 
+/* ---- sparse rows; entries: the length of the index arrays; values may be null (ones) ---- */
+ES_KERNEL(bag_forward,
+          (int64_t rows, int64_t vocab, int64_t dim, int64_t entries, const int32_t *indptr, const uint32_t *indices,
+           const float *values, const float *table, const float *bias, float *out),
+          (rows, vocab, dim, entries, indptr, indices, values, table, bias, out))
+ES_KERNEL(csr_transpose,
+          (int64_t rows, int64_t vocab, int64_t entries, const int32_t *indptr, const uint32_t *indices,
+           const float *values, uint32_t *columns, int32_t *colptr, uint32_t *row_of, float *value_of,
+           uint32_t *scratch, int32_t *count),
+          (rows, vocab, entries, indptr, indices, values, columns, colptr, row_of, value_of, scratch, count))
+ES_KERNEL(bag_backward,
+          (int64_t count, int64_t rows, int64_t dim, int64_t entries, const int32_t *colptr, const uint32_t *row_of,
+           const float *value_of, const float *dy, float *grad),
+          (count, rows, dim, entries, colptr, row_of, value_of, dy, grad))
+
+/* ---- normalisation and sums ---- */
+ES_KERNEL(layer_norm,
+          (int64_t rows, int64_t dim, double eps, const float *x, const float *gamma, const float *beta, float *y,
+           float *mean, float *rstd),
+          (rows, dim, eps, x, gamma, beta, y, mean, rstd))
+ES_KERNEL(layer_norm_backward,
+          (int64_t rows, int64_t dim, const float *x, const float *gamma, const float *mean, const float *rstd,
+           const float *dy, float *dx, float *dgamma, float *dbeta),
+          (rows, dim, x, gamma, mean, rstd, dy, dx, dgamma, dbeta))
+ES_KERNEL(column_sum, (int64_t rows, int64_t cols, const float *x, float *out, int32_t accumulate),
+          (rows, cols, x, out, accumulate))
+ES_KERNEL(sum, (int64_t n, const float *x, double *out), (n, x, out))
+ES_KERNEL(sum_squares, (int64_t n, const float *x, double *out), (n, x, out))
+
+/* ---- random numbers ---- */
+ES_KERNEL(uniform, (int64_t n, int64_t key0, int64_t key1, int64_t counter, double low, double high, float *out),
+          (n, key0, key1, counter, low, high, out))
+ES_KERNEL(dropout, (int64_t n, int64_t key0, int64_t key1, int64_t counter, double p, const float *x, float *y),
+          (n, key0, key1, counter, p, x, y))
+
+/* ---- optimisers; rule: 11 numbers, see ES_STEP_PARAMETERS; m and v null where the rule has none ---- */
+ES_KERNEL(update, (int64_t n, const double *rule, float *w, const float *g, float *m, float *v, double grad_scale),
+          (n, rule, w, g, m, v, grad_scale))
+ES_KERNEL(update_rows,
+          (int64_t count, int64_t dim, int64_t total_rows, const uint32_t *rows, const double *rule, float *w,
+           const float *g, float *m, float *v, double grad_scale),
+          (count, dim, total_rows, rows, rule, w, g, m, v, grad_scale))
+
 /* ---- element by element ---- */
 ES_KERNEL(relu, (int64_t n, const float *x, float *y), (n, x, y))
+ES_KERNEL(relu_backward, (int64_t n, const float *y, const float *dy, float *dx), (n, y, dy, dx))
+ES_KERNEL(gelu, (int64_t n, const float *x, float *y), (n, x, y))
+ES_KERNEL(gelu_backward, (int64_t n, const float *x, const float *dy, float *dx), (n, x, dy, dx))
 ES_KERNEL(add, (int64_t n, const float *a, const float *b, double alpha, float *out), (n, a, b, alpha, out))
 ES_KERNEL(multiply, (int64_t n, const float *a, const float *b, float *out), (n, a, b, out))
 ES_KERNEL(scale, (int64_t n, double alpha, const float *x, float *out), (n, alpha, x, out))
@@ -87,7 +133,7 @@ ES_KERNEL(fan_in_index_build,
           (int64_t inputs, int64_t labels, int64_t fan_in, int64_t chunk, int64_t begin, int64_t end, const void *columns,
            int32_t column_bytes, uint16_t *index),
           (inputs, labels, fan_in, chunk, begin, end, columns, column_bytes, index))
-ES_KERNEL(top_k_workspace, (int64_t batch, int64_t inputs, int64_t k, double *length), (batch, inputs, k, length))
+ES_KERNEL(fan_in_top_k_workspace, (int64_t batch, int64_t inputs, int64_t k, double *length), (batch, inputs, k, length))
 ES_KERNEL(fan_in_logits,
           (int64_t batch, int64_t inputs, int64_t labels, int64_t begin, int64_t end, int64_t fan_in, const float *h,
            const void *columns, int32_t column_bytes, const float *weights, const float *bias, float *out,
@@ -102,6 +148,14 @@ ES_KERNEL(fan_in_top_k,
            workspace_length))
 
 /* ---- output layers: dense ---- */
+ES_KERNEL(dense_workspace, (int64_t batch, int64_t inputs, int64_t labels, int64_t chunk, double *length),
+          (batch, inputs, labels, chunk, length))
+ES_KERNEL(dense_step, ES_DENSE_STEP_PARAMETERS, (ES_STEP_NAMES))
+ES_KERNEL(dense_top_k_workspace, (int64_t batch, int64_t inputs, int64_t k, double *length), (batch, inputs, k, length))
+ES_KERNEL(dense_top_k,
+          (int64_t batch, int64_t inputs, int64_t labels, int64_t k, const float *h, const float *weights,
+           const float *bias, uint32_t *top_labels, float *top_scores, float *workspace, int64_t workspace_length),
+          (batch, inputs, labels, k, h, weights, bias, top_labels, top_scores, workspace, workspace_length))
 
 #endif /* ES_KERNEL */
 

@@ -32,7 +32,8 @@ type StepCall = (...args: unknown[]) => void;
 interface OutputAddon {
   fan_in_workspace(b: number, d: number, l: number, chunk: number, f: number, length: Float64Array): void;
   dense_workspace(b: number, d: number, l: number, chunk: number, length: Float64Array): void;
-  top_k_workspace(batch: number, inputs: number, k: number, length: Float64Array): void;
+  dense_top_k_workspace(batch: number, inputs: number, k: number, length: Float64Array): void;
+  fan_in_top_k_workspace(batch: number, inputs: number, k: number, length: Float64Array): void;
   fan_in_index_length(d: number, l: number, f: number, chunk: number, length: Float64Array): void;
   fan_in_index_build: StepCall;
   fan_in_step: StepCall;
@@ -61,8 +62,12 @@ export function outputKernels(backend: NativeBackend): OutputKernels {
       length('fanInWorkspace', (a) => a.fan_in_workspace(batch, inputs, labels, chunk, fanIn, out)),
     denseWorkspace: ({ batch, inputs, labels, chunk }: WorkspaceShape) =>
       length('denseWorkspace', (a) => a.dense_workspace(batch, inputs, labels, chunk, out)),
-    topKWorkspace: ({ batch, inputs }, k) =>
-      length('topKWorkspace', (a) => a.top_k_workspace(batch, inputs, k, out)),
+    topKWorkspace: ({ batch, inputs, fanIn }, k) =>
+      length('topKWorkspace', (a) =>
+        fanIn > 0
+          ? a.fan_in_top_k_workspace(batch, inputs, k, out)
+          : a.dense_top_k_workspace(batch, inputs, k, out),
+      ),
     fanInIndexLength: indexLength,
 
     fanInIndexBuild(args) {

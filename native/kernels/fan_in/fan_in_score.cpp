@@ -61,29 +61,6 @@ struct Layer {
   }
 };
 
-// body(Width<NV>, block) for every block of the batch.
-template <int NV>
-struct Width {
-  static constexpr int value = NV;
-};
-template <class Body>
-inline void each_block(const Blocks &blocks, const Body &body) {
-  for (int64_t block = 0; block < blocks.count; block++) {
-    switch (blocks.width(block)) {
-      case 1: body(Width<1>{}, block); break;
-      case 2: body(Width<2>{}, block); break;
-      case 3: body(Width<3>{}, block); break;
-      case 4: body(Width<4>{}, block); break;
-#if !defined(__AVX2__)
-      case 5: body(Width<5>{}, block); break;
-      case 6: body(Width<6>{}, block); break;
-      case 7: body(Width<7>{}, block); break;
-      case 8: body(Width<8>{}, block); break;
-#endif
-    }
-  }
-}
-
 // work(from, to, worker) over the tiles of [begin, end); false when a column is out of range.
 template <class Column, class Work>
 bool over_tiles(const Layer<Column> &layer, int64_t begin, int64_t end, int tasks, const Work &work) {
@@ -168,7 +145,7 @@ int best(const Scores &s, int64_t labels, int64_t k, uint32_t *top_labels, float
 
 }  // namespace
 
-int top_k_workspace(int64_t batch, int64_t inputs, int64_t k, double *length) {
+int fan_in_top_k_workspace(int64_t batch, int64_t inputs, int64_t k, double *length) {
   if (length == nullptr || batch < 0 || inputs < 1 || k < 0 || batch > INT32_MAX || inputs > INT32_MAX || k > INT32_MAX) {
     return ES_BAD_ARGUMENT;
   }
@@ -181,7 +158,7 @@ namespace {
 
 bool fits(int64_t batch, int64_t inputs, int64_t labels, int64_t fan_in, int64_t k, int64_t workspace_length) {
   double needed = 0.0;
-  return labels >= 0 && labels <= UINT32_MAX && fan_in >= 1 && ES_NS::top_k_workspace(batch, inputs, k, &needed) == ES_OK &&
+  return labels >= 0 && labels <= UINT32_MAX && fan_in >= 1 && ES_NS::fan_in_top_k_workspace(batch, inputs, k, &needed) == ES_OK &&
          static_cast<double>(workspace_length) >= needed;
 }
 

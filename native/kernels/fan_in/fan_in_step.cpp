@@ -39,11 +39,6 @@ struct Layout {
   int64_t length(int workers) const { return HEADER + hidden + workers * worker + 16; }
 };
 
-struct Results {
-  double loss, weight_squares, bias_squares;
-  int32_t code;
-};
-
 struct Worker {
   float *hidden;     // dhT
   float *logits;     // z, then G: [labels of the chunk][width * W]
@@ -87,20 +82,7 @@ class Chunk {
 
   void run() {
     int64_t positives_at = step_.positives.lower_bound(from_);
-    for (int64_t block = 0; block < layout_.blocks.count; block++) {
-      switch (layout_.blocks.width(block)) {
-        case 1: run_block<1>(block, positives_at); break;
-        case 2: run_block<2>(block, positives_at); break;
-        case 3: run_block<3>(block, positives_at); break;
-        case 4: run_block<4>(block, positives_at); break;
-#if !defined(__AVX2__)
-        case 5: run_block<5>(block, positives_at); break;
-        case 6: run_block<6>(block, positives_at); break;
-        case 7: run_block<7>(block, positives_at); break;
-        case 8: run_block<8>(block, positives_at); break;
-#endif
-      }
-    }
+    each_block(layout_.blocks, [&](auto nv, int64_t block) { run_block<decltype(nv)::value>(block, positives_at); });
     if (!step_.backward) return;
     if (layout_.blocks.count == 0) {  // an empty batch: gradients of zero
       __builtin_memset(worker_.gradients, 0, static_cast<size_t>(labels_ * layer_.fan_in) * 4);
@@ -228,16 +210,16 @@ int run_slab(const StepArgs &step, const FanIn &layer, const Layout &layout) {
   const int threads = es_threads();
   float *header = align64(step.workspace);
   float *hT = header + Layout::HEADER, *workers = hT + layout.hidden;
-  int32_t mark[4] = {threads, W, static_cast<int32_t>(step.batch), static_cast<int32_t>(step.inputs)};
+  Mark mark{threads, W, static_cast<int32_t>(step.batch), static_cast<int32_t>(step.inputs)};
   if (step.begin == 0) {
-    __builtin_memcpy(header, mark, sizeof mark);
+    mark.write(header);
     transpose_hidden(layout.blocks, step.inputs, step.h, hT);
     if (step.wants_dh()) {
       parallel_tasks(threads, [&](int task, int) {
         __builtin_memset(workers + task * layout.worker, 0, static_cast<size_t>(layout.hidden) * 4);
       });
     }
-  } else if (__builtin_memcmp(header, mark, sizeof mark) != 0) {
+  } else if (!mark.matches(header)) {
     return ES_BAD_ARGUMENT;  // not the workspace of the slabs before
   }
 
@@ -255,17 +237,12 @@ int run_slab(const StepArgs &step, const FanIn &layer, const Layout &layout) {
       chunk.run();
     }
   });
-  double loss = 0.0;
+  *step.loss_sum = 0.0;
   for (int task = 0; task < tasks; task++) {
     const Results &results = *Worker(layout, workers + task * layout.worker).results;
     if (results.code != ES_OK) return results.code;
-    loss += results.loss;
-    if (step.squares != nullptr && step.backward) {
-      step.squares[0] += results.weight_squares;
-      step.squares[1] += results.bias_squares;
-    }
+    results.add_to(step);
   }
-  *step.loss_sum = loss;
   if (step.end == step.labels && step.wants_dh()) {
     reduce_hidden(layout.blocks, step.inputs, step.update.grad_scale, threads, workers, layout.worker, step.dh);
   }

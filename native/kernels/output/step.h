@@ -54,6 +54,51 @@ struct Blocks {
   int64_t padded() const { return vecs * W; }
 };
 
+template <int NV>
+struct Width {
+  static constexpr int value = NV;
+};
+
+// body(Width<NV>, block) for every block of the batch.
+template <class Body>
+inline void each_block(const Blocks &blocks, const Body &body) {
+  for (int64_t block = 0; block < blocks.count; block++) {
+    switch (blocks.width(block)) {
+      case 1: body(Width<1>{}, block); break;
+      case 2: body(Width<2>{}, block); break;
+      case 3: body(Width<3>{}, block); break;
+      case 4: body(Width<4>{}, block); break;
+#if !defined(__AVX2__)
+      case 5: body(Width<5>{}, block); break;
+      case 6: body(Width<6>{}, block); break;
+      case 7: body(Width<7>{}, block); break;
+      case 8: body(Width<8>{}, block); break;
+#endif
+    }
+  }
+}
+
+// What one worker brings back from a slab.
+struct Results {
+  double loss, weight_squares, bias_squares;
+  int32_t code;
+
+  void add_to(const StepArgs &step) const {
+    *step.loss_sum += loss;
+    if (step.squares == nullptr || !step.backward) return;
+    step.squares[0] += weight_squares;
+    step.squares[1] += bias_squares;
+  }
+};
+
+// Stands at the head of a workspace, so that a later slab notices when it is not the one of the slabs before.
+struct Mark {
+  int32_t threads, lanes, batch, inputs;
+
+  void write(float *header) const { __builtin_memcpy(header, this, sizeof *this); }
+  bool matches(const float *header) const { return __builtin_memcmp(header, this, sizeof *this) == 0; }
+};
+
 // hT: per block [inputs][width * W], block after block.
 inline void transpose_hidden(const Blocks &blocks, int64_t inputs, const float *h, float *hT) {
   parallel_ranges(inputs, 64, [&](int64_t from, int64_t to) {

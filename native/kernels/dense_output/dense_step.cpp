@@ -1,0 +1,230 @@
+// One slab of the dense output step: see DenseStepArgs in src/kernels/face.ts.
+//   z = W h^T + bias,  dW = G h,  dbias = sum over rows of G,  dh += G^T W, G [labels, batch]
+#include "../output/step.h"
+#include "products.h"
+
+namespace ES_NS {
+namespace {
+
+// The workspace in floats: a header, both packings of h, and per worker its private sums and buffers.
+struct Layout {
+  Blocks blocks;
+  int64_t by_row, by_input, hidden, logits, gradients, bias, active, strips, panel, worker;
+
+  static constexpr int64_t HEADER = 16;
+
+  Layout(int64_t batch, int64_t inputs, int64_t chunk) : blocks(batch) {
+    by_row = round_up(panels_length(inputs, batch), 16);
+    by_input = round_up(panels_length(batch, inputs), 16);
+    hidden = round_up(batch * inputs, 16);
+    logits = round_up(chunk * blocks.padded(), 16);
+    gradients = round_up(chunk * inputs, 16);
+    bias = round_up(chunk + GROUP, 16);
+    active = round_up(chunk, 16);
+    strips = round_up(strips_length(chunk > batch ? chunk : batch, KC), 16);
+    panel = round_up(static_cast<int64_t>(KC) * NR, 16);
+    worker = hidden + logits + gradients + bias + active + strips + panel + 16;
+  }
+  int64_t length(int workers) const { return HEADER + by_row + by_input + workers * worker + 16; }
+};
+
+struct Worker {
+  float *hidden;     // the private dh [batch, inputs]
+  float *logits;     // z, then G: [labels of the chunk][padded batch]
+  float *gradients;  // [labels of the chunk][inputs]
+  float *bias;
+  uint32_t *active;
+  float *strips;
+  float *panel;
+  Results *results;
+
+  Worker(const Layout &at, float *base) {
+    hidden = base;
+    logits = hidden + at.hidden;
+    gradients = logits + at.logits;
+    bias = gradients + at.gradients;
+    active = reinterpret_cast<uint32_t *>(bias + at.bias);
+    strips = bias + at.bias + at.active;
+    panel = strips + at.strips;
+    results = reinterpret_cast<Results *>(panel + at.panel);
+  }
+};
+
+struct Hidden {
+  const float *by_row, *by_input;
+};
+
+class Chunk {
+ public:
+  Chunk(const StepArgs &step, const Layout &layout, const Hidden &hidden, Worker &worker, int64_t from)
+      : step_(step), layout_(layout), hidden_(hidden), worker_(worker), from_(from), ldz_(layout.blocks.padded()) {
+    int64_t to = from + step.chunk;
+    labels_ = (to < step.end ? to : step.end) - from;
+    weights_ = step.weights.from(from * step.inputs);
+    biases_ = step.bias.from(from);
+  }
+
+  void run() {
+    const int64_t inputs = step_.inputs, batch = step_.batch;
+    logits_product(labels_, inputs, batch, weights_.w, hidden_.by_row, worker_.logits, ldz_, worker_.strips);
+    __builtin_memset(worker_.bias, 0, static_cast<size_t>(labels_) * 4);
+    int64_t positives_at = step_.positives.lower_bound(from_);
+    each_block(layout_.blocks, [&](auto nv, int64_t block) {
+      LabelLoss loss(step_, layout_.blocks, block, positives_at);
+      losses<decltype(nv)::value>(layout_.blocks.first_row(block), loss);
+      worker_.results->loss += loss.total();
+    });
+    if (!step_.backward) return;
+    int64_t active = keep_active();
+    if (step_.dh != nullptr && active > 0) {
+      hidden_product(active, worker_.active, inputs, batch, worker_.logits, ldz_, weights_.w, worker_.hidden,
+                     worker_.strips, worker_.panel);
+    }
+    if (batch > 0) {
+      weight_product(active, inputs, batch, worker_.logits, ldz_, hidden_.by_input, worker_.gradients, worker_.strips);
+    } else {
+      active = 0;
+    }
+    finish(active);
+  }
+
+ private:
+  template <int NV>
+  void losses(int64_t first_row, LabelLoss &loss) {
+    BiasGradient bias(worker_.bias, true);
+    for (int64_t l = 0; l < labels_; l++) {
+      float *row = worker_.logits + l * ldz_ + first_row;
+      F own = set(biases_.w[l]), z[NV];
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; v++) z[v] = load(row + v * W) + own;
+      loss.gradient<NV>(static_cast<uint32_t>(from_ + l), z);
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; v++) store(row + v * W, z[v]);
+      bias.label<NV>(z);
+    }
+    bias.flush();
+  }
+
+  // Lists the labels with a gradient and moves their rows of G together: most labels of a squared hinge have none.
+  int64_t keep_active() {
+    int64_t kept = 0;
+    for (int64_t l = 0; l < labels_; l++) {
+      float *row = worker_.logits + l * ldz_;
+      if (step_.loss == LOSS_SQUARED_HINGE) {
+        F size = zero();
+        for (int64_t b = 0; b < ldz_; b += W) size = size + abs_of(load(row + b));
+        if (!any_nonzero(size)) continue;
+        if (kept < l) __builtin_memcpy(worker_.logits + kept * ldz_, row, static_cast<size_t>(ldz_) * 4);
+      }
+      worker_.active[kept++] = static_cast<uint32_t>(l);
+    }
+    return kept;
+  }
+
+  // Rows of the gradient belong to the active labels; the others have a gradient of zero.
+  void finish(int64_t active) {
+    const int64_t inputs = step_.inputs;
+    Results &results = *worker_.results;
+    if (active == labels_) {
+      results.weight_squares += apply_update(step_.update, true, labels_ * inputs, worker_.gradients, weights_);
+    } else {
+      float *none = worker_.strips;
+      __builtin_memset(none, 0, static_cast<size_t>(round_up(inputs < ZEROS ? inputs : ZEROS, 16)) * 4);
+      int64_t next = 0;
+      for (int64_t l = 0; l < labels_; l++) {
+        if (next < active && worker_.active[next] == l) {
+          results.weight_squares +=
+              apply_update(step_.update, true, inputs, worker_.gradients + next++ * inputs, weights_.from(l * inputs));
+          continue;
+        }
+        for (int64_t j = 0; j < inputs; j += ZEROS) {
+          apply_update(step_.update, true, inputs - j < ZEROS ? inputs - j : ZEROS, none, weights_.from(l * inputs + j));
+        }
+      }
+    }
+    results.bias_squares += apply_update(step_.update, false, labels_, worker_.bias, biases_);
+  }
+
+  static constexpr int64_t ZEROS = static_cast<int64_t>(MR) * KC;  // what strips holds at least
+
+  const StepArgs &step_;
+  const Layout &layout_;
+  const Hidden &hidden_;
+  Worker &worker_;
+  const int64_t from_, ldz_;
+  int64_t labels_;
+  Target weights_, biases_;
+};
+
+int run_slab(const StepArgs &step, const Layout &layout) {
+  const int threads = es_threads();
+  float *header = align64(step.workspace);
+  Hidden hidden{header + Layout::HEADER, header + Layout::HEADER + layout.by_row};
+  float *workers = header + Layout::HEADER + layout.by_row + layout.by_input;
+  Mark mark{threads, W, static_cast<int32_t>(step.batch), static_cast<int32_t>(step.inputs)};
+  if (step.begin == 0) {
+    mark.write(header);
+    pack_hidden_by_row(step.batch, step.inputs, step.h, header + Layout::HEADER);
+    if (step.backward) {
+      pack_hidden_by_input(step.batch, step.inputs, step.h, header + Layout::HEADER + layout.by_row);
+    }
+    parallel_tasks(threads, [&](int task, int) {
+      Worker worker(layout, workers + task * layout.worker);
+      if (step.wants_dh()) __builtin_memset(worker.hidden, 0, static_cast<size_t>(layout.hidden) * 4);
+      // The lanes beyond the batch are never stored by a product, but read by the loss.
+      __builtin_memset(worker.logits, 0, static_cast<size_t>(layout.logits) * 4);
+    });
+  } else if (!mark.matches(header)) {
+    return ES_BAD_ARGUMENT;
+  }
+
+  const int64_t chunks = step.chunks();
+  const int tasks = chunks < threads ? static_cast<int>(chunks) : threads;
+  parallel_tasks(tasks, [&](int task, int) {
+    Worker worker(layout, workers + task * layout.worker);
+    *worker.results = {0.0, 0.0, 0.0, ES_OK};
+    for (int64_t i = chunks * task / tasks; i < chunks * (task + 1) / tasks; i++) {
+      Chunk(step, layout, hidden, worker, step.begin + i * step.chunk).run();
+    }
+  });
+  *step.loss_sum = 0.0;
+  for (int task = 0; task < tasks; task++) {
+    Worker(layout, workers + task * layout.worker).results->add_to(step);
+  }
+  if (step.end == step.labels && step.wants_dh()) {
+    const float factor = static_cast<float>(step.update.grad_scale);
+    parallel_ranges(step.batch * step.inputs, 4096, [&](int64_t from, int64_t to) {
+      for (int64_t i = from; i < to; i++) {
+        float sum = 0.0f;
+        for (int t = 0; t < threads; t++) sum += workers[t * layout.worker + i];
+        step.dh[i] = factor * sum;
+      }
+    });
+  }
+  return ES_OK;
+}
+
+bool sizes_fit(int64_t batch, int64_t inputs, int64_t chunk) {
+  constexpr int64_t LIMIT = INT32_MAX;
+  return batch >= 0 && inputs >= 1 && chunk >= 1 && batch <= LIMIT && inputs <= LIMIT && chunk <= LIMIT &&
+         chunk * inputs <= LIMIT;
+}
+
+}  // namespace
+
+int dense_workspace(int64_t batch, int64_t inputs, int64_t labels, int64_t chunk, double *length) {
+  if (length == nullptr || labels < 0 || !sizes_fit(batch, inputs, chunk)) return ES_BAD_ARGUMENT;
+  *length = static_cast<double>(Layout(batch, inputs, chunk).length(es_threads()));
+  return ES_OK;
+}
+
+int dense_step ES_DENSE_STEP_PARAMETERS {
+  StepArgs step = ES_STEP_ARGS;
+  if (!step.in_range() || !sizes_fit(batch, inputs, chunk)) return ES_BAD_ARGUMENT;
+  if (!step.positives.in_range(labels, batch)) return ES_INDEX_RANGE;
+  Layout layout(batch, inputs, chunk);
+  if (workspace_length < layout.length(es_threads())) return ES_BAD_ARGUMENT;
+  return run_slab(step, layout);
+}
+
+}  // namespace ES_NS

@@ -1,5 +1,6 @@
 /** Datasets made from rows of others. */
 import { EspalierError } from '../errors.js';
+import { RandomStream } from '../kernels/random.js';
 import { CsrDataset } from './dataset.js';
 
 /** The rows `rowIds` of a dataset, in that order, copied; names are shared. */
@@ -79,4 +80,31 @@ type Arrays = Pick<CsrDataset, 'rows' | 'indptr' | 'indices' | 'values' | 'label
 function remade(like: CsrDataset, arrays: Arrays): CsrDataset {
   const { features, labels, labelNames, featureNames } = like;
   return new CsrDataset({ ...arrays, features, labels, labelNames, featureNames });
+}
+
+/**
+ * Sets a share of the rows aside, by chance but always the same ones for a seed: a validation split for data
+ * that comes without one. Both parts keep the order of the rows.
+ */
+export function holdOut(
+  dataset: CsrDataset,
+  { share, seed }: { readonly share: number; readonly seed: number },
+): { readonly kept: CsrDataset; readonly heldOut: CsrDataset } {
+  const size = Math.round(dataset.rows * share);
+  if (!(share > 0 && share < 1 && size >= 1 && size < dataset.rows)) {
+    throw new EspalierError({
+      code: 'HOLD_OUT_SHARE',
+      kind: 'usage',
+      op: 'holdOut',
+      problem: 'one of the two parts would be empty',
+      expected: 'a share between 0 and 1 that leaves rows on both sides',
+      received: `${share} of ${dataset.rows} rows`,
+    });
+  }
+  const order = Uint32Array.from({ length: dataset.rows }, (_, row) => row);
+  RandomStream.named(seed, 'data/hold-out').shuffle(order);
+  return {
+    kept: selectRows(dataset, order.subarray(size).sort()),
+    heldOut: selectRows(dataset, order.subarray(0, size).sort()),
+  };
 }

@@ -4,6 +4,7 @@ export * from './cache.js';
 export * from './dataset.js';
 export { readDatasetFile, writeDatasetFile } from './dataset-file.js';
 export { type BuildOptions, buildDataset, datasetNames } from './named-datasets.js';
+export { type PlantedOptions, plantedDataset } from './planted.js';
 export { concatRows, holdOut, selectRows } from './rows.js';
 export * from './statistics.js';
 export * from './tfidf.js';

@@ -87,7 +87,8 @@ async function readSums(op: string, path: string): Promise<{ name: string; sha25
     sums.push({ sha256: match[1], name: match[2] });
   }
   const names = new Set(sums.map(({ name }) => name));
-  const complete = names.has(stateName) && [...names].some((name) => name.startsWith('arrays'));
+  const complete =
+    text.endsWith('\n') && names.has(stateName) && [...names].some((name) => name.startsWith('arrays'));
   if (!complete)
     throw damagedCheckpoint(op, path, 'the list of checksums is not complete', `${sums.length} files`);
   return sums;

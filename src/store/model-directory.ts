@@ -83,6 +83,13 @@ async function fill(op: string, run: string, temporary: string, parts: ModelPart
     let count = 0;
     async function* lines(): AsyncGenerator<string> {
       for await (const label of labels) {
+        ensure(typeof label === 'string', () => ({
+          code: 'MODEL_LABELS',
+          kind: 'usage',
+          op,
+          problem: `the name of label ${count} is not a text`,
+          received: typeof label,
+        }));
         count++;
         yield `${JSON.stringify(label)}\n`;
       }

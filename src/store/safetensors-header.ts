@@ -199,7 +199,7 @@ export function byteSize(shape: readonly number[], dtype: StoredDtype): number |
   let bytes = elementBytes(dtype);
   for (const side of shape) bytes *= side;
   // A product that passed 2^53 on the way to a later 0 is 0, as it should be; Infinity * 0 is NaN.
-  return Number.isSafeInteger(bytes) ? bytes : undefined;
+  return Number.isSafeInteger(bytes) ? bytes + 0 : undefined;
 }
 
 function isSizes(value: unknown): value is number[] {

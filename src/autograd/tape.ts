@@ -67,9 +67,9 @@ export class Tape {
 
   /**
    * Backpropagates `seed` = dLoss/dRoot (default: ones, for a loss of one element) into every parameter.
-   * Consumes the seed, the tape and the activations: read outputs before.
+   * Consumes the seed, the tape and the activations: read outputs before, or name those to `retain`.
    */
-  backward(root: Tensor, seed?: Tensor): void {
+  backward(root: Tensor, seed?: Tensor, retain: readonly Tensor[] = []): void {
     const start = seed ?? this.device.fromArray(root.shape, new Float64Array(root.size).fill(1), 'gradients');
     if (shapeText(start.shape) !== shapeText(root.shape)) {
       throw new EspalierError({
@@ -82,12 +82,12 @@ export class Tape {
       });
     }
     this.#gradients.set(root, start);
-    for (let i = this.#nodes.length - 1; i >= 0; i--) this.#backwardNode(this.#nodes[i]);
+    for (let i = this.#nodes.length - 1; i >= 0; i--) this.#backwardNode(this.#nodes[i], retain);
     this.#nodes = [];
     this.#gradients.clear();
   }
 
-  #backwardNode({ op, args, saved, out }: Node): void {
+  #backwardNode({ op, args, saved, out }: Node, retain: readonly Tensor[]): void {
     const dout = this.#gradients.get(out);
     this.#gradients.delete(out);
     if (dout !== undefined) {
@@ -105,7 +105,7 @@ export class Tape {
       op.backward(this.device, args, saved, out, dout, sink);
       if (!given) this.device.release(dout);
     }
-    this.device.release(out);
+    if (!retain.includes(out)) this.device.release(out);
   }
 
   #place(tensor: Tensor): { target: Tensor; accumulate: boolean } {

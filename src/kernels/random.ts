@@ -125,6 +125,21 @@ export class RandomStream {
     return { key0: this.#key0, key1: this.#key1, counter: this.#words };
   }
 
+  /** Moves this stream to where `state` was taken; the state must be of a stream with the same key. */
+  restore(state: RandomState): void {
+    const there = RandomStream.from(state);
+    ensure(there.#key0 === this.#key0 && there.#key1 === this.#key1, () => ({
+      code: 'RANDOM_STATE',
+      kind: 'data',
+      op: 'RandomStream.restore',
+      problem: 'the state belongs to another stream',
+      expected: `key ${this.#key0}, ${this.#key1}`,
+      received: `key ${there.#key0}, ${there.#key1}`,
+      hint: 'resume with the seed that the run was begun with',
+    }));
+    this.#words = there.#words;
+  }
+
   /** 32 random bits, as a number in [0, 2^32). */
   uint32(): number {
     const word = this.#words++;

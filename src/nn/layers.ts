@@ -63,6 +63,7 @@ export class EmbeddingBag extends Module<SparseBatch> {
   readonly weight: Parameter;
   readonly bias: Parameter | null;
   readonly activation: Activation;
+  readonly featureDropout: number;
 
   constructor(
     device: Device,
@@ -75,9 +76,13 @@ export class EmbeddingBag extends Module<SparseBatch> {
       readonly sparseGradient?: boolean;
       /** Half-width of the uniform start; default 1 / sqrt(dim). */
       readonly bound?: number;
+      /** In training, drops each input feature with this probability and scales the rest by 1 / (1 - p). */
+      readonly featureDropout?: number;
     },
   ) {
     super();
+    this.featureDropout = options.featureDropout ?? 0;
+    checkProbability('EmbeddingBag', this.featureDropout);
     const bound = options.bound ?? 1 / Math.sqrt(dim);
     this.weight = new Parameter(device, [numEmbeddings, dim], {
       sparseGradient: options.sparseGradient ?? true,
@@ -128,22 +133,25 @@ export class GELU extends Module {
   }
 }
 
+function checkProbability(op: string, p: number): void {
+  if (p >= 0 && p < 1) return;
+  throw new EspalierError({
+    code: 'DROPOUT_RANGE',
+    kind: 'usage',
+    op,
+    problem: 'the dropout probability is out of range',
+    expected: 'a number in [0, 1)',
+    received: `${p}`,
+  });
+}
+
 /** In training, zeroes each element with probability p and scales the rest by 1 / (1 - p). */
 export class Dropout extends Module {
   readonly p: number;
 
   constructor(p = 0.5) {
     super();
-    if (!(p >= 0 && p < 1)) {
-      throw new EspalierError({
-        code: 'DROPOUT_RANGE',
-        kind: 'usage',
-        op: 'Dropout',
-        problem: 'the dropout probability is out of range',
-        expected: 'a number in [0, 1)',
-        received: `${p}`,
-      });
-    }
+    checkProbability('Dropout', p);
     this.p = p;
   }
 

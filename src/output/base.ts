@@ -77,6 +77,10 @@ export abstract class LabelMatrixOutput implements OutputLayer {
     return this.#labels;
   }
 
+  get weightCount(): number {
+    return this.#labels * (this.width + 1);
+  }
+
   /** Called by constructors once `width` is known. */
   protected allocateWeights(initialBias: number | Floats): void {
     const n = this.#labels * this.width;

@@ -93,6 +93,8 @@ export interface OutputLayer {
   /** L */
   readonly labels: number;
   readonly loss: LabelLoss;
+  /** Learnt numbers: weights and biases. */
+  readonly weightCount: number;
   readonly capabilities: OutputCapabilities;
 
   /**

@@ -1,0 +1,52 @@
+import { Command } from 'commander';
+import { DatasetDirectory, type Split } from '../../data/cache.js';
+
+import { EspalierError } from '../../errors.js';
+import { selectKernels } from '../../kernels/index.js';
+import { type EvaluationReport, evaluateModel } from '../../train/evaluate.js';
+import { out, ProgressLine } from '../terminal.js';
+
+export function evaluateCommand(): Command {
+  return new Command('evaluate')
+    .description('score a model on a split of a dataset')
+    .argument('<model>', 'run directory or model directory')
+    .argument('<data>', 'dataset directory')
+    .option('--split <name>', 'train, validation, trainAll or test', 'test')
+    .option('--json', 'print JSON instead of a table')
+    .action(async (model: string, data: string, options: { split: string; json?: boolean }) => {
+      const directory = await DatasetDirectory.open(data);
+      if (!directory.splits.includes(options.split as Split)) {
+        throw new EspalierError({
+          code: 'DATASET_SPLIT',
+          kind: 'usage',
+          op: 'espalier evaluate',
+          problem: `the dataset has no split ${JSON.stringify(options.split)}`,
+          expected: directory.splits.join(', '),
+        });
+      }
+      const line = new ProgressLine();
+      const report = await evaluateModel(model, directory, options.split as Split, selectKernels(), (done, rows) =>
+        line.show(`scored ${done} of ${rows} rows`),
+      );
+      line.clear();
+      if (options.json) out(JSON.stringify(report));
+      else printEvaluation(report);
+    });
+}
+
+export function printEvaluation(report: EvaluationReport): void {
+  out(`${report.rows.toLocaleString('en')} ${report.split} rows (95 % interval in brackets)`);
+  const cell = (name: string, e: { value: number; low: number; high: number } | undefined) =>
+    e === undefined
+      ? ''
+      : `  ${name} ${(100 * e.value).toFixed(2).padStart(6)} [${(100 * e.low).toFixed(1)}, ${(100 * e.high).toFixed(1)}]`;
+  for (const at of report.at) {
+    out(`${cell(`P@${at.k}`, at.precision)}${cell(`nDCG@${at.k}`, at.ndcg)}${cell(`PSP@${at.k}`, at.psp)}`);
+  }
+  const first = report.at[0]?.buckets;
+  if (first !== undefined) {
+    const share = (name: 'head' | 'torso' | 'tail') =>
+      `${name} ${(100 * first[name].precision).toFixed(1)} (finds ${(100 * first[name].recall).toFixed(1)} %)`;
+    out(`  P@1 of predictions by label frequency: ${share('head')}, ${share('torso')}, ${share('tail')}`);
+  }
+}

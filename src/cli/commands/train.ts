@@ -1,0 +1,128 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { EspalierError } from '../../errors.js';
+import { withFileErrors } from '../../files.js';
+import { setPath, type TrainConfigInput } from '../../train/config.js';
+import { formatMemoryTable } from '../../train/memory-report.js';
+import { type TrainResult, train } from '../../train/train.js';
+import { note, out } from '../terminal.js';
+import { trainingPrinter } from '../training-printer.js';
+
+interface TrainCliOptions {
+  readonly config?: string;
+  readonly out?: string;
+  readonly set: string[];
+  readonly seed?: string;
+  readonly epochs?: string;
+  readonly threads?: string;
+  readonly resume?: string;
+}
+
+export function trainCommand(): Command {
+  return new Command('train')
+    .description('train a classifier on a dataset directory')
+    .argument('[data]', 'dataset directory')
+    .option('--out <dir>', 'run directory to make')
+    .option('--config <file>', 'settings as JSON')
+    .option('--set <path=value>', 'one setting, e.g. model.output.fanIn=64 (repeatable)', collect, [])
+    .option('--epochs <n>', 'same as --set epochs=n')
+    .option('--seed <n>', 'same as --set seed=n')
+    .option('--threads <n>', 'same as --set threads=n')
+    .option('--resume <run>', 'continue a run from its newest checkpoint')
+    .addHelpText('after', '\nExample:\n  espalier train data/wn --out runs/wn --set model.output.fanIn=64')
+    .action(run);
+}
+
+const collect = (value: string, before: string[]): string[] => [...before, value];
+
+async function run(data: string | undefined, options: TrainCliOptions): Promise<void> {
+  const config = await gather(data, options);
+  const result = await trainWithSignals(config, options.resume !== undefined);
+  if (!result.finished) {
+    note(`stopped at step ${result.steps}; go on with: espalier train --resume ${result.config.out}`);
+    process.exitCode = 1;
+    return;
+  }
+  printTraining(result);
+}
+
+/** Trains with the progress line; the first SIGINT or SIGTERM saves and leaves, a second one leaves at once. */
+export async function trainWithSignals(config: TrainConfigInput, resume: boolean): Promise<TrainResult> {
+  const stop = new AbortController();
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (stop.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143);
+    note(`\n${signal}: saving a checkpoint; once more to leave at once`);
+    stop.abort();
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  const printer = trainingPrinter();
+  try {
+    return await train(config, { onEvent: printer.event, signal: stop.signal, resume });
+  } finally {
+    printer.done();
+    process.off('SIGINT', onSignal);
+    process.off('SIGTERM', onSignal);
+  }
+}
+
+async function gather(data: string | undefined, options: TrainCliOptions): Promise<TrainConfigInput> {
+  if (options.resume !== undefined) {
+    const others = [options.config, options.out, options.epochs, options.seed, options.threads, data];
+    if (others.some((o) => o !== undefined) || options.set.length > 0) {
+      throw new EspalierError({
+        code: 'RESUME_OPTIONS',
+        kind: 'usage',
+        op: 'espalier train',
+        problem: '--resume takes every setting from the run',
+        hint: `espalier train --resume ${options.resume}`,
+      });
+    }
+    const { fingerprint: _, ...config } = await readJson(join(options.resume, 'config.json'));
+    return { ...config, out: options.resume } as TrainConfigInput;
+  }
+  const config = options.config === undefined ? {} : await readJson(options.config);
+  if (data !== undefined) config.data = data;
+  if (options.out !== undefined) config.out = options.out;
+  for (const key of ['epochs', 'seed', 'threads'] as const) {
+    if (options[key] !== undefined) setPath(config, `${key}=${options[key]}`);
+  }
+  for (const assignment of options.set) setPath(config, assignment);
+  return config as TrainConfigInput;
+}
+
+async function readJson(file: string): Promise<Record<string, unknown>> {
+  const text = await withFileErrors('espalier train', file, () => readFile(file, 'utf8'));
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new EspalierError({
+      code: 'CONFIG_JSON',
+      kind: 'usage',
+      op: 'espalier train',
+      problem: `the settings are not JSON: ${(cause as Error).message}`,
+      file,
+      cause,
+    });
+  }
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  throw new EspalierError({
+    code: 'CONFIG_JSON',
+    kind: 'usage',
+    op: 'espalier train',
+    problem: 'the settings are not a JSON object',
+    file,
+  });
+}
+
+/** Speed, memory and the place of the model. */
+export function printTraining(result: TrainResult): void {
+  const { config, memory } = result;
+  out(`trained ${result.steps.toLocaleString('en')} steps, ${Math.round(result.examplesPerSecond).toLocaleString('en')} examples/s`);
+  out();
+  for (const line of formatMemoryTable(memory, config.model.output.kind)) out(line);
+  out();
+  if (result.model !== null) out(`model: ${join(config.out, 'model')} -> ${result.model}`);
+}

@@ -1,0 +1,40 @@
+/** Turns training events into the progress line and the lines that stay. */
+import pc from 'picocolors';
+import type { TrainEvent } from '../train/events.js';
+import { duration, ProgressLine } from './terminal.js';
+
+export function trainingPrinter(): { event(event: TrainEvent): void; done(): void } {
+  const line = new ProgressLine();
+  let precision = '';
+  const event = (e: TrainEvent): void => {
+    switch (e.event) {
+      case 'start':
+        line.say(
+          `training on ${e.rows.toLocaleString('en')} rows, ${e.features.toLocaleString('en')} features, ${e.labels.toLocaleString('en')} labels: ${e.weights.toLocaleString('en')} weights, ${(e.plannedBytes / 2 ** 20).toFixed(0)} MiB planned, kernels ${e.kernels} on ${e.threads} thread${e.threads === 1 ? '' : 's'}`,
+        );
+        if (e.resumedAt > 0) line.say(`resumed at step ${e.resumedAt}`);
+        break;
+      case 'progress': {
+        const filled = Math.floor((20 * e.step) / e.steps);
+        const bar = `${'#'.repeat(filled)}${'-'.repeat(20 - filled)}`;
+        line.show(
+          `epoch ${e.epoch.toFixed(1)}/${e.epochs} ${bar} loss ${e.loss.toFixed(2)}${precision} ${Math.round(e.examplesPerSecond).toLocaleString('en')} ex/s ETA ${duration(e.etaSeconds)} ${(e.rssBytes / 2 ** 20).toFixed(0)} MiB`,
+        );
+        break;
+      }
+      case 'validation':
+        precision = ` P@1 ${e.precision['1'].toFixed(1)}`;
+        line.say(
+          `epoch ${e.epoch.toFixed(e.epoch % 1 === 0 ? 0 : 1)}: ${pc.bold(`P@1 ${e.precision['1'].toFixed(2)}`)} P@3 ${e.precision['3'].toFixed(2)} P@5 ${e.precision['5'].toFixed(2)} on ${e.rows} validation rows`,
+        );
+        break;
+      case 'checkpoint':
+        line.say(pc.dim(`checkpoint at step ${e.step}`));
+        break;
+      case 'rewire':
+      case 'end':
+        break;
+    }
+  };
+  return { event, done: () => line.clear() };
+}

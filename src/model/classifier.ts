@@ -1,0 +1,119 @@
+/** A classifier: an encoder of sparse rows on the tape, and an output layer beside it. */
+import { Tape } from '../autograd/tape.js';
+import type { Floats } from '../kernels/face.js';
+import { RandomStream } from '../kernels/random.js';
+import { FixedFanInOutput } from '../methods/dynamic-sparse/fan-in-output.js';
+import { Dropout, EmbeddingBag, GELU, LayerNorm, Linear, ReLU, Sequential } from '../nn/layers.js';
+import type { Module } from '../nn/module.js';
+import type { SparseBatch } from '../ops/sparse-batch.js';
+import type { OptimizerSpec } from '../optim/rules.js';
+import { DenseOutput } from '../output/dense.js';
+import type { OutputLayer } from '../output/layer.js';
+import type { Device } from '../tensor/device.js';
+import type { Tensor } from '../tensor/tensor.js';
+import type { EncoderSpec, ModelSpec } from './spec.js';
+
+export interface ClassifierShape {
+  readonly features: number;
+  readonly labels: number;
+}
+
+export interface ClassifierOptions {
+  readonly seed: number;
+  readonly outputOptimizer: OptimizerSpec;
+  /** [labels] training frequencies over rows, for `biasStart: frequency`; absent where weights are loaded next. */
+  readonly labelShares?: Float64Array;
+}
+
+export class Classifier {
+  readonly device: Device;
+  readonly shape: ClassifierShape;
+  readonly spec: ModelSpec;
+  readonly encoder: Sequential<SparseBatch>;
+  readonly output: OutputLayer;
+  /** Every source of randomness after construction, by name: saved in checkpoints. */
+  readonly streams: ReadonlyMap<string, RandomStream>;
+
+  constructor(device: Device, shape: ClassifierShape, spec: ModelSpec, options: ClassifierOptions) {
+    this.device = device;
+    this.shape = shape;
+    this.spec = spec;
+    const stream = (name: string) => RandomStream.named(options.seed, name);
+    this.encoder = makeEncoder(device, shape.features, spec.encoder, stream('encoder'));
+    const streams = { dropout: stream('dropout'), output: stream('output'), rewire: stream('rewire') };
+    this.streams = new Map(Object.entries(streams));
+    const common = {
+      inputs: hiddenWidth(spec.encoder),
+      labels: shape.labels,
+      loss: spec.loss,
+      optimizer: options.outputOptimizer,
+      stream: streams.output,
+      initialBias: startBias(device, spec, options.labelShares),
+    };
+    this.output =
+      spec.output.kind === 'dense'
+        ? new DenseOutput(device, common)
+        : new FixedFanInOutput(device, { ...common, ...spec.output, rewireStream: streams.rewire });
+  }
+
+  /** Learnt numbers, connections not counted. */
+  get weightCount(): number {
+    const encoder = this.encoder.parameters().reduce((sum, { size }) => sum + size, 0);
+    return encoder + this.output.weightCount;
+  }
+
+  /** Hidden vectors [B, d] on `tape`. */
+  encode(batch: SparseBatch, tape: Tape, training: boolean): Tensor {
+    return this.encoder.forward(batch, { tape, training, dropoutStream: this.#stream('dropout') });
+  }
+
+  /** Hidden vectors without a way back. */
+  infer(batch: SparseBatch): Tensor {
+    return this.encode(batch, new Tape(this.device), false);
+  }
+
+  #stream(name: string): RandomStream {
+    return this.streams.get(name) as RandomStream;
+  }
+}
+
+/** d, what the output layer sees. */
+export function hiddenWidth(spec: EncoderSpec): number {
+  return spec.hidden.at(-1) ?? spec.embedding;
+}
+
+function makeEncoder(
+  device: Device,
+  features: number,
+  spec: EncoderSpec,
+  stream: RandomStream,
+): Sequential<SparseBatch> {
+  const activation = (): Module => (spec.activation === 'relu' ? new ReLU() : new GELU());
+  // relu is fused into the bag's own operation where nothing stands between.
+  const fused = spec.activation === 'relu' && !spec.layerNorm;
+  const bag = new EmbeddingBag(device, features, spec.embedding, {
+    stream,
+    activation: fused ? 'relu' : 'none',
+    featureDropout: spec.featureDropout,
+    bound: spec.embeddingBound,
+  });
+  const rest: Module[] = [];
+  if (spec.layerNorm) rest.push(new LayerNorm(device, spec.embedding));
+  if (!fused) rest.push(activation());
+  let width = spec.embedding;
+  for (const next of spec.hidden) {
+    rest.push(new Dropout(spec.dropout));
+    rest.push(new Linear(device, width, next, { stream, activation: spec.activation === 'relu' ? 'relu' : 'none' }));
+    if (spec.activation === 'gelu') rest.push(new GELU());
+    width = next;
+  }
+  rest.push(new Dropout(spec.dropout));
+  return new Sequential<SparseBatch>(bag, ...rest);
+}
+
+/** The logit of each label's share of rows, kept within +-15. */
+function startBias(device: Device, spec: ModelSpec, shares: Float64Array | undefined): number | Floats {
+  if (device.dry || shares === undefined || spec.biasStart === 'zero' || spec.loss !== 'bce') return 0;
+  const logit = (p: number) => Math.max(-15, Math.min(15, Math.log(p / (1 - p))));
+  return Float64Array.from(shares, logit);
+}

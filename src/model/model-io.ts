@@ -1,0 +1,126 @@
+/** Classifiers as model directories: saved with names and featurizer, loaded for prediction. */
+import { readFile } from 'node:fs/promises';
+import { TfIdfFeaturizer } from '../data/tfidf.js';
+import { EspalierError } from '../errors.js';
+import type { Kernels } from '../kernels/face.js';
+import { openModel, type SavedModel, saveModel } from '../store/index.js';
+import { restoreArrays } from '../store/safetensors-reader.js';
+import { Device } from '../tensor/device.js';
+import { Classifier, type ClassifierShape } from './classifier.js';
+import { type ModelSpec, modelSpec } from './spec.js';
+import { modelArrays } from './state.js';
+import { z } from 'zod';
+
+const featurizerFile = 'featurizer.json';
+
+const description = z.object({
+  kind: z.literal('classifier'),
+  features: z.number().int().min(0),
+  labels: z.number().int().min(0),
+  model: modelSpec,
+  /** The training config, for people and for continuing; not needed to predict. */
+  training: z.unknown().optional(),
+});
+
+export interface SaveOptions {
+  readonly training: unknown;
+  readonly metrics: unknown;
+  readonly version: string;
+  readonly labelNames: readonly string[] | undefined;
+  readonly featurizer: TfIdfFeaturizer | null;
+}
+
+export async function saveClassifier(
+  runDirectory: string,
+  classifier: Classifier,
+  options: SaveOptions,
+): Promise<SavedModel> {
+  const { shape, spec } = classifier;
+  const { featurizer, labelNames } = options;
+  return saveModel(runDirectory, {
+    config: {
+      kind: 'classifier',
+      features: shape.features,
+      labels: shape.labels,
+      model: spec,
+      training: options.training,
+    },
+    arrays: modelArrays(classifier),
+    labels: labelNames,
+    metrics: options.metrics,
+    versions: { espalier: options.version },
+    files: featurizer === null ? {} : { [featurizerFile]: `${JSON.stringify(featurizer)}\n` },
+  });
+}
+
+/** A model ready to predict. */
+export interface LoadedModel {
+  readonly directory: string;
+  readonly classifier: Classifier;
+  readonly shape: ClassifierShape;
+  readonly spec: ModelSpec;
+  /** Empty where labels have no names. */
+  readonly labelNames: readonly string[];
+  /** Null where the model was trained on features without a text rule. */
+  readonly featurizer: TfIdfFeaturizer | null;
+  /** What was measured when it was saved. */
+  readonly metrics: unknown;
+}
+
+/** Loads a model directory, a run directory or its pointer; throws `MODEL_*` and `TENSOR_*` for damaged ones. */
+export async function loadClassifier(path: string, kernels: Kernels): Promise<LoadedModel> {
+  const stored = await openModel(path);
+  try {
+    const parsed = description.safeParse(stored.manifest.config);
+    if (!parsed.success) {
+      throw new EspalierError({
+        code: 'MODEL_CONFIG',
+        kind: 'data',
+        op: 'loadClassifier',
+        problem: `the description of the model does not fit: ${parsed.error.issues[0].path.join('.')}: ${parsed.error.issues[0].message}`,
+        hint: 'the model is damaged or of another kind: restore it, or train it again',
+        file: stored.directory,
+      });
+    }
+    const { features, labels, model: spec } = parsed.data;
+    checkSizes(stored.tensors.tensors, { features, labels }, spec, stored.directory);
+    const shape = { features, labels };
+    const classifier = new Classifier(new Device(kernels), shape, spec, {
+      seed: 0,
+      outputOptimizer: { kind: 'sgd', rate: 1 },
+    });
+    await restoreArrays(stored.tensors, modelArrays(classifier));
+    classifier.output.loaded();
+    const labelNames: string[] = [];
+    for await (const name of stored.labels()) labelNames.push(name);
+    const featurizer = Object.hasOwn(stored.manifest.files, featurizerFile)
+      ? TfIdfFeaturizer.fromJSON(JSON.parse(await readFile(stored.path(featurizerFile), 'utf8')))
+      : null;
+    const { directory, manifest } = stored;
+    return { directory, classifier, shape, spec, labelNames, featurizer, metrics: manifest.metrics };
+  } finally {
+    await stored.close();
+  }
+}
+
+/** Refuses a description that promises more than the file holds, before memory is taken for it. */
+function checkSizes(
+  tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>,
+  { features, labels }: ClassifierShape,
+  { encoder }: ModelSpec,
+  file: string,
+): void {
+  const table = tensors.get('encoder.layers.0.weight')?.shape;
+  const bias = tensors.get('output.bias')?.shape;
+  if (table?.[0] === features && table[1] === encoder.embedding && bias?.[0] === labels) return;
+  throw new EspalierError({
+    code: 'MODEL_CONFIG',
+    kind: 'data',
+    op: 'loadClassifier',
+    problem: 'the description of the model and its tensors disagree',
+    expected: `a table [${features}, ${encoder.embedding}] and ${labels} labels`,
+    received: `a table [${table?.join(', ') ?? 'missing'}] and ${bias?.[0] ?? 'no'} labels`,
+    hint: 'restore the model from a copy, or train it again',
+    file,
+  });
+}

@@ -1,0 +1,90 @@
+/** Predictions for texts and for sparse rows. */
+import { EspalierError } from '../errors.js';
+import type { SparseBatch } from '../ops/sparse-batch.js';
+import type { LoadedModel } from './model-io.js';
+
+export interface Prediction {
+  readonly label: number;
+  readonly name: string;
+  /** Logit. */
+  readonly score: number;
+  /** sigmoid(score) for models trained with bce; null otherwise. Not calibrated. */
+  readonly probability: number | null;
+}
+
+export interface SparseInput {
+  readonly indices: ArrayLike<number>;
+  readonly values: ArrayLike<number>;
+}
+
+/** The best `k` labels of each row, best first. Features must be in range and finite. */
+export async function predictRows(
+  model: LoadedModel,
+  rows: readonly SparseInput[],
+  k: number,
+): Promise<Prediction[][]> {
+  const { classifier, labelNames, spec, shape } = model;
+  const batch = packRows(rows, shape.features);
+  classifier.device.arena.reset();
+  const wanted = Math.min(k, Math.max(1, shape.labels));
+  const top = await classifier.output.topK(classifier.infer(batch), wanted);
+  return rows.map((_, r) => {
+    const row: Prediction[] = [];
+    for (let i = r * wanted; i < (r + 1) * wanted; i++) {
+      const label = top.labels[i];
+      if (label === 0xffffffff) break;
+      const score = top.scores[i];
+      const probability = spec.loss === 'bce' ? 1 / (1 + Math.exp(-score)) : null;
+      row.push({ label, name: labelNames[label] ?? String(label), score, probability });
+    }
+    return row;
+  });
+}
+
+/** The best `k` labels of each text; the words go to the featurizer's first field. */
+export async function predictTexts(
+  model: LoadedModel,
+  texts: readonly string[],
+  k: number,
+): Promise<{ readonly predictions: Prediction[]; readonly knownWords: number }[]> {
+  const { featurizer } = model;
+  if (featurizer === null) {
+    throw new EspalierError({
+      code: 'PREDICT_NO_TEXT',
+      kind: 'usage',
+      op: 'predict',
+      problem: 'this model was trained on numbered features, not on text',
+      hint: 'give sparse rows (index:value index:value) with --features',
+    });
+  }
+  const rows = texts.map((text) => featurizer.transform([text]));
+  const predictions = await predictRows(model, rows, k);
+  return predictions.map((row, i) => ({ predictions: row, knownWords: rows[i].indices.length }));
+}
+
+function packRows(rows: readonly SparseInput[], width: number): SparseBatch {
+  const nnz = rows.reduce((sum, row) => sum + row.indices.length, 0);
+  const indptr = new Int32Array(rows.length + 1);
+  const indices = new Uint32Array(nnz);
+  const values = new Float32Array(nnz);
+  let at = 0;
+  for (const [r, row] of rows.entries()) {
+    for (let e = 0; e < row.indices.length; e++) {
+      const [index, value] = [row.indices[e], row.values[e]];
+      if (!(Number.isInteger(index) && index >= 0 && index < width && Number.isFinite(value))) {
+        throw new EspalierError({
+          code: 'PREDICT_FEATURE',
+          kind: 'data',
+          op: 'predict',
+          problem: `a feature of row ${r + 1} does not fit`,
+          expected: `an index below ${width} with a finite value`,
+          received: `${index}:${value}`,
+        });
+      }
+      indices[at] = index;
+      values[at++] = value;
+    }
+    indptr[r + 1] = at;
+  }
+  return { rows: rows.length, nnz, width, indptr, indices, values };
+}

@@ -1,0 +1,105 @@
+/** What a classifier is, as data: validated once, stored in every model, the same from CLI and API. */
+import { z } from 'zod';
+
+const probability = z.number().min(0).lt(1);
+const positiveInteger = z.number().int().positive();
+
+/** Lets `{ fanIn: 64 }` mean `{ kind: 'fan-in', fanIn: 64 }`: a missing discriminator takes its default. */
+function orDefault<T extends z.ZodType>(key: string, value: string, schema: T) {
+  return z.preprocess(
+    (input) =>
+      typeof input === 'object' && input !== null && !Array.isArray(input) && !Object.hasOwn(input, key)
+        ? { [key]: value, ...input }
+        : input,
+    schema,
+  );
+}
+
+const pruneUnion = z.discriminatedUnion('mode', [
+  z.strictObject({
+    mode: z.literal('fraction'),
+    fraction: z.number().gt(0).max(1).default(0.15),
+    scope: z.enum(['label', 'layer']).default('layer'),
+    anneal: z.enum(['constant', 'cosine']).default('constant'),
+  }),
+  z.strictObject({ mode: z.literal('threshold'), tau: z.number().positive().default(0.05) }),
+]);
+const pruneSpec = orDefault('mode', 'fraction', pruneUnion);
+
+const topologyUnion = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('static') }),
+  z.strictObject({
+    kind: z.literal('set'),
+    prune: pruneSpec.prefault({}),
+    every: positiveInteger.default(300),
+    until: z.number().min(0).max(1).default(0.66),
+  }),
+]);
+export const topologySpec = orDefault('kind', 'set', topologyUnion);
+
+const outputUnion = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('dense') }),
+  z.strictObject({
+    kind: z.literal('fan-in'),
+    fanIn: positiveInteger.default(32),
+    form: z.enum(['fast', 'compact']).default('fast'),
+    topology: topologySpec.prefault({}),
+  }),
+]);
+export const outputSpec = orDefault('kind', 'fan-in', outputUnion);
+export type OutputSpec = z.infer<typeof outputSpec>;
+
+export const encoderSpec = z.strictObject({
+  /** Width of the embedding bag. */
+  embedding: positiveInteger.default(512),
+  /** Half-width of the uniform start of the embedding; by default 1 / sqrt(embedding). */
+  embeddingBound: z.number().positive().optional(),
+  /** Widths of further linear layers, each with the activation. */
+  hidden: z.array(positiveInteger).default([]),
+  activation: z.enum(['relu', 'gelu']).default('relu'),
+  /** Layer norm after the embedding bag, before the activation. */
+  layerNorm: z.boolean().default(false),
+  /** On the hidden vector. */
+  dropout: probability.default(0.5),
+  /** On the input features. */
+  featureDropout: probability.default(0),
+});
+export type EncoderSpec = z.infer<typeof encoderSpec>;
+
+export const modelSpec = z.strictObject({
+  encoder: encoderSpec.prefault({}),
+  output: outputSpec.prefault({}),
+  loss: z.enum(['bce', 'squaredHinge']).default('bce'),
+  /** Biases start at the logit of each label's training frequency, or at 0. */
+  biasStart: z.enum(['frequency', 'zero']).default('frequency'),
+});
+export type ModelSpec = z.infer<typeof modelSpec>;
+
+const rate = z.number().positive().default(2e-3);
+const weightDecay = z.number().min(0).default(0);
+const beta = z.number().min(0).lt(1);
+
+const optimizerUnion = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('sgd'),
+    rate,
+    momentum: beta.default(0),
+    nesterov: z.boolean().default(false),
+    weightDecay,
+  }),
+  z.strictObject({
+    kind: z.enum(['adam', 'adamw']),
+    rate,
+    beta1: beta.default(0.9),
+    beta2: beta.default(0.999),
+    eps: z.number().positive().default(1e-8),
+    weightDecay,
+  }),
+  z.strictObject({
+    kind: z.literal('adagrad'),
+    rate,
+    eps: z.number().positive().default(1e-10),
+    weightDecay,
+  }),
+]);
+export const optimizerSpec = orDefault('kind', 'adam', optimizerUnion);

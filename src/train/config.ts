@@ -1,0 +1,134 @@
+/** The one config object of a training run: validated once, the same from CLI and API. */
+import { z } from 'zod';
+import { EspalierError, suggest } from '../errors.js';
+import { modelSpec, optimizerSpec } from '../model/spec.js';
+
+const positiveInteger = z.number().int().positive();
+
+export const trainConfig = z.strictObject({
+  /** Dataset directory. */
+  data: z.string().min(1),
+  /** Run directory. */
+  out: z.string().min(1),
+  seed: z.number().int().min(0).max(0xffffffff).default(1),
+  /** Threads of the native kernels; 0: all cores. */
+  threads: z.number().int().min(0).max(1024).default(0),
+  backend: z.enum(['auto', 'native', 'reference']).default('auto'),
+  model: modelSpec.prefault({}),
+  batch: positiveInteger.default(64),
+  epochs: z.number().positive().default(10),
+  /** Optimiser of the encoder. */
+  optimizer: optimizerSpec.prefault({}),
+  /** Optimiser of the output layer; default: plain SGD's memory is not the default because Adam needs no tuning. */
+  outputOptimizer: optimizerSpec.prefault({}),
+  schedule: z
+    .strictObject({
+      kind: z.enum(['constant', 'cosine', 'linear']).default('cosine'),
+      warmup: z.number().min(0).max(1).default(0.02),
+      floor: z.number().min(0).max(1).default(0),
+    })
+    .prefault({}),
+  /** Largest global gradient norm; null: no clipping (one pass instead of two). */
+  clip: z.number().positive().nullable().default(null),
+  /** What the last model trains on: `train` holds the validation rows out, `all` uses them too. */
+  rows: z.enum(['train', 'all']).default('train'),
+  validation: z
+    .strictObject({
+      /** Rows scored during training; 0: none. */
+      rows: z.number().int().min(0).default(2000),
+      /** Epochs between scorings. */
+      every: z.number().positive().default(1),
+    })
+    .prefault({}),
+  checkpoint: z
+    .strictObject({
+      /** Minutes between checkpoints. */
+      everyMinutes: z.number().positive().default(5),
+      keep: positiveInteger.default(2),
+    })
+    .prefault({}),
+});
+
+export type TrainConfig = z.infer<typeof trainConfig>;
+export type TrainConfigInput = z.input<typeof trainConfig>;
+
+/** Fills defaults and refuses what does not fit, with the path, what was expected, and the nearest known key. */
+export function parseConfig(input: unknown, file?: string): TrainConfig {
+  const parsed = trainConfig.safeParse(input);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  const path = issue.path.join('.');
+  if (issue.code === 'unrecognized_keys') {
+    const key = issue.keys[0];
+    const near = suggest(key, knownKeys);
+    throw new EspalierError({
+      code: 'CONFIG_UNKNOWN_KEY',
+      kind: 'usage',
+      op: 'config',
+      problem: `there is no setting ${JSON.stringify(path === '' ? key : `${path}.${key}`)}`,
+      hint: near === undefined ? `known settings: ${knownKeys.join(', ')}` : `did you mean ${JSON.stringify(near)}?`,
+      file,
+    });
+  }
+  throw new EspalierError({
+    code: 'CONFIG_INVALID',
+    kind: 'usage',
+    op: 'config',
+    problem: `the setting ${JSON.stringify(path)} does not fit`,
+    expected: issue.message,
+    received: JSON.stringify(valueAt(input, issue.path)) ?? 'nothing',
+    file,
+  });
+}
+
+function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {
+  let value = input;
+  for (const key of path) value = (value as Record<PropertyKey, unknown> | undefined)?.[key];
+  return value;
+}
+
+/** Every key that occurs anywhere in the schema. */
+const knownKeys: readonly string[] = (() => {
+  const keys = new Set<string>();
+  const walk = (schema: unknown): void => {
+    if (typeof schema !== 'object' || schema === null) return;
+    if (Array.isArray(schema)) return schema.forEach(walk);
+    const { properties } = schema as { properties?: Record<string, unknown> };
+    for (const key of Object.keys(properties ?? {})) keys.add(key);
+    Object.values(schema).forEach(walk);
+  };
+  walk(z.toJSONSchema(trainConfig, { io: 'output' }));
+  return [...keys].sort();
+})();
+
+/** Applies `--set a.b=c` to a plain object: values are JSON where they parse as JSON, else text. */
+export function setPath(target: Record<string, unknown>, assignment: string): void {
+  const equals = assignment.indexOf('=');
+  if (equals < 1) {
+    throw new EspalierError({
+      code: 'SET_SYNTAX',
+      kind: 'usage',
+      op: '--set',
+      problem: 'an assignment needs a path and a value',
+      expected: 'a.b=value',
+      received: assignment,
+    });
+  }
+  const path = assignment.slice(0, equals).split('.');
+  const text = assignment.slice(equals + 1);
+  let value: unknown = text;
+  try {
+    value = JSON.parse(text);
+  } catch {}
+  let node = target;
+  for (const key of path.slice(0, -1)) {
+    const next = Object.hasOwn(node, key) ? node[key] : undefined;
+    if (typeof next === 'object' && next !== null) node = next as Record<string, unknown>;
+    else {
+      const made: Record<string, unknown> = Object.create(null);
+      node[key] = made;
+      node = made;
+    }
+  }
+  node[path[path.length - 1]] = value;
+}

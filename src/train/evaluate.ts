@@ -1,0 +1,54 @@
+/** Scores a saved model on a split of a dataset, once, with intervals and figures by label frequency. */
+import type { DatasetDirectory, Split } from '../data/cache.js';
+import { labelBuckets, labelFrequencies } from '../data/statistics.js';
+import { EspalierError } from '../errors.js';
+import type { Kernels } from '../kernels/face.js';
+import { propensities } from '../metrics/propensities.js';
+import { TopKMetrics, type TopKReport } from '../metrics/top-k.js';
+import { type LoadedModel, loadClassifier } from '../model/model-io.js';
+import { scoreDataset } from '../model/score.js';
+
+export interface EvaluationReport extends TopKReport {
+  readonly model: string;
+  readonly data: string;
+  readonly split: Split;
+}
+
+/**
+ * P@k, nDCG@k and PSP@k at 1, 3, 5. Propensities and frequencies come from all training rows of the dataset.
+ *
+ * @param model a path, or a model loaded before
+ * @throws EspalierError `EVALUATE_MISMATCH` when the dataset has other features or labels than the model
+ */
+export async function evaluateModel(
+  model: string | LoadedModel,
+  directory: DatasetDirectory,
+  split: Split,
+  kernels: Kernels,
+  onProgress?: (done: number, rows: number) => void,
+): Promise<EvaluationReport> {
+  const loaded = typeof model === 'string' ? await loadClassifier(model, kernels) : model;
+  const { shape, classifier } = loaded;
+  const { features, labels } = directory.info;
+  if (features !== shape.features || labels !== shape.labels) {
+    throw new EspalierError({
+      code: 'EVALUATE_MISMATCH',
+      kind: 'usage',
+      op: 'evaluate',
+      problem: 'the dataset is not of the kind that the model was trained on',
+      expected: `${shape.features} features and ${shape.labels} labels`,
+      received: `${features} features and ${labels} labels`,
+      file: directory.path,
+    });
+  }
+  const trained = await directory.load('trainAll');
+  const frequencies = labelFrequencies(trained);
+  const rows = split === 'trainAll' ? trained : await directory.load(split);
+  const metrics = new TopKMetrics({
+    ks: [1, 3, 5],
+    propensities: propensities(frequencies, trained.rows),
+    buckets: labelBuckets(frequencies),
+  });
+  await scoreDataset(classifier, rows, metrics, { batch: 256, k: 5, onProgress });
+  return { model: loaded.directory, data: directory.path, split, ...metrics.report() };
+}

@@ -1,0 +1,70 @@
+/** What a run tells while it works: the same records go to the run log, the progress line and the API's callback. */
+import type { TopKReport } from '../metrics/top-k.js';
+import type { BytesByTag } from '../tensor/memory.js';
+
+/** Figures by cut-off, in percent as tables print them: `precision['1']` is P@1. */
+export interface Scores {
+  readonly rows: number;
+  readonly precision: Readonly<Record<string, number>>;
+  readonly ndcg: Readonly<Record<string, number>>;
+  readonly psp: Readonly<Record<string, number>>;
+}
+
+export function scoresOf(report: TopKReport): Scores {
+  const byK = (value: (at: TopKReport['at'][number]) => number | undefined) =>
+    Object.fromEntries(report.at.map((at) => [at.k, 100 * (value(at) ?? Number.NaN)]));
+  return {
+    rows: report.rows,
+    precision: byK((at) => at.precision.value),
+    ndcg: byK((at) => at.ndcg.value),
+    psp: byK((at) => at.psp?.value),
+  };
+}
+
+export type TrainEvent =
+  | {
+      readonly event: 'start';
+      readonly kernels: string;
+      readonly threads: number;
+      readonly rows: number;
+      readonly features: number;
+      readonly labels: number;
+      readonly steps: number;
+      readonly resumedAt: number;
+      readonly plannedBytes: number;
+      readonly weights: number;
+    }
+  | {
+      readonly event: 'progress';
+      readonly step: number;
+      readonly steps: number;
+      readonly epoch: number;
+      readonly epochs: number;
+      /** Mean over the steps since the last progress event. */
+      readonly loss: number;
+      readonly rate: number;
+      /** Norm of the gradient that reached the encoder, last step. */
+      readonly encoderNorm: number;
+      readonly examplesPerSecond: number;
+      readonly etaSeconds: number;
+      readonly rssBytes: number;
+    }
+  | ({ readonly event: 'validation'; readonly step: number; readonly epoch: number } & Scores)
+  | {
+      readonly event: 'rewire';
+      readonly step: number;
+      readonly replaced: number;
+      readonly connections: number;
+      readonly threshold: number | null;
+    }
+  | { readonly event: 'checkpoint'; readonly step: number; readonly path: string }
+  | {
+      readonly event: 'end';
+      readonly step: number;
+      readonly seconds: number;
+      readonly examplesPerSecond: number;
+      readonly bytes: BytesByTag;
+      readonly accountedPeak: number;
+      readonly peakRss: number;
+      readonly model: string;
+    };

@@ -1,0 +1,139 @@
+/** The training loop: steps, rewiring, validation, checkpoints and events; no files of its own, no printing. */
+import { EspalierError } from '../errors.js';
+import { fillBatch } from '../data/batches.js';
+import type { Scores, TrainEvent } from './events.js';
+import type { TrainSession } from './session.js';
+import { trainStep } from './step.js';
+
+export interface LoopHooks {
+  emit(event: TrainEvent): void;
+  /** Scores the validation rows; null where there are none. */
+  validate(): Promise<Scores | null>;
+  /** Saves everything after `step` steps. */
+  checkpoint(step: number): Promise<void>;
+  /** Ends the loop after the running step, with a checkpoint. */
+  readonly signal?: AbortSignal;
+}
+
+const progressEveryMs = 200;
+
+export interface LoopResult {
+  readonly step: number;
+  /** False when the signal ended it. */
+  readonly finished: boolean;
+  readonly seconds: number;
+  readonly examples: number;
+}
+
+/** Runs steps `from` to the end. Every step depends on (seed, step) and the state alone, never on time. */
+export async function runLoop(session: TrainSession, from: number, hooks: LoopHooks): Promise<LoopResult> {
+  const { config, classifier, optimizer, order, batch, totalSteps, rows } = session;
+  const validateEvery = Math.max(1, Math.round(config.validation.every * order.stepsPerEpoch));
+  const checkpointMs = config.checkpoint.everyMinutes * 60_000;
+  const meter = new Meter(session, hooks, from);
+  let lastCheckpoint = performance.now();
+  let step = from;
+  while (step < totalSteps && hooks.signal?.aborted !== true) {
+    const position = { epoch: Math.floor(step / order.stepsPerEpoch), step: step % order.stepsPerEpoch };
+    fillBatch(rows, order.rowIds(position), batch);
+    const rates = session.rates(step);
+    const { loss, encoderNorm } = await trainStep(classifier, optimizer, batch, rates);
+    if (!Number.isFinite(loss) || !Number.isFinite(encoderNorm)) throw diverged(step, loss, encoderNorm, rates.output);
+    step++;
+    const rewired = classifier.output.rewire(step, totalSteps);
+    if (rewired !== null) hooks.emit({ event: 'rewire', ...rewired });
+    meter.count(step, batch.features.rows, loss, encoderNorm, rates.output);
+    if (step % validateEvery === 0 || step === totalSteps) {
+      meter.flush();
+      const paused = performance.now();
+      const scores = await hooks.validate();
+      if (scores !== null) hooks.emit({ event: 'validation', step, epoch: step / order.stepsPerEpoch, ...scores });
+      meter.pause(performance.now() - paused);
+    }
+    if (performance.now() - lastCheckpoint > checkpointMs && step < totalSteps) {
+      const paused = performance.now();
+      await hooks.checkpoint(step);
+      lastCheckpoint = performance.now();
+      meter.pause(lastCheckpoint - paused);
+    }
+  }
+  meter.flush();
+  if (step < totalSteps) await hooks.checkpoint(step);
+  return { step, finished: step >= totalSteps, seconds: meter.seconds, examples: meter.examples };
+}
+
+/** Turns steps into progress events, at most five a second. */
+class Meter {
+  readonly #session: TrainSession;
+  readonly #hooks: LoopHooks;
+  #start = performance.now();
+  #lastEmit = performance.now();
+  readonly #from: number;
+  #step: number;
+  #losses = 0;
+  #steps = 0;
+  #encoderNorm = 0;
+  #rate = 0;
+  examples = 0;
+
+  constructor(session: TrainSession, hooks: LoopHooks, from: number) {
+    this.#session = session;
+    this.#hooks = hooks;
+    this.#from = from;
+    this.#step = from;
+  }
+
+  /** Training time only: pauses for validation and checkpoints are taken out. */
+  get seconds(): number {
+    return (performance.now() - this.#start) / 1000;
+  }
+
+  pause(ms: number): void {
+    this.#start += ms;
+    this.#lastEmit += ms;
+  }
+
+  count(step: number, rows: number, loss: number, encoderNorm: number, rate: number): void {
+    this.#step = step;
+    this.#losses += loss;
+    this.#steps++;
+    this.#encoderNorm = encoderNorm;
+    this.#rate = rate;
+    this.examples += rows;
+    if (performance.now() - this.#lastEmit >= progressEveryMs) this.flush();
+  }
+
+  flush(): void {
+    if (this.#steps === 0) return;
+    const { order, totalSteps, config } = this.#session;
+    const { seconds } = this;
+    this.#hooks.emit({
+      event: 'progress',
+      step: this.#step,
+      steps: totalSteps,
+      epoch: this.#step / order.stepsPerEpoch,
+      epochs: config.epochs,
+      loss: this.#losses / this.#steps,
+      rate: this.#rate,
+      encoderNorm: this.#encoderNorm,
+      examplesPerSecond: this.examples / seconds,
+      etaSeconds: (seconds / (this.#step - this.#from)) * (totalSteps - this.#step),
+      rssBytes: process.memoryUsage.rss(),
+    });
+    this.#losses = 0;
+    this.#steps = 0;
+    this.#lastEmit = performance.now();
+  }
+}
+
+function diverged(step: number, loss: number, norm: number, rate: number): EspalierError {
+  return new EspalierError({
+    code: 'TRAINING_DIVERGED',
+    kind: 'numeric',
+    op: 'train',
+    problem: `the ${Number.isFinite(loss) ? 'gradient' : 'loss'} is not finite at step ${step}`,
+    expected: 'finite numbers',
+    received: `loss ${loss}, gradient norm ${norm}`,
+    hint: `the learning rate (${rate.toPrecision(3)} at this step) is the usual cause: lower it or set clip; the last checkpoint is kept`,
+  });
+}

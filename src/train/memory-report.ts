@@ -1,0 +1,123 @@
+/** The memory table of a run: what was held, beside what a dense output layer would have needed. */
+import { Classifier } from '../model/classifier.js';
+import type { ModelSpec } from '../model/spec.js';
+import { Optimizer } from '../optim/optimizer.js';
+import type { OptimizerSpec } from '../optim/rules.js';
+import type { Device } from '../tensor/device.js';
+import { type BytesByTag, memoryTags } from '../tensor/memory.js';
+import type { TrainConfig } from './config.js';
+import { trainStep } from './step.js';
+
+export interface RunShape {
+  readonly features: number;
+  readonly labels: number;
+  readonly batch: number;
+  /** Largest number of stored features in a batch. */
+  readonly batchNnz: number;
+  /** Largest number of positives in a batch. */
+  readonly batchPositives: number;
+  /** Bytes of the dataset in memory. */
+  readonly dataBytes: number;
+}
+
+export interface MemoryPlan {
+  readonly bytes: BytesByTag;
+  readonly totalBytes: number;
+  /** What the step arena must hold. */
+  readonly arenaBytes: number;
+}
+
+/** The bytes of one training step and one evaluation of this model, from a dry run of the code that trains. */
+export async function planMemory(
+  device: Device,
+  spec: ModelSpec,
+  optimizers: { readonly encoder: OptimizerSpec; readonly output: OptimizerSpec },
+  shape: RunShape,
+  options: { readonly clip?: boolean; readonly evaluateBatch?: number; readonly k?: number } = {},
+): Promise<MemoryPlan> {
+  const dry = device.dryTwin();
+  dry.ledger.acquire('data', shape.dataBytes);
+  const classifier = new Classifier(dry, shape, spec, { seed: 0, outputOptimizer: optimizers.output });
+  const optimizer = new Optimizer(dry, classifier.encoder.namedParameters(), optimizers.encoder);
+  const none = new Uint32Array(0);
+  const sparse = (rows: number, nnz: number) => ({
+    rows,
+    nnz,
+    width: shape.features,
+    indptr: new Int32Array(0),
+    indices: none,
+    values: new Float32Array(0),
+  });
+  const batch = {
+    features: sparse(shape.batch, shape.batchNnz),
+    positives: { count: shape.batchPositives, label: none, row: none },
+  };
+  const clip = options.clip === true ? 1 : null;
+  await trainStep(classifier, optimizer, batch, { encoder: 0, output: 0, clip });
+  dry.arena.reset();
+  const rows = options.evaluateBatch ?? shape.batch;
+  const h = classifier.infer(sparse(rows, Math.ceil((shape.batchNnz / Math.max(1, shape.batch)) * rows)));
+  await classifier.output.topK(h, options.k ?? 5);
+  const bytes = dry.ledger.atPeak();
+  return { bytes, totalBytes: dry.ledger.peakBytes, arenaBytes: dry.arena.highWaterBytes };
+}
+
+/** The same run with a dense output layer: same optimiser and precision, and with Adam. */
+export async function denseRivals(run: {
+  readonly device: Device;
+  readonly config: TrainConfig;
+  readonly shape: RunShape;
+}): Promise<{ denseSame: BytesByTag; denseAdam: BytesByTag }> {
+  const { device, config, shape } = run;
+  const dense: ModelSpec = { ...config.model, output: { kind: 'dense' } };
+  const plan = (output: OptimizerSpec) =>
+    planMemory(device, dense, { encoder: config.optimizer, output }, shape, { clip: config.clip !== null });
+  return {
+    denseSame: (await plan(config.outputOptimizer)).bytes,
+    denseAdam: (await plan({ kind: 'adam', rate: 1 })).bytes,
+  };
+}
+
+export interface MemoryTable {
+  readonly measured: BytesByTag;
+  readonly denseSame: BytesByTag;
+  readonly denseAdam: BytesByTag;
+  readonly accountedPeak: number;
+  readonly peakRss: number;
+  readonly baseRss: number;
+}
+
+export const mebibytes = (bytes: number): string => {
+  const mib = bytes / 2 ** 20;
+  return mib >= 100 ? mib.toFixed(0) : mib >= 0.95 ? mib.toFixed(1) : mib === 0 ? '0' : mib.toFixed(3);
+};
+
+const sum = (bytes: BytesByTag): number => memoryTags.reduce((total, tag) => total + bytes[tag], 0);
+
+/** The table as lines of text, MiB. */
+export function formatMemoryTable(table: MemoryTable, outputKind: string): string[] {
+  const columns: [string, (tag: (typeof memoryTags)[number]) => number, number][] = [
+    [`this run (${outputKind})`, (tag) => table.measured[tag], sum(table.measured)],
+    ['dense, same optimiser', (tag) => table.denseSame[tag], sum(table.denseSame)],
+    ['dense, Adam', (tag) => table.denseAdam[tag], sum(table.denseAdam)],
+  ];
+  const line = (name: string, cells: string[]) =>
+    `  ${name.padEnd(14)}${cells.map((cell, i) => cell.padStart(Math.max(12, columns[i][0].length + 3))).join('')}`;
+  return [
+    line(
+      'peak MiB',
+      columns.map(([title]) => title),
+    ),
+    ...memoryTags.map((tag) =>
+      line(
+        tag,
+        columns.map(([, of]) => mebibytes(of(tag))),
+      ),
+    ),
+    line(
+      'total',
+      columns.map(([, , total]) => mebibytes(total)),
+    ),
+    `  peak RSS of the process ${mebibytes(table.peakRss)} MiB = accounted ${mebibytes(table.accountedPeak)} + Node at start ${mebibytes(table.baseRss)} + ${mebibytes(Math.max(0, table.peakRss - table.accountedPeak - table.baseRss))} more`,
+  ];
+}

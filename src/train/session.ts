@@ -1,0 +1,114 @@
+/** Everything one run works with, made once from its config: device, rows, model, optimiser, schedule, arena. */
+import type { Kernels } from '../kernels/face.js';
+import { Batch, BatchPlan, batchBytes, batchShape } from '../data/batches.js';
+import type { CsrDataset } from '../data/dataset.js';
+import { labelFrequencies } from '../data/statistics.js';
+import { Classifier } from '../model/classifier.js';
+import { Optimizer } from '../optim/optimizer.js';
+import { rateFactor } from '../optim/schedule.js';
+import { Device } from '../tensor/device.js';
+import type { TrainConfig } from './config.js';
+import { type MemoryPlan, planMemory, type RunShape } from './memory-report.js';
+import type { StepRates } from './step.js';
+
+/** Rows scored at once; the hidden vectors and a few best labels per row are all that scoring holds. */
+export const evaluationBatch = 256;
+
+export class TrainSession {
+  readonly config: TrainConfig;
+  readonly device: Device;
+  readonly rows: CsrDataset;
+  readonly validation: CsrDataset | null;
+  readonly shape: RunShape;
+  readonly plan: MemoryPlan;
+  readonly classifier: Classifier;
+  readonly optimizer: Optimizer;
+  readonly order: BatchPlan;
+  readonly batch: Batch;
+  readonly totalSteps: number;
+  /** [labels], over the rows that train. */
+  readonly frequencies: Uint32Array;
+  /** Resident bytes before anything of the run was made. */
+  readonly baseRss: number;
+
+  private constructor(parts: Omit<TrainSession, 'rates'>) {
+    this.config = parts.config;
+    this.device = parts.device;
+    this.rows = parts.rows;
+    this.validation = parts.validation;
+    this.shape = parts.shape;
+    this.plan = parts.plan;
+    this.classifier = parts.classifier;
+    this.optimizer = parts.optimizer;
+    this.order = parts.order;
+    this.batch = parts.batch;
+    this.totalSteps = parts.totalSteps;
+    this.frequencies = parts.frequencies;
+    this.baseRss = parts.baseRss;
+  }
+
+  static async create(
+    config: TrainConfig,
+    kernels: Kernels,
+    data: { readonly rows: CsrDataset; readonly validation: CsrDataset | null; readonly baseRss: number },
+  ): Promise<TrainSession> {
+    const { rows, validation, baseRss } = data;
+    const device = new Device(kernels);
+    const largest = batchShape(rows, config.batch);
+    const shape = runShape(config, rows, validation);
+    const optimizers = { encoder: config.optimizer, output: config.outputOptimizer };
+    const plan = await planMemory(device, config.model, optimizers, shape, {
+      clip: config.clip !== null,
+      evaluateBatch: validation === null ? 0 : evaluationBatch,
+    });
+    const frequencies = labelFrequencies(rows);
+    device.ledger.acquire('data', shape.dataBytes);
+    const classifier = new Classifier(device, rows, config.model, {
+      seed: config.seed,
+      outputOptimizer: config.outputOptimizer,
+      labelShares: Float64Array.from(frequencies, (f) => f / Math.max(1, rows.rows)),
+    });
+    device.arena.reserve(plan.arenaBytes);
+    const order = new BatchPlan({ rows: rows.rows, batch: config.batch, seed: config.seed });
+    return new TrainSession({
+      config,
+      device,
+      rows,
+      validation,
+      shape,
+      plan,
+      classifier,
+      optimizer: new Optimizer(device, classifier.encoder.namedParameters(), config.optimizer),
+      order,
+      batch: new Batch(largest),
+      totalSteps: Math.max(1, Math.round(config.epochs * order.stepsPerEpoch)),
+      frequencies,
+      baseRss,
+    });
+  }
+
+  /** Learning rates of step `step` (0-based). */
+  rates(step: number): StepRates {
+    const { config } = this;
+    const factor = rateFactor(config.schedule, step, this.totalSteps);
+    return {
+      encoder: config.optimizer.rate * factor,
+      output: config.outputOptimizer.rate * factor,
+      clip: config.clip,
+    };
+  }
+}
+
+/** Sizes that decide the memory of a run. */
+function runShape(config: TrainConfig, rows: CsrDataset, validation: CsrDataset | null): RunShape {
+  const largest = batchShape(rows, config.batch);
+  const scored = validation === null ? 0 : batchBytes(batchShape(validation, evaluationBatch));
+  return {
+    features: rows.features,
+    labels: rows.labels,
+    batch: config.batch,
+    batchNnz: largest.nnz,
+    batchPositives: largest.positives,
+    dataBytes: rows.bytes + (validation?.bytes ?? 0) + batchBytes(largest) + scored + 4 * rows.labels,
+  };
+}

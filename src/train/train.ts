@@ -1,0 +1,213 @@
+/** `train`: dataset directory in, run directory out: config, log, checkpoints, model. */
+import { mkdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DatasetDirectory } from '../data/cache.js';
+import type { CsrDataset } from '../data/dataset.js';
+import { selectRows } from '../data/rows.js';
+import { TfIdfFeaturizer } from '../data/tfidf.js';
+import { EspalierError } from '../errors.js';
+import { withFileErrors, writeFileAtomic } from '../files.js';
+import { selectKernels } from '../kernels/index.js';
+import { propensities } from '../metrics/propensities.js';
+import { TopKMetrics } from '../metrics/top-k.js';
+import type { Classifier } from '../model/classifier.js';
+import { saveClassifier } from '../model/model-io.js';
+import { scoreDataset } from '../model/score.js';
+import { CheckpointStore, RunLog } from '../store/index.js';
+import { version } from '../version.js';
+import { parseConfig, type TrainConfig, type TrainConfigInput } from './config.js';
+import { type Scores, scoresOf, type TrainEvent } from './events.js';
+import { runLoop } from './loop.js';
+import { denseRivals, type MemoryTable } from './memory-report.js';
+import { restoreCheckpoint, saveCheckpoint } from './resume.js';
+import { evaluationBatch, TrainSession } from './session.js';
+
+export interface TrainOptions {
+  readonly onEvent?: (event: TrainEvent) => void;
+  /** Ends the run after the running step, with a checkpoint to resume from. */
+  readonly signal?: AbortSignal;
+  /** Continue the run in `config.out` from its newest sound checkpoint. */
+  readonly resume?: boolean;
+}
+
+export interface TrainResult {
+  readonly config: TrainConfig;
+  /** False when the signal ended it before the last step. */
+  readonly finished: boolean;
+  readonly steps: number;
+  /** Of this process, without validation and checkpoints. */
+  readonly seconds: number;
+  readonly examplesPerSecond: number;
+  readonly memory: MemoryTable;
+  /** The last validation, if any. */
+  readonly validation: Scores | null;
+  /** Immutable model directory; null when not finished. */
+  readonly model: string | null;
+  readonly classifier: Classifier;
+  readonly frequencies: Uint32Array;
+  readonly trainedRows: number;
+}
+
+/**
+ * Trains a classifier.
+ *
+ * @throws EspalierError `CONFIG_*` of kind usage, `DATASET_*`, `TRAINING_DIVERGED` with the last checkpoint kept
+ * @example const { model } = await train({ data: 'data/wn', out: 'runs/wn' });
+ */
+export async function train(input: TrainConfigInput, options: TrainOptions = {}): Promise<TrainResult> {
+  const baseRss = process.memoryUsage.rss();
+  const config = parseConfig(input);
+  const directory = await DatasetDirectory.open(config.data);
+  const kernels = selectKernels({ backend: config.backend, threads: config.threads || undefined });
+  const rows = await directory.load(config.rows === 'all' ? 'trainAll' : 'train');
+  const validation = await validationRows(directory, config);
+  await openRun(config, directory.fingerprint, options.resume ?? false);
+  const checkpoints = await CheckpointStore.open(config.out, { keep: config.checkpoint.keep });
+  const session = await TrainSession.create(config, kernels, { rows, validation, baseRss });
+  const log = RunLog.open(join(config.out, 'log.jsonl'));
+  try {
+    const from = options.resume ? await restoreCheckpoint(session, checkpoints, log) : 0;
+    const emit = (event: TrainEvent) => {
+      log.write({ ...event, step: 'step' in event ? event.step : from });
+      options.onEvent?.(event);
+    };
+    emit({
+      event: 'start',
+      kernels: kernels.name,
+      threads: kernels.threads,
+      rows: rows.rows,
+      features: rows.features,
+      labels: rows.labels,
+      steps: session.totalSteps,
+      resumedAt: from,
+      plannedBytes: session.plan.totalBytes,
+      weights: session.classifier.weightCount,
+    });
+    let scores: Scores | null = null;
+    const result = await runLoop(session, from, {
+      emit,
+      signal: options.signal,
+      validate: async () => {
+        if (validation === null) return null;
+        const metrics = metricsFor(session.frequencies, rows.rows);
+        await scoreDataset(session.classifier, validation, metrics, { batch: evaluationBatch, k: 5 });
+        scores = scoresOf(metrics.report());
+        return scores;
+      },
+      checkpoint: async (step) => {
+        const path = await saveCheckpoint(session, checkpoints, log, step);
+        emit({ event: 'checkpoint', step, path });
+      },
+    });
+    const memory = await memoryTable(session);
+    const examplesPerSecond = result.examples / Math.max(1e-9, result.seconds);
+    const model = result.finished ? await save(session, directory, scores) : null;
+    if (model !== null) {
+      emit({
+        event: 'end',
+        step: result.step,
+        seconds: result.seconds,
+        examplesPerSecond,
+        bytes: memory.measured,
+        accountedPeak: memory.accountedPeak,
+        peakRss: memory.peakRss,
+        model,
+      });
+    }
+    log.sync();
+    return {
+      config,
+      finished: result.finished,
+      steps: result.step,
+      seconds: result.seconds,
+      examplesPerSecond,
+      memory,
+      validation: scores,
+      model,
+      classifier: session.classifier,
+      frequencies: session.frequencies,
+      trainedRows: rows.rows,
+    };
+  } finally {
+    log.close();
+  }
+}
+
+/** Metrics at 1, 3 and 5 with propensities of the training rows. */
+export function metricsFor(frequencies: Uint32Array, trainedRows: number): TopKMetrics {
+  return new TopKMetrics({ ks: [1, 3, 5], propensities: propensities(frequencies, trainedRows) });
+}
+
+async function save(
+  session: TrainSession,
+  directory: DatasetDirectory,
+  metrics: Scores | null,
+): Promise<string> {
+  const featurizer = Object.hasOwn(directory.info.files, 'featurizer.json')
+    ? TfIdfFeaturizer.fromJSON(JSON.parse(await readFile(join(directory.path, 'featurizer.json'), 'utf8')))
+    : null;
+  const saved = await saveClassifier(session.config.out, session.classifier, {
+    training: session.config,
+    metrics: { validation: metrics },
+    version,
+    labelNames: session.rows.labelNames,
+    featurizer,
+  });
+  return saved.directory;
+}
+
+/** Validation rows spread evenly over the split; none when the model trains on them. */
+async function validationRows(directory: DatasetDirectory, config: TrainConfig): Promise<CsrDataset | null> {
+  const wanted = config.validation.rows;
+  if (wanted === 0 || config.rows === 'all' || directory.rows('validation') === 0) return null;
+  const all = await directory.load('validation');
+  if (all.rows <= wanted) return all;
+  return selectRows(
+    all,
+    Array.from({ length: wanted }, (_, i) => Math.floor((i * all.rows) / wanted)),
+  );
+}
+
+/** Makes the run directory, or checks that the one to resume is of this config and this data. */
+async function openRun(config: TrainConfig, fingerprint: string, resume: boolean): Promise<void> {
+  const file = join(config.out, 'config.json');
+  const text = `${JSON.stringify({ ...config, fingerprint }, null, 2)}\n`;
+  await withFileErrors('train', config.out, () => mkdir(config.out, { recursive: true }).then(() => {}));
+  const exists = (await stat(file).catch(() => null)) !== null;
+  if (exists && !resume) {
+    throw new EspalierError({
+      code: 'RUN_EXISTS',
+      kind: 'usage',
+      op: 'train',
+      problem: 'there is a run in this directory already',
+      hint: 'continue it with --resume, name another --out, or remove it',
+      file: config.out,
+    });
+  }
+  if (!exists) {
+    await writeFileAtomic(file, text);
+    return;
+  }
+  if ((await readFile(file, 'utf8')) !== text) {
+    throw new EspalierError({
+      code: 'RESUME_CONFIG',
+      kind: 'usage',
+      op: 'train',
+      problem: 'the run was begun with other settings or other data',
+      expected: `what ${file} says`,
+      hint: 'resume with `espalier train --resume RUN`, which takes the settings from the run',
+      file,
+    });
+  }
+}
+
+async function memoryTable(session: TrainSession): Promise<MemoryTable> {
+  const { device, baseRss } = session;
+  return {
+    measured: device.ledger.atPeak(),
+    ...(await denseRivals(session)),
+    accountedPeak: device.ledger.peakBytes,
+    peakRss: process.resourceUsage().maxRSS * 1024,
+    baseRss,
+  };
+}

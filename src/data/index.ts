@@ -3,6 +3,7 @@ export * from './builder.js';
 export * from './cache.js';
 export * from './dataset.js';
 export { readDatasetFile, writeDatasetFile } from './dataset-file.js';
+export * from './import-xc.js';
 export { type BuildOptions, buildDataset, datasetNames } from './named-datasets.js';
 export { type PlantedOptions, plantedDataset } from './planted.js';
 export { concatRows, holdOut, selectRows } from './rows.js';

@@ -41,6 +41,17 @@ describe('TfIdfFeaturizer', () => {
     expect([...common.transform(['same']).values]).toEqual([0]);
   });
 
+  it('refuses fields that are alike or hold a colon, and texts beyond the fields', () => {
+    for (const fields of [[], ['a', 'a'], ['a:b']]) {
+      expect(() => TfIdfFeaturizer.fit([], { fields })).toThrow(
+        expect.objectContaining({ code: 'FEATURIZER_FIELDS' }),
+      );
+    }
+    const beyond = expect.objectContaining({ code: 'FEATURIZER_TEXTS' });
+    expect(() => featurizer.transform(['a', 'b', 'c'])).toThrow(beyond);
+    expect(() => TfIdfFeaturizer.fit([['a', 'b']])).toThrow(beyond);
+  });
+
   it.each([
     null,
     {},

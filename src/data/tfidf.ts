@@ -43,37 +43,58 @@ export interface SparseRow {
   readonly values: Float32Array;
 }
 
+const RUNS = { ascii: /[a-z0-9]+/g, unicode: /[\p{L}\p{M}\p{N}]+/gu };
+
 /** Lower-cased words of `text`, in order, repeats included. */
 export function tokenize(text: string, rule: TokenRule, stop = new Set(rule.stopWords)): string[] {
-  const runs = text.toLowerCase().match(rule.alphabet === 'ascii' ? /[a-z0-9]+/g : /[\p{L}\p{M}\p{N}]+/gu);
+  const runs = text.toLowerCase().match(RUNS[rule.alphabet]);
   return (runs ?? []).filter((word) => word.length >= rule.minLength && !stop.has(word));
 }
 
 export class TfIdfFeaturizer {
   readonly #state: TfIdfState;
   readonly #stop: Set<string>;
-  readonly #ids: Map<string, number>;
+  /** By field: the feature of a word. */
+  readonly #ids: readonly Map<string, number>[];
   readonly #idf: Float64Array;
 
   private constructor(state: TfIdfState) {
     this.#state = state;
     this.#stop = new Set(state.stopWords);
-    this.#ids = new Map(state.terms.map(([term], id) => [term, id]));
+    this.#ids = state.fields.map(() => new Map());
+    state.terms.forEach(([term], id) => {
+      const colon = term.indexOf(':');
+      this.#ids[state.fields.indexOf(term.slice(0, colon))]?.set(term.slice(colon + 1), id);
+    });
     this.#idf = Float64Array.from(state.terms, ([, df]) => Math.log(state.documents / df));
   }
 
   /** Counts words over rows, each row one text per field. */
   static fit(rows: Iterable<readonly string[]>, options: Partial<TfIdfOptions> = {}): TfIdfFeaturizer {
     const settings = { ...tfIdfDefaults, ...options };
+    checkFields(settings.fields);
     const stop = new Set(settings.stopWords);
-    const df = new Map<string, number>();
+    const counts = settings.fields.map(() => new Map<string, { df: number; last: number }>());
     let documents = 0;
     for (const texts of rows) {
       documents++;
-      for (const term of new Set(terms(texts, settings, stop))) df.set(term, (df.get(term) ?? 0) + 1);
+      checkTexts('TfIdfFeaturizer.fit', texts, settings.fields);
+      for (let f = 0; f < texts.length; f++) {
+        for (const word of tokenize(texts[f], settings, stop)) {
+          const seen = counts[f].get(word);
+          if (seen === undefined) counts[f].set(word, { df: 1, last: documents });
+          else if (seen.last < documents) {
+            seen.df++;
+            seen.last = documents;
+          }
+        }
+      }
     }
-    const kept = [...df]
-      .filter(([, n]) => n >= settings.minDocuments)
+    const terms = settings.fields.flatMap((field, f) =>
+      [...counts[f]].map(([word, { df }]) => [`${field}:${word}`, df] as const),
+    );
+    const kept = terms
+      .filter(([, df]) => df >= settings.minDocuments)
       .sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1));
     return new TfIdfFeaturizer({
       format: 'espalier-tfidf',
@@ -130,26 +151,51 @@ export class TfIdfFeaturizer {
   /** Features of one row, one text per field; missing last texts count as empty. Unknown words are left out. */
   transform(texts: readonly string[]): SparseRow {
     const counts = new Map<number, number>();
-    for (const term of terms(texts, this.#state, this.#stop)) {
-      const id = this.#ids.get(term);
-      if (id !== undefined) counts.set(id, (counts.get(id) ?? 0) + 1);
+    checkTexts('TfIdfFeaturizer.transform', texts, this.#state.fields);
+    for (let f = 0; f < texts.length; f++) {
+      for (const word of tokenize(texts[f], this.#state, this.#stop)) {
+        const id = this.#ids[f].get(word);
+        if (id !== undefined) counts.set(id, (counts.get(id) ?? 0) + 1);
+      }
     }
     const indices = Uint32Array.from(counts.keys()).sort();
-    const weights = Float64Array.from(
-      indices,
-      (id) => (1 + Math.log(counts.get(id) as number)) * this.#idf[id],
-    );
-    const norm = Math.sqrt(weights.reduce((sum, w) => sum + w * w, 0));
-    // A word of every row weighs nothing: such a row has a norm of 0.
-    const values = Float32Array.from(weights, (w) => (norm === 0 ? 0 : w / norm));
+    const weights = new Float64Array(indices.length);
+    let squares = 0;
+    for (let i = 0; i < indices.length; i++) {
+      weights[i] = (1 + Math.log(counts.get(indices[i]) as number)) * this.#idf[indices[i]];
+      squares += weights[i] ** 2;
+    }
+    const norm = Math.sqrt(squares);
+    const values = new Float32Array(indices.length);
+    // A word of every row weighs nothing: a row of such words has a norm of 0.
+    for (let i = 0; i < values.length; i++) values[i] = norm === 0 ? 0 : weights[i] / norm;
     return { indices, values };
   }
 }
 
-function* terms(texts: readonly string[], rule: TfIdfOptions, stop: Set<string>): Generator<string> {
-  for (let f = 0; f < texts.length; f++) {
-    for (const word of tokenize(texts[f], rule, stop)) yield `${rule.fields[f]}:${word}`;
-  }
+function checkFields(fields: readonly string[]): void {
+  const sound = fields.length > 0 && new Set(fields).size === fields.length;
+  if (sound && fields.every((field) => !field.includes(':'))) return;
+  throw new EspalierError({
+    code: 'FEATURIZER_FIELDS',
+    kind: 'usage',
+    op: 'TfIdfFeaturizer.fit',
+    problem: 'these cannot be field names',
+    expected: 'at least one name, no two alike, without a colon',
+    received: JSON.stringify(fields),
+  });
+}
+
+function checkTexts(op: string, texts: readonly string[], fields: readonly string[]): void {
+  if (texts.length <= fields.length) return;
+  throw new EspalierError({
+    code: 'FEATURIZER_TEXTS',
+    kind: 'usage',
+    op,
+    problem: 'a row has more texts than there are fields',
+    expected: `at most ${fields.length}: ${fields.join(', ')}`,
+    received: String(texts.length),
+  });
 }
 
 function isStrings(value: unknown): value is string[] {

@@ -1,5 +1,5 @@
 // F: a register of W floats. The same names at every level, so that one kernel source serves all:
-//   zero, set, load, store, load_n, store_n (first n of W lanes; lanes beyond read 0), + - * /, fma(a,b,c) = a*b+c,
+//   zero, set, load, store, load_n, store_n (first n of W lanes; lanes beyond read 0), keep_n (others become 0), + - * /, fma(a,b,c) = a*b+c,
 //   fnma(a,b,c) = c-a*b, max_of, min_of (the second operand when either is NaN), sqrt_of, abs_of, less, select(m, yes, no),
 //   reduce_add, reduce_max (fixed trees), exp_of; D2: the W lanes as doubles, for sums.
 #pragma once

@@ -27,6 +27,8 @@ inline void store(float *p, F a) { _mm256_storeu_ps(p, a.v); }
 inline F load_n(const float *p, int n) { return {_mm256_maskload_ps(p, first(n))}; }
 inline void store_n(float *p, F a, int n) { _mm256_maskstore_ps(p, first(n), a.v); }
 
+inline F keep_n(F a, int n) { return {_mm256_and_ps(a.v, _mm256_castsi256_ps(first(n)))}; }
+
 inline F operator+(F a, F b) { return {_mm256_add_ps(a.v, b.v)}; }
 inline F operator-(F a, F b) { return {_mm256_sub_ps(a.v, b.v)}; }
 inline F operator*(F a, F b) { return {_mm256_mul_ps(a.v, b.v)}; }

@@ -27,6 +27,8 @@ inline void store(float *p, F a) { _mm512_storeu_ps(p, a.v); }
 inline F load_n(const float *p, int n) { return {_mm512_maskz_loadu_ps(first(n), p)}; }
 inline void store_n(float *p, F a, int n) { _mm512_mask_storeu_ps(p, first(n), a.v); }
 
+inline F keep_n(F a, int n) { return {_mm512_maskz_mov_ps(first(n), a.v)}; }
+
 inline F operator+(F a, F b) { return {_mm512_add_ps(a.v, b.v)}; }
 inline F operator-(F a, F b) { return {_mm512_sub_ps(a.v, b.v)}; }
 inline F operator*(F a, F b) { return {_mm512_mul_ps(a.v, b.v)}; }

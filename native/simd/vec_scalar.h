@@ -24,6 +24,8 @@ inline void store_n(float *p, F a, int n) {
   if (n > 0) *p = a.v;
 }
 
+inline F keep_n(F a, int n) { return {n > 0 ? a.v : 0.0f}; }
+
 inline F operator+(F a, F b) { return {a.v + b.v}; }
 inline F operator-(F a, F b) { return {a.v - b.v}; }
 inline F operator*(F a, F b) { return {a.v * b.v}; }

@@ -26,7 +26,93 @@ export interface NativeAddon {
   /** Bytes of grow-only scratch, all threads together. */
   scratch_bytes(): number;
 
+  gemm(
+    transA: boolean,
+    transB: boolean,
+    m: number,
+    n: number,
+    k: number,
+    a: F,
+    b: F,
+    c: F,
+    accumulate: boolean,
+    bias: F | null,
+    activation: number,
+  ): void;
+  bag_forward(
+    rows: number,
+    vocab: number,
+    dim: number,
+    entries: number,
+    indptr: I32,
+    indices: U32,
+    values: F | null,
+    table: F,
+    bias: F | null,
+    out: F,
+  ): void;
+  csr_transpose(
+    rows: number,
+    vocab: number,
+    entries: number,
+    indptr: I32,
+    indices: U32,
+    values: F | null,
+    columns: U32,
+    colptr: I32,
+    rowOf: U32,
+    valuesOut: F,
+    scratch: U32,
+    count: I32,
+  ): void;
+  bag_backward(
+    count: number,
+    rows: number,
+    dim: number,
+    entries: number,
+    colptr: I32,
+    rowOf: U32,
+    values: F,
+    dy: F,
+    grad: F,
+  ): void;
+  layer_norm(rows: number, dim: number, eps: number, x: F, gamma: F, beta: F, y: F, mean: F, rstd: F): void;
+  layer_norm_backward(
+    rows: number,
+    dim: number,
+    x: F,
+    gamma: F,
+    mean: F,
+    rstd: F,
+    dy: F,
+    dx: F,
+    dgamma: F,
+    dbeta: F,
+  ): void;
+  column_sum(rows: number, cols: number, x: F, out: F, accumulate: boolean): void;
+  sum(n: number, x: F, out: D): void;
+  sum_squares(n: number, x: F, out: D): void;
+  uniform(n: number, key0: number, key1: number, counter: number, low: number, high: number, out: F): void;
+  dropout(n: number, key0: number, key1: number, counter: number, p: number, x: F, y: F): void;
+  update(n: number, rule: D, w: F, g: F, m: F | null, v: F | null, gradScale: number): void;
+  update_rows(
+    count: number,
+    dim: number,
+    totalRows: number,
+    rows: U32,
+    rule: D,
+    w: F,
+    g: F,
+    m: F | null,
+    v: F | null,
+    gradScale: number,
+  ): void;
+  /** Adds to flops[0] what it computed on all threads together, for timing. */
+  fma_peak(rounds: number, flops: D): void;
   relu(n: number, x: F, y: F): void;
+  relu_backward(n: number, y: F, dy: F, dx: F): void;
+  gelu(n: number, x: F, y: F): void;
+  gelu_backward(n: number, x: F, dy: F, dx: F): void;
   add(n: number, a: F, b: F, alpha: number, out: F): void;
   multiply(n: number, a: F, b: F, out: F): void;
   scale(n: number, alpha: number, x: F, out: F): void;
@@ -115,7 +201,12 @@ export function f32(op: string, name: string, array: Floats, length: number): Fl
 }
 
 /** The same for arrays that may be null. */
-export function f32OrNull(op: string, name: string, array: Floats | null, length: number): Float32Array | null {
+export function f32OrNull(
+  op: string,
+  name: string,
+  array: Floats | null,
+  length: number,
+): Float32Array | null {
   return array === null ? null : f32(op, name, array, length);
 }
 

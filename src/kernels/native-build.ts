@@ -45,7 +45,14 @@ interface Unit {
 
 const COMMON = ['-std=c++17', '-O3', '-fPIC', '-fno-exceptions', '-fvisibility=hidden', '-Wall', '-Wextra'];
 // GCC 12 warns of uninitialised values in its own intrinsics. Fused multiply-adds only where the source says so: results must not depend on the compiler's mood.
-const KERNEL = ['-ffp-contract=off', '-fno-math-errno', '-fno-trapping-math', '-fno-rtti', '-Wno-maybe-uninitialized'];
+const KERNEL = [
+  '-ffp-contract=off',
+  '-fno-math-errno',
+  '-fno-trapping-math',
+  '-fno-rtti',
+  '-Wno-uninitialized',
+  '-Wno-maybe-uninitialized',
+];
 const RUNTIME = ['-std=c++17', '-O2', '-fPIC', '-fvisibility=hidden', '-Wall', '-Wextra', '-pthread'];
 const ISA_FLAGS: Readonly<Record<string, readonly string[]>> = {
   scalar: [],
@@ -102,12 +109,11 @@ export async function buildNative(options: BuildOptions = {}): Promise<BuildResu
     const stamp = `${unit.object}.sha256`;
     if (existsSync(unit.object) && (await readText(stamp)) === hash) return;
     await rm(stamp, { force: true });
-    await run(
-      compiler,
-      [...unit.flags, '-c', unit.source, '-o', unit.object],
-      'BUILD_COMPILE',
-      `${relative(root, unit.source)} does not compile`,
-    );
+    // Aside, then renamed: two builds at once do not mix their objects.
+    const aside = `${unit.object}.${process.pid}.tmp`;
+    const problem = `${relative(root, unit.source)} does not compile`;
+    await run(compiler, [...unit.flags, '-c', unit.source, '-o', aside], 'BUILD_COMPILE', problem);
+    await rename(aside, unit.object);
     await writeFile(stamp, hash);
     compiled++;
     log(`compiled ${basename(unit.object, '.o')}`);

@@ -4,9 +4,9 @@ namespace ES_NS {
 namespace {
 
 // Below this many elements a second thread costs more than it brings.
-constexpr int64_t GRAIN = 16384;
+constexpr int64_t GRAIN = 32768;
 
-// out[i] = fn(lanes of a, lanes of b); b may be null when fn ignores it.
+// out[i] = fn(lanes of a, lanes of b); out may be a or b.
 template <class Fn>
 inline int map(int64_t n, const float *a, const float *b, float *out, const Fn &fn) {
   parallel_ranges(n, GRAIN, [&](int64_t begin, int64_t end) {
@@ -23,6 +23,26 @@ inline int map(int64_t n, const float *a, const float *b, float *out, const Fn &
 int relu(int64_t n, const float *x, float *y) {
   // Zero first: max_of hands on a NaN of its second operand.
   return map(n, x, x, y, [](F a, F) { return max_of(zero(), a); });
+}
+
+// relu'(0) = 0.
+int relu_backward(int64_t n, const float *y, const float *dy, float *dx) {
+  return map(n, y, dy, dx, [](F a, F d) { return select(less(zero(), a), d, zero()); });
+}
+
+// x Phi(x). Clamped below only where Phi is 0 in float, so that -infinity gives 0; the fma turns -0 into 0.
+int gelu(int64_t n, const float *x, float *y) {
+  return map(n, x, x, y, [](F a, F) {
+    return fma(max_of(set(-NORMAL_END), a), normal_of(normal_clamp(a)).below, zero());
+  });
+}
+
+int gelu_backward(int64_t n, const float *x, const float *dy, float *dx) {
+  return map(n, x, dy, dx, [](F a, F d) {
+    F clamped = normal_clamp(a);
+    Normal normal = normal_of(clamped);
+    return d * fma(clamped, normal.density, normal.below);
+  });
 }
 
 int add(int64_t n, const float *a, const float *b, double alpha, float *out) {

@@ -122,6 +122,16 @@ describe('lying headers', () => {
     expect(error.message.length).toBeLessThan(600);
   });
 
+  test('nesting is refused before the parser spends memory on it, brackets in names do not count', async () => {
+    const deep = fileBytes(`{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`);
+    const error = await refusalOf(async () => openSafetensors(await scratchFile(deep)));
+    expect(error.facts.received).toContain('nested');
+    const named = fileBytes('{"[[[\\"[[{{":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}');
+    const source = await openSafetensors(await scratchFile(named));
+    await source.close();
+    expect([...source.tensors.keys()]).toEqual(['[[["[[{{']);
+  });
+
   test('header bytes that are not UTF-8 are refused', async () => {
     const bytes = fileBytes('{"aa":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}');
     bytes[10] = 0xff;

@@ -140,17 +140,33 @@ describe('format', () => {
 
   test('files stay under the limit, a larger tensor has one of its own, the index names them all', async () => {
     const directory = await scratchDirectory();
-    const sizes = [400, 400, 400, 3000, 10, 10];
+    const sizes = [3000, 400, 400, 400, 10, 10];
     const arrays = sizes.map((n, i) => ({ name: `t${i}`, shape: [n], data: new Uint8Array(n).fill(i) }));
     const files = await writeShards(directory, 'model', arrays, { maxBytes: 1200 });
     const index = JSON.parse(await readFile(join(directory, 'model.safetensors.index.json'), 'utf8'));
     expect(index.metadata.total_size).toBe(4220);
     expect(Object.keys(index.weight_map)).toHaveLength(6);
-    const alone = Object.entries(index.weight_map).filter(([, file]) => file === index.weight_map.t3);
+    const alone = Object.entries(index.weight_map).filter(([, file]) => file === index.weight_map.t0);
     expect(alone).toHaveLength(1);
-    const over = files.filter(({ name, bytes }) => name !== index.weight_map.t3 && bytes > 1200);
+    const over = files.filter(({ name, bytes }) => name !== index.weight_map.t0 && bytes > 1200);
     expect(over.map(({ name }) => name)).toEqual([]);
-    expect((await readdir(directory)).sort()).toEqual(files.map(({ name }) => name).sort());
+    const named = new Set([...Object.values(index.weight_map), 'model.safetensors.index.json']);
+    expect((await readdir(directory)).sort()).toEqual([...named].sort());
+    expect(files.map(({ name }) => name).sort()).toEqual([...named].sort());
+  });
+
+  test('the limit counts the header too', async () => {
+    const directory = await scratchDirectory();
+    const long = 'n'.repeat(200);
+    const arrays = Array.from({ length: 30 }, (_, i) => ({
+      name: `${long}${i}`,
+      shape: [1],
+      data: new Uint8Array(1),
+    }));
+    const files = await writeShards(directory, 'model', arrays, { maxBytes: 1500, metadata: { long } });
+    const shards = files.filter(({ name }) => name.endsWith('.safetensors'));
+    expect(shards.length).toBeGreaterThan(5);
+    expect(Math.max(...shards.map(({ bytes }) => bytes))).toBeLessThanOrEqual(1500);
   });
 
   const python = '/usr/bin/python3';

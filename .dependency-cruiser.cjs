@@ -13,7 +13,7 @@ const rooms = [
   ['tensor'],
   ['kernels'],
 ];
-const ground = ['src/errors.ts', 'src/files.ts'];
+const ground = ['src/errors.ts', 'src/files.ts', 'src/version.ts'];
 
 const upward = rooms.flatMap((level, depth) =>
   level.map((room) => ({

@@ -14,7 +14,10 @@ export const note = (line: string): void => {
 export function reportError(error: unknown): number {
   if (error instanceof EspalierError) {
     const { facts } = error;
-    const place = facts.file === undefined ? '' : `${facts.file}${facts.line === undefined ? '' : `:${facts.line}`}${facts.column === undefined ? '' : `:${facts.column}`}: `;
+    const place =
+      facts.file === undefined
+        ? ''
+        : `${facts.file}${facts.line === undefined ? '' : `:${facts.line}`}${facts.column === undefined ? '' : `:${facts.column}`}: `;
     note(`${pc.red('error')} ${pc.dim(facts.code)} ${place}${facts.problem}`);
     if (facts.expected !== undefined) note(`  expected ${facts.expected}`);
     if (facts.received !== undefined) note(`  received ${facts.received}`);

@@ -48,6 +48,7 @@ export class Classifier {
       loss: spec.loss,
       optimizer: options.outputOptimizer,
       stream: streams.output,
+      startScale: spec.output.startScale,
       initialBias: startBias(device, spec, options.labelShares),
     };
     this.output =
@@ -103,7 +104,9 @@ function makeEncoder(
   let width = spec.embedding;
   for (const next of spec.hidden) {
     rest.push(new Dropout(spec.dropout));
-    rest.push(new Linear(device, width, next, { stream, activation: spec.activation === 'relu' ? 'relu' : 'none' }));
+    rest.push(
+      new Linear(device, width, next, { stream, activation: spec.activation === 'relu' ? 'relu' : 'none' }),
+    );
     if (spec.activation === 'gelu') rest.push(new GELU());
     width = next;
   }

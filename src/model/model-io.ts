@@ -1,5 +1,6 @@
 /** Classifiers as model directories: saved with names and featurizer, loaded for prediction. */
 import { readFile } from 'node:fs/promises';
+import { z } from 'zod';
 import { TfIdfFeaturizer } from '../data/tfidf.js';
 import { EspalierError } from '../errors.js';
 import type { Kernels } from '../kernels/face.js';
@@ -9,7 +10,6 @@ import { Device } from '../tensor/device.js';
 import { Classifier, type ClassifierShape } from './classifier.js';
 import { type ModelSpec, modelSpec } from './spec.js';
 import { modelArrays } from './state.js';
-import { z } from 'zod';
 
 const featurizerFile = 'featurizer.json';
 

@@ -37,11 +37,15 @@ const topologyUnion = z.discriminatedUnion('kind', [
 ]);
 export const topologySpec = orDefault('kind', 'set', topologyUnion);
 
+/** Start weights are uniform within +-startScale / sqrt(weights per label); 0 starts from zero. */
+const startScale = z.number().min(0).max(10).default(1);
+
 const outputUnion = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('dense') }),
+  z.strictObject({ kind: z.literal('dense'), startScale }),
   z.strictObject({
     kind: z.literal('fan-in'),
     fanIn: positiveInteger.default(32),
+    startScale,
     form: z.enum(['fast', 'compact']).default('fast'),
     topology: topologySpec.prefault({}),
   }),

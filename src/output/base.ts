@@ -41,6 +41,8 @@ export interface OutputBaseOptions {
    * `resizeLabels` adds start at the number, or at the smallest of the array, as the rarest label does.
    */
   readonly initialBias?: number | Floats;
+  /** Start weights are uniform within +-startScale / sqrt(weights per label); default 1. */
+  readonly startScale?: number;
 }
 
 export abstract class LabelMatrixOutput implements OutputLayer {
@@ -53,6 +55,7 @@ export abstract class LabelMatrixOutput implements OutputLayer {
   readonly loss: LabelLoss;
   readonly optimizer: OptimizerSpec;
   readonly chunk: number;
+  protected readonly startScale: number;
   steps = 0;
 
   protected readonly device: Device;
@@ -71,6 +74,7 @@ export abstract class LabelMatrixOutput implements OutputLayer {
     this.loss = options.loss;
     this.optimizer = options.optimizer;
     this.chunk = options.chunk;
+    this.startScale = options.startScale ?? 1;
   }
 
   get labels(): number {

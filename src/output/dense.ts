@@ -33,7 +33,7 @@ export class DenseOutput extends LabelMatrixOutput {
   /** Start weights of `rows` labels from label `row` on. */
   #draw(weights: Floats, row: number, rows: number): void {
     const n = rows * this.width;
-    const bound = 1 / Math.sqrt(this.inputs);
+    const bound = this.startScale / Math.sqrt(this.inputs);
     const out = weights.subarray(row * this.width, row * this.width + n);
     const key = this.#options.stream.reserve(n);
     this.device.kernels.uniform({ ...key, n, low: -bound, high: bound, out });

@@ -66,7 +66,10 @@ export function parseConfig(input: unknown, file?: string): TrainConfig {
       kind: 'usage',
       op: 'config',
       problem: `there is no setting ${JSON.stringify(path === '' ? key : `${path}.${key}`)}`,
-      hint: near === undefined ? `known settings: ${knownKeys.join(', ')}` : `did you mean ${JSON.stringify(near)}?`,
+      hint:
+        near === undefined
+          ? `known settings: ${knownKeys.join(', ')}`
+          : `did you mean ${JSON.stringify(near)}?`,
       file,
     });
   }
@@ -92,10 +95,13 @@ const knownKeys: readonly string[] = (() => {
   const keys = new Set<string>();
   const walk = (schema: unknown): void => {
     if (typeof schema !== 'object' || schema === null) return;
-    if (Array.isArray(schema)) return schema.forEach(walk);
+    if (Array.isArray(schema)) {
+      for (const part of schema) walk(part);
+      return;
+    }
     const { properties } = schema as { properties?: Record<string, unknown> };
     for (const key of Object.keys(properties ?? {})) keys.add(key);
-    Object.values(schema).forEach(walk);
+    for (const part of Object.values(schema)) walk(part);
   };
   walk(z.toJSONSchema(trainConfig, { io: 'output' }));
   return [...keys].sort();

@@ -1,6 +1,7 @@
 /** The training loop: steps, rewiring, validation, checkpoints and events; no files of its own, no printing. */
-import { EspalierError } from '../errors.js';
+
 import { fillBatch } from '../data/batches.js';
+import { EspalierError } from '../errors.js';
 import type { Scores, TrainEvent } from './events.js';
 import type { TrainSession } from './session.js';
 import { trainStep } from './step.js';
@@ -38,7 +39,8 @@ export async function runLoop(session: TrainSession, from: number, hooks: LoopHo
     fillBatch(rows, order.rowIds(position), batch);
     const rates = session.rates(step);
     const { loss, encoderNorm } = await trainStep(classifier, optimizer, batch, rates);
-    if (!Number.isFinite(loss) || !Number.isFinite(encoderNorm)) throw diverged(step, loss, encoderNorm, rates.output);
+    if (!Number.isFinite(loss) || !Number.isFinite(encoderNorm))
+      throw diverged(step, loss, encoderNorm, rates.output);
     step++;
     const rewired = classifier.output.rewire(step, totalSteps);
     if (rewired !== null) hooks.emit({ event: 'rewire', ...rewired });
@@ -47,7 +49,8 @@ export async function runLoop(session: TrainSession, from: number, hooks: LoopHo
       meter.flush();
       const paused = performance.now();
       const scores = await hooks.validate();
-      if (scores !== null) hooks.emit({ event: 'validation', step, epoch: step / order.stepsPerEpoch, ...scores });
+      if (scores !== null)
+        hooks.emit({ event: 'validation', step, epoch: step / order.stepsPerEpoch, ...scores });
       meter.pause(performance.now() - paused);
     }
     if (performance.now() - lastCheckpoint > checkpointMs && step < totalSteps) {

@@ -69,7 +69,7 @@ export async function denseRivals(run: {
   readonly shape: RunShape;
 }): Promise<{ denseSame: BytesByTag; denseAdam: BytesByTag }> {
   const { device, config, shape } = run;
-  const dense: ModelSpec = { ...config.model, output: { kind: 'dense' } };
+  const dense: ModelSpec = { ...config.model, output: { kind: 'dense', startScale: 1 } };
   const plan = (output: OptimizerSpec) =>
     planMemory(device, dense, { encoder: config.optimizer, output }, shape, { clip: config.clip !== null });
   return {

@@ -1,8 +1,9 @@
 /** Everything one run works with, made once from its config: device, rows, model, optimiser, schedule, arena. */
-import type { Kernels } from '../kernels/face.js';
+
 import { Batch, BatchPlan, batchBytes, batchShape } from '../data/batches.js';
 import type { CsrDataset } from '../data/dataset.js';
 import { labelFrequencies } from '../data/statistics.js';
+import type { Kernels } from '../kernels/face.js';
 import { Classifier } from '../model/classifier.js';
 import { Optimizer } from '../optim/optimizer.js';
 import { rateFactor } from '../optim/schedule.js';

@@ -44,7 +44,11 @@ export async function trainStep(
   }
   // Clipping needs the norm of the whole gradient before the first weight moves: measure, go back, then a second
   // pass over the labels that updates.
-  const { loss, dh, squares } = await output.step(h, positives, { rate: 0, update: false, measureSquares: true });
+  const { loss, dh, squares } = await output.step(h, positives, {
+    rate: 0,
+    update: false,
+    measureSquares: true,
+  });
   if (dh !== null) tape.backward(h, dh, [h]);
   const encoderNorm = optimizer.gradientNorm();
   const norm = Math.sqrt(encoderNorm ** 2 + (squares ?? 0));

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { DatasetDirectory } from '../data/cache.js';
 import type { CsrDataset } from '../data/dataset.js';
 import { selectRows } from '../data/rows.js';
-import { TfIdfFeaturizer } from '../data/tfidf.js';
 import { EspalierError } from '../errors.js';
 import { withFileErrors, writeFileAtomic } from '../files.js';
 import { selectKernels } from '../kernels/index.js';
@@ -143,15 +142,12 @@ async function save(
   directory: DatasetDirectory,
   metrics: Scores | null,
 ): Promise<string> {
-  const featurizer = Object.hasOwn(directory.info.files, 'featurizer.json')
-    ? TfIdfFeaturizer.fromJSON(JSON.parse(await readFile(join(directory.path, 'featurizer.json'), 'utf8')))
-    : null;
   const saved = await saveClassifier(session.config.out, session.classifier, {
     training: session.config,
     metrics: { validation: metrics },
     version,
     labelNames: session.rows.labelNames,
-    featurizer,
+    featurizer: (await directory.featurizer()) ?? null,
   });
   return saved.directory;
 }

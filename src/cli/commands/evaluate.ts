@@ -25,8 +25,12 @@ export function evaluateCommand(): Command {
         });
       }
       const line = new ProgressLine();
-      const report = await evaluateModel(model, directory, options.split as Split, selectKernels(), (done, rows) =>
-        line.show(`scored ${done} of ${rows} rows`),
+      const report = await evaluateModel(
+        model,
+        directory,
+        options.split as Split,
+        selectKernels(),
+        (done, rows) => line.show(`scored ${done} of ${rows} rows`),
       );
       line.clear();
       if (options.json) out(JSON.stringify(report));

@@ -19,7 +19,10 @@ export function predictCommand(): Command {
     .option('--k <n>', 'labels per line', positive, 5)
     .option('--features', 'lines are sparse rows (index:value ...) instead of text')
     .option('--json', 'one JSON object per line')
-    .addHelpText('after', '\nExample:\n  echo "small domesticated carnivore" | espalier predict runs/wn --k 5')
+    .addHelpText(
+      'after',
+      '\nExample:\n  echo "small domesticated carnivore" | espalier predict runs/wn --k 5',
+    )
     .action(predict);
 }
 
@@ -40,7 +43,11 @@ async function predict(path: string, options: PredictOptions): Promise<void> {
       continue;
     }
     const [{ predictions, knownWords }] = await predictTexts(model, [text], options.k);
-    print(knownWords === 0 ? `${text} (no known word: what follows is only how frequent labels are)` : text, predictions, options);
+    print(
+      knownWords === 0 ? `${text} (no known word: what follows is only how frequent labels are)` : text,
+      predictions,
+      options,
+    );
   }
 }
 
@@ -56,7 +63,9 @@ function print(text: string, predictions: readonly Prediction[], options: Predic
 export function printPredictions(text: string, predictions: readonly Prediction[]): void {
   out(text);
   for (const { name, score, probability } of predictions) {
-    out(`  ${(probability === null ? score.toFixed(3) : `${(100 * probability).toFixed(1)} %`).padStart(8)}  ${name}`);
+    out(
+      `  ${(probability === null ? score.toFixed(3) : `${(100 * probability).toFixed(1)} %`).padStart(8)}  ${name}`,
+    );
   }
 }
 

@@ -107,7 +107,8 @@ async function readJson(file: string): Promise<Record<string, unknown>> {
       cause,
     });
   }
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  if (typeof value === 'object' && value !== null && !Array.isArray(value))
+    return value as Record<string, unknown>;
   throw new EspalierError({
     code: 'CONFIG_JSON',
     kind: 'usage',
@@ -120,7 +121,9 @@ async function readJson(file: string): Promise<Record<string, unknown>> {
 /** Speed, memory and the place of the model. */
 export function printTraining(result: TrainResult): void {
   const { config, memory } = result;
-  out(`trained ${result.steps.toLocaleString('en')} steps, ${Math.round(result.examplesPerSecond).toLocaleString('en')} examples/s`);
+  out(
+    `trained ${result.steps.toLocaleString('en')} steps, ${Math.round(result.examplesPerSecond).toLocaleString('en')} examples/s`,
+  );
   out();
   for (const line of formatMemoryTable(memory, config.model.output.kind)) out(line);
   out();

@@ -81,7 +81,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
   #drawRows(from: number, to: number): void {
     const { stream } = this.#options;
     const n = (to - from) * this.width;
-    const bound = 1 / Math.sqrt(this.width);
+    const bound = this.startScale / Math.sqrt(this.width);
     const key = stream.reserve(n);
     if (this.device.dry) return;
     drawColumns(this.#columns, this.width, this.inputs, from, to, stream);

@@ -75,15 +75,13 @@ const rules: fc.Arbitrary<PruneRule> = fc.oneof(
     tau: fc.double({ min: 1e-4, max: 1.2, noNaN: true }),
   }),
 );
-const shapes: fc.Arbitrary<Shape> = fc
-  .integer({ min: 1, max: 24 })
-  .chain((inputs) =>
-    fc.record({
-      labels: fc.integer({ min: 1, max: 12 }),
-      fanIn: fc.integer({ min: 1, max: inputs }),
-      inputs: fc.constant(inputs),
-    }),
-  );
+const shapes: fc.Arbitrary<Shape> = fc.integer({ min: 1, max: 24 }).chain((inputs) =>
+  fc.record({
+    labels: fc.integer({ min: 1, max: 12 }),
+    fanIn: fc.integer({ min: 1, max: inputs }),
+    inputs: fc.constant(inputs),
+  }),
+);
 
 describe('rewire', () => {
   it.each([

@@ -1,0 +1,35 @@
+/**
+ * Espalier: trains sparse and very-large-output neural networks on the machine you have.
+ *
+ * @example
+ * import { train, load, predictTexts } from 'espalier';
+ * const { model } = await train({ data: 'data/wn', out: 'runs/wn' });
+ * const [answer] = await predictTexts(await load('runs/wn'), ['small domesticated carnivore'], 5);
+ */
+import { selectKernels } from './kernels/index.js';
+import { type LoadedModel, loadClassifier } from './model/model-io.js';
+
+export * as autograd from './autograd/index.js';
+export * as data from './data/index.js';
+export { type ErrorFacts, type ErrorKind, EspalierError } from './errors.js';
+export * as kernels from './kernels/index.js';
+export * as dynamicSparse from './methods/dynamic-sparse/index.js';
+export * as metrics from './metrics/index.js';
+export type { LoadedModel } from './model/model-io.js';
+export { type Prediction, predictRows, predictTexts } from './model/predict.js';
+export * as nn from './nn/index.js';
+export * as ops from './ops/index.js';
+export * as optim from './optim/index.js';
+export * as output from './output/index.js';
+export { Device } from './tensor/device.js';
+export { Tensor } from './tensor/tensor.js';
+export type { TrainConfig, TrainConfigInput } from './train/config.js';
+export { type EvaluationReport, evaluateModel as evaluate } from './train/evaluate.js';
+export type { TrainEvent } from './train/events.js';
+export { type TrainOptions, type TrainResult, train } from './train/train.js';
+export { version } from './version.js';
+
+/** Loads a run directory or model directory with the best kernels of this machine. */
+export function load(path: string): Promise<LoadedModel> {
+  return loadClassifier(path, selectKernels());
+}

@@ -1,0 +1,6 @@
+export { add, dropout, gelu, multiply, relu, scale } from './elementwise.js';
+export { embeddingBag } from './embedding-bag.js';
+export { layerNorm } from './layer-norm.js';
+export { linear } from './linear.js';
+export { bceWithLogits, squaredError, squaredHinge } from './losses.js';
+export type { SparseBatch } from './sparse-batch.js';

@@ -1,0 +1,28 @@
+/** The backends that output layers must agree on: the float64 twin, and the native kernels where they are built. */
+import type { Kernels } from '../kernels/face.js';
+import { loadNative } from '../kernels/native.js';
+import { referenceKernels } from '../kernels/reference/index.js';
+
+export interface Backend {
+  readonly name: string;
+  /** Null where it is not built. */
+  readonly kernels: Kernels | null;
+  /** |a - b| <= tolerance * (1 + |b|) */
+  readonly tolerance: number;
+  readonly exact: boolean;
+}
+
+function native(threads: number): Kernels | null {
+  try {
+    return loadNative({ threads });
+  } catch {
+    return null;
+  }
+}
+
+export const backends: readonly Backend[] = [
+  { name: 'reference/float64', kernels: referenceKernels('float64'), tolerance: 1e-11, exact: true },
+  { name: 'reference/float32', kernels: referenceKernels('float32'), tolerance: 3e-5, exact: false },
+  { name: 'native, 1 thread', kernels: native(1), tolerance: 3e-5, exact: false },
+  { name: 'native, 2 threads', kernels: native(2), tolerance: 3e-5, exact: false },
+];

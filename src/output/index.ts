@@ -1,0 +1,3 @@
+export { LabelMatrixOutput, type OutputBaseOptions } from './base.js';
+export { DenseOutput, type DenseOutputOptions } from './dense.js';
+export type * from './layer.js';

@@ -1,0 +1,156 @@
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { DatasetDirectory, writeDatasetDirectory } from '../data/cache.js';
+import { plantedDataset } from '../data/planted.js';
+import { selectKernels } from '../kernels/index.js';
+import { loadClassifier } from '../model/model-io.js';
+import { predictRows } from '../model/predict.js';
+import { modelArrays } from '../model/state.js';
+import { readRunLog } from '../store/index.js';
+import type { TrainConfigInput } from './config.js';
+import { evaluateModel } from './evaluate.js';
+import type { TrainEvent } from './events.js';
+import { train } from './train.js';
+
+const shape = { features: 120, labels: 40, seed: 3 };
+let home: string;
+let data: string;
+
+beforeAll(async () => {
+  home = await mkdtemp(join(tmpdir(), 'espalier-train-'));
+  data = join(home, 'data');
+  await writeDatasetDirectory(data, {
+    name: 'planted',
+    origin: 'made',
+    licence: 'none',
+    train: plantedDataset({ ...shape, rows: 600 }),
+    validation: plantedDataset({ ...shape, rows: 100, split: 'validation' }),
+    test: plantedDataset({ ...shape, rows: 200, split: 'test' }),
+  });
+});
+afterAll(() => rm(home, { recursive: true, force: true }));
+
+const config = (out: string, more: Partial<TrainConfigInput> = {}): TrainConfigInput => ({
+  data,
+  out: join(home, out),
+  backend: 'reference',
+  batch: 32,
+  epochs: 6,
+  optimizer: { kind: 'adam', rate: 2e-2 },
+  outputOptimizer: { kind: 'adam', rate: 2e-2 },
+  model: {
+    encoder: { embedding: 24, dropout: 0.1 },
+    output: { kind: 'fan-in', fanIn: 8, topology: { kind: 'set', every: 10 } },
+  },
+  ...more,
+});
+
+/** Every array of a model, by name, as plain bytes. */
+async function bytesOf(run: string): Promise<Record<string, string>> {
+  const { classifier } = await loadClassifier(run, selectKernels({ backend: 'reference' }));
+  return Object.fromEntries(
+    modelArrays(classifier).map(({ name, data }) => [
+      name,
+      Buffer.from(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)).toString('base64'),
+    ]),
+  );
+}
+
+describe('train', () => {
+  it('learns planted labels far beyond the most frequent ones, and the saved model scores the same', async () => {
+    const events: TrainEvent[] = [];
+    const result = await train(config('learns'), { onEvent: (e) => events.push(e) });
+    expect(result.finished).toBe(true);
+    expect(result.validation?.precision['1']).toBeGreaterThan(75);
+    const directory = await DatasetDirectory.open(data);
+    const kernels = selectKernels({ backend: 'reference' });
+    const again = await evaluateModel(join(home, 'learns'), directory, 'validation', kernels);
+    expect(100 * again.at[0].precision.value).toBeCloseTo(result.validation?.precision['1'] ?? 0, 9);
+    expect(events.some((e) => e.event === 'rewire' && e.replaced > 0)).toBe(true);
+  });
+
+  it('the step arena never grows, and accounted bytes stay within the plan', async () => {
+    const events: TrainEvent[] = [];
+    const { memory, classifier } = await train(config('memory', { epochs: 1 }), {
+      onEvent: (e) => events.push(e),
+    });
+    expect(classifier.device.arena.growths).toBe(0);
+    const start = events.find((e) => e.event === 'start');
+    expect(memory.accountedPeak).toBeLessThanOrEqual(start?.event === 'start' ? start.plannedBytes : 0);
+    expect(memory.accountedPeak).toBeGreaterThan(0);
+  });
+
+  it('a run that was stopped and resumed ends with the same bits and a log without gap or repeat', async () => {
+    await train(config('whole'));
+    const stop = new AbortController();
+    const stopped = await train(config('halves'), {
+      signal: stop.signal,
+      onEvent: (e) => {
+        if (e.event === 'validation' && e.epoch >= 2) stop.abort();
+      },
+    });
+    expect(stopped.finished).toBe(false);
+    expect(stopped.model).toBeNull();
+    const resumed = await train(config('halves'), { resume: true });
+    expect(resumed.finished).toBe(true);
+    expect(await bytesOf(join(home, 'halves'))).toEqual(await bytesOf(join(home, 'whole')));
+    const validations: number[] = [];
+    for await (const record of readRunLog(join(home, 'halves', 'log.jsonl'))) {
+      if (record.event === 'validation') validations.push(record.step);
+    }
+    expect(validations).toEqual([19, 38, 57, 76, 95, 114]);
+  });
+
+  it('the same seed gives the same bits, another seed others', async () => {
+    await train(config('seed-a', { epochs: 1 }));
+    await train(config('seed-b', { epochs: 1 }));
+    await train(config('seed-c', { epochs: 1, seed: 2 }));
+    const a = await bytesOf(join(home, 'seed-a'));
+    expect(await bytesOf(join(home, 'seed-b'))).toEqual(a);
+    expect(await bytesOf(join(home, 'seed-c'))).not.toEqual(a);
+  });
+
+  it('clipping bounds the step: a tiny bound leaves the model near its start, no bound does not', async () => {
+    const sgd = { kind: 'sgd', rate: 0.5 } as const;
+    const same = { epochs: 1, optimizer: sgd, outputOptimizer: sgd };
+    const loss = async (out: string, clip: number | null) => {
+      let last = Number.NaN;
+      await train(config(out, { ...same, clip }), {
+        onEvent: (e) => {
+          if (e.event === 'progress') last = e.loss;
+        },
+      });
+      return last;
+    };
+    const free = await loss('clip-none', null);
+    const bound = await loss('clip-tiny', 1e-6);
+    expect(bound).toBeGreaterThan(free);
+  });
+
+  it('a diverging run stops with step, cause and remedy, and leaves no model', async () => {
+    const run = config('diverges', { outputOptimizer: { kind: 'sgd', rate: 1e60 }, epochs: 3 });
+    await expect(train(run)).rejects.toMatchObject({ code: 'TRAINING_DIVERGED', exitCode: 1 });
+    expect(await readdir(join(home, 'diverges'))).not.toContain('model');
+  });
+
+  it('refuses to write over a run, and to resume one with other settings', async () => {
+    await train(config('once', { epochs: 0.1 }));
+    const before = await readFile(join(home, 'once', 'config.json'), 'utf8');
+    await expect(train(config('once', { epochs: 0.1 }))).rejects.toMatchObject({ code: 'RUN_EXISTS' });
+    await expect(train(config('once', { epochs: 2 }), { resume: true })).rejects.toMatchObject({
+      code: 'RESUME_CONFIG',
+    });
+    expect(await readFile(join(home, 'once', 'config.json'), 'utf8')).toBe(before);
+  });
+
+  it('refuses to predict features that the model does not know', async () => {
+    const model = await loadClassifier(join(home, 'learns'), selectKernels({ backend: 'reference' }));
+    await expect(predictRows(model, [{ indices: [120], values: [1] }], 3)).rejects.toMatchObject({
+      code: 'PREDICT_FEATURE',
+    });
+    const [row] = await predictRows(model, [{ indices: [], values: [] }], 99);
+    expect(row).toHaveLength(40);
+  });
+});

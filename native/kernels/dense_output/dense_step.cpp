@@ -67,12 +67,11 @@ class Chunk {
   void run() {
     const int64_t inputs = step_.inputs, batch = step_.batch;
     logits_product(labels_, inputs, batch, weights_.w, hidden_.by_row, worker_.logits, ldz_, worker_.strips);
-    __builtin_memset(worker_.bias, 0, static_cast<size_t>(labels_) * 4);
+    __builtin_memset(worker_.bias, 0, static_cast<size_t>(layout_.bias) * 4);
     int64_t positives_at = step_.positives.lower_bound(from_);
     each_block(layout_.blocks, [&](auto nv, int64_t block) {
       LabelLoss loss(step_, layout_.blocks, block, positives_at);
       losses<decltype(nv)::value>(layout_.blocks.first_row(block), loss);
-      worker_.results->loss += loss.total();
     });
     if (!step_.backward) return;
     int64_t active = keep_active();
@@ -91,18 +90,20 @@ class Chunk {
  private:
   template <int NV>
   void losses(int64_t first_row, LabelLoss &loss) {
-    BiasGradient bias(worker_.bias, true);
+    alignas(64) float bias[GROUP * W];
+    LossSum sum;
     for (int64_t l = 0; l < labels_; l++) {
       float *row = worker_.logits + l * ldz_ + first_row;
       F own = set(biases_.w[l]), z[NV];
 #pragma GCC unroll 8
       for (int v = 0; v < NV; v++) z[v] = load(row + v * W) + own;
-      loss.gradient<NV>(static_cast<uint32_t>(from_ + l), z);
+      loss.gradient<NV>(static_cast<uint32_t>(from_ + l), z, sum);
 #pragma GCC unroll 8
       for (int v = 0; v < NV; v++) store(row + v * W, z[v]);
-      bias.label<NV>(z);
+      sum_label<NV, true>(l, z, bias, worker_.bias);
     }
-    bias.flush();
+    if (labels_ % GROUP != 0) finish_sums<true>(labels_ % GROUP, bias, worker_.bias + labels_ / GROUP * GROUP);
+    worker_.results->loss += sum.total();
   }
 
   // Lists the labels with a gradient and moves their rows of G together: most labels of a squared hinge have none.
@@ -128,6 +129,7 @@ class Chunk {
     if (active == labels_) {
       results.weight_squares += apply_update(step_.update, true, labels_ * inputs, worker_.gradients, weights_);
     } else {
+      const bool lazy = step_.update.is_lazy(weights_);
       float *none = worker_.strips;
       __builtin_memset(none, 0, static_cast<size_t>(round_up(inputs < ZEROS ? inputs : ZEROS, 16)) * 4);
       int64_t next = 0;
@@ -137,6 +139,7 @@ class Chunk {
               apply_update(step_.update, true, inputs, worker_.gradients + next++ * inputs, weights_.from(l * inputs));
           continue;
         }
+        if (lazy) continue;
         for (int64_t j = 0; j < inputs; j += ZEROS) {
           apply_update(step_.update, true, inputs - j < ZEROS ? inputs - j : ZEROS, none, weights_.from(l * inputs + j));
         }

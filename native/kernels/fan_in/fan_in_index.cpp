@@ -21,11 +21,11 @@ int build(const IndexShape &shape, const Column *columns, uint16_t *index, int64
       if (to > shape.labels) to = shape.labels;
       int64_t slots = (to - from) * shape.fan_in;
       const Column *own = columns + from * shape.fan_in;
-      if (!columns_in_range(slots, own, shape.inputs)) {
+      if (!all_below(slots, own, shape.inputs)) {
         bad[16 * task] = 1;
         return;
       }
-      build_record(shape, slots, own, scratch + task * words, index + (first + i) * shape.record());
+      build_record(shape, slots, own, scratch + task * words, index + (first + i) * shape.record);
     }
   });
   for (int task = 0; task < tasks; task++) {
@@ -38,14 +38,14 @@ int build(const IndexShape &shape, const Column *columns, uint16_t *index, int64
 
 int fan_in_index_length(int64_t inputs, int64_t labels, int64_t fan_in, int64_t chunk, double *length) {
   if (length == nullptr || inputs < 1 || labels < 0 || fan_in < 1 || chunk < 1) return ES_BAD_ARGUMENT;
-  IndexShape shape{inputs, labels, fan_in, chunk};
-  *length = chunk > 65536 || fan_in > 65536 || !shape.applies() ? 0.0 : static_cast<double>(shape.chunks() * shape.record());
+  IndexShape shape(inputs, labels, fan_in, chunk);
+  *length = chunk > 65536 || fan_in > 65536 || !shape.applies() ? 0.0 : static_cast<double>(shape.chunks() * shape.record);
   return ES_OK;
 }
 
 int fan_in_index_build(int64_t inputs, int64_t labels, int64_t fan_in, int64_t chunk, int64_t begin, int64_t end,
                        const void *columns, int32_t column_bytes, uint16_t *index) {
-  IndexShape shape{inputs, labels, fan_in, chunk};
+  IndexShape shape(inputs, labels, fan_in, chunk);
   if (inputs < 1 || labels < 0 || fan_in < 1 || chunk < 1 || chunk > 65536 || fan_in > 65536 || !shape.applies() ||
       begin < 0 || begin > end || end > labels || begin % chunk != 0 || (end % chunk != 0 && end != labels)) {
     return ES_BAD_ARGUMENT;

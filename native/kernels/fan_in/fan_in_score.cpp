@@ -48,7 +48,7 @@ struct Layer {
     return z;
   }
   bool in_range(int64_t from, int64_t to) const {
-    return columns_in_range((to - from) * fan_in, columns + from * fan_in, inputs);
+    return all_below((to - from) * fan_in, columns + from * fan_in, inputs);
   }
 
  private:

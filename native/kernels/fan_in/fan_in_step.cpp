@@ -19,21 +19,22 @@ struct Layout {
   IndexShape shape;
   Blocks blocks;
   bool on_the_fly;
-  int64_t hidden, logits, gradients, bias, active, scratch, record, worker;
+  int64_t hidden, logits, gradients, bias, active, touched, scratch, record, worker;
 
   static constexpr int64_t HEADER = 16;
 
   Layout(int64_t batch, int64_t inputs, int64_t labels, int64_t chunk, int64_t fan_in)
-      : shape{inputs, labels, fan_in, chunk}, blocks(batch) {
+      : shape(inputs, labels, fan_in, chunk), blocks(batch) {
     on_the_fly = shape.applies() && blocks.count >= INDEX_ON_THE_FLY;
     hidden = round_up(inputs * blocks.padded(), 16);
     logits = round_up(chunk * MAX_VECS * W, 16);
     gradients = round_up(chunk * fan_in + GROUP, 16);
     bias = round_up(chunk + GROUP, 16);
     active = round_up(chunk, 16);
+    touched = round_up((chunk + 3) / 4, 16);
     scratch = on_the_fly ? round_up(index_scratch_words(shape), 16) : 0;
-    record = on_the_fly ? round_up((shape.record() + 1) / 2, 16) : 0;
-    worker = hidden + logits + gradients + bias + active + scratch + record + 16;
+    record = on_the_fly ? round_up((shape.record + 1) / 2, 16) : 0;
+    worker = hidden + logits + gradients + bias + active + touched + scratch + record + 16;
   }
   // 16 more, so that the caller's buffer may start anywhere.
   int64_t length(int workers) const { return HEADER + hidden + workers * worker + 16; }
@@ -44,7 +45,8 @@ struct Worker {
   float *logits;     // z, then G: [labels of the chunk][width * W]
   float *gradients;  // [labels of the chunk][fanIn]
   float *bias;       // [labels of the chunk]
-  uint32_t *active;  // labels of the chunk with a gradient other than 0
+  uint32_t *active;  // labels of the chunk with a gradient other than 0 in this block of the batch
+  uint8_t *touched;  // [labels of the chunk]: with a gradient in some block
   uint32_t *scratch;
   uint16_t *record;
   Results *results;
@@ -55,7 +57,8 @@ struct Worker {
     gradients = logits + at.logits;
     bias = gradients + at.gradients;
     active = reinterpret_cast<uint32_t *>(bias + at.bias);
-    scratch = active + at.active;
+    touched = reinterpret_cast<uint8_t *>(active + at.active);
+    scratch = active + at.active + at.touched;
     record = reinterpret_cast<uint16_t *>(scratch + at.scratch);
     results = reinterpret_cast<Results *>(scratch + at.scratch + at.record);
   }
@@ -71,19 +74,21 @@ class Chunk {
     columns_ = static_cast<const Column *>(layer.columns) + from * layer.fan_in;
     weights_ = step.weights.from(from * layer.fan_in);
     biases_ = step.bias.from(from);
-    record_ = layer.index == nullptr ? nullptr : layer.index + from / step.chunk * layout.shape.record();
+    skips_ = step.loss == LOSS_SQUARED_HINGE;
+    lazy_ = step.update.is_lazy(weights_);
+    record_ = layer.index == nullptr ? nullptr : layer.index + from / step.chunk * layout.shape.record;
   }
 
-  bool in_range() const {
-    int64_t slots = labels_ * layer_.fan_in;
-    return columns_in_range(slots, columns_, step_.inputs) &&
-           (record_ == nullptr || !step_.wants_dh() || record_in_range(layout_.shape, slots, record_));
-  }
+  bool in_range() const { return all_below(labels_ * layer_.fan_in, columns_, step_.inputs); }
 
   void run() {
     int64_t positives_at = step_.positives.lower_bound(from_);
+    if (skips_ && step_.backward) {
+      __builtin_memset(worker_.touched, 0, static_cast<size_t>(labels_));
+      if (!lazy_) __builtin_memset(worker_.gradients, 0, static_cast<size_t>(labels_ * layer_.fan_in) * 4);
+    }
     each_block(layout_.blocks, [&](auto nv, int64_t block) { run_block<decltype(nv)::value>(block, positives_at); });
-    if (!step_.backward) return;
+    if (!step_.backward || worker_.results->code != ES_OK) return;
     if (layout_.blocks.count == 0) {  // an empty batch: gradients of zero
       __builtin_memset(worker_.gradients, 0, static_cast<size_t>(labels_ * layer_.fan_in) * 4);
       __builtin_memset(worker_.bias, 0, static_cast<size_t>(labels_) * 4);
@@ -96,22 +101,22 @@ class Chunk {
   void run_block(int64_t block, int64_t positives_at) {
     int64_t first = layout_.blocks.first_row(block) * step_.inputs;
     LabelLoss loss(step_, layout_.blocks, block, positives_at);
-    if (!step_.backward) {
-      loss_only<NV>(hT_ + first, loss);
-    } else {
-      int64_t active = block == 0 ? gradients<NV, false>(hT_ + first, loss) : gradients<NV, true>(hT_ + first, loss);
-      if (step_.dh != nullptr) hidden<NV>(active, worker_.hidden + first);
-    }
-    worker_.results->loss += loss.total();
+    if (!step_.backward) return loss_only<NV>(hT_ + first, loss);
+    int64_t active = skips_       ? skipping_gradients<NV>(block > 0, hT_ + first, loss)
+                     : block == 0 ? gradients<NV, false>(hT_ + first, loss)
+                                  : gradients<NV, true>(hT_ + first, loss);
+    if (step_.dh != nullptr) hidden<NV>(active, worker_.hidden + first);
   }
 
   template <int NV>
   void loss_only(const float *hT, LabelLoss &loss) {
+    LossSum sum;
     for (int64_t l = 0; l < labels_; l++) {
       F z[NV];
       forward<NV>(l, hT, z);
-      loss.gradient<NV>(static_cast<uint32_t>(from_ + l), z);
+      loss.gradient<NV>(static_cast<uint32_t>(from_ + l), z, sum);
     }
+    worker_.results->loss += sum.total();
   }
 
   template <int NV>
@@ -120,42 +125,87 @@ class Chunk {
     forward_label<NV>(layer_.fan_in, columns_ + at, weights_.w + at, biases_.w[l], hT, z);
   }
 
-  // G and dw of all labels of the chunk; returns the number of labels with a gradient.
+  // G, dbias and dw of all labels of the chunk; returns their number.
   template <int NV, bool ADD>
   int64_t gradients(const float *hT, LabelLoss &loss) {
     const int64_t fan_in = layer_.fan_in;
-    const bool may_skip = step_.loss == LOSS_SQUARED_HINGE;
-    BiasGradient bias(worker_.bias, ADD);
-    int64_t active = 0;
+    alignas(64) float bias[GROUP * W];
+    LossSum sum;
     F z[NV];
     forward<NV>(0, hT, z);
     for (int64_t l = 0; l < labels_; l++) {
       F g[NV];
-#pragma GCC unroll 8
-      for (int v = 0; v < NV; v++) g[v] = z[v];
-      loss.gradient<NV>(static_cast<uint32_t>(from_ + l), g);
-      float *out = worker_.logits + l * (NV * W);
-#pragma GCC unroll 8
-      for (int v = 0; v < NV; v++) store(out + v * W, g[v]);
-      bias.label<NV>(g);
+      label_gradient<NV, ADD>(l, z, g, bias, loss, sum);
+      if (!ADD) prefetch(l);
       float *dw = worker_.gradients + l * fan_in;
       const Column *c = columns_ + l * fan_in;
-      const bool last = l + 1 == labels_;
-      if (may_skip && !nonzero<NV>(g)) {
-        if (!ADD) __builtin_memset(dw, 0, static_cast<size_t>(fan_in) * 4);
-        if (!last) forward<NV>(l + 1, hT, z);
-        continue;
-      }
-      worker_.active[active++] = static_cast<uint32_t>(l);
-      if (last) {
-        weight_gradient<NV, false, ADD, Column>(fan_in, c, g, dw, nullptr, nullptr, 0.0f, hT, z);
-      } else {
+      if (l + 1 < labels_) {
         weight_gradient<NV, true, ADD>(fan_in, c, g, dw, c + fan_in, weights_.w + (l + 1) * fan_in, biases_.w[l + 1],
                                        hT, z);
+      } else {
+        weight_gradient<NV, false, ADD, Column>(fan_in, c, g, dw, nullptr, nullptr, 0.0f, hT, z);
       }
     }
-    bias.flush();
+    finish_labels<ADD>(bias, sum);
+    return labels_;
+  }
+
+  // The same for a loss whose gradient is zero for most labels: lists the active ones in worker.active.
+  template <int NV>
+  int64_t skipping_gradients(bool add, const float *hT, LabelLoss &loss) {
+    const int64_t fan_in = layer_.fan_in;
+    alignas(64) float bias[GROUP * W];
+    LossSum sum;
+    int64_t active = 0;
+    for (int64_t l = 0; l < labels_; l++) {
+      F z[NV], g[NV];
+      forward<NV>(l, hT, z);
+      if (add) label_gradient<NV, true>(l, z, g, bias, loss, sum);
+      else label_gradient<NV, false>(l, z, g, bias, loss, sum);
+      if (!add) prefetch(l);
+      if (!nonzero<NV>(g)) continue;
+      worker_.active[active++] = static_cast<uint32_t>(l);
+      float *dw = worker_.gradients + l * fan_in;
+      if (!worker_.touched[l]) __builtin_memset(dw, 0, static_cast<size_t>(fan_in) * 4);
+      worker_.touched[l] = 1;
+      weight_gradient<NV, false, true, Column>(fan_in, columns_ + l * fan_in, g, dw, nullptr, nullptr, 0.0f, hT, z);
+    }
+    if (add) finish_labels<true>(bias, sum);
+    else finish_labels<false>(bias, sum);
     return active;
+  }
+
+  // z -> g, kept in worker.logits, and its sum over the rows.
+  template <int NV, bool ADD>
+  inline void label_gradient(int64_t l, const F *z, F *g, float *bias, LabelLoss &loss, LossSum &sum) {
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; v++) g[v] = z[v];
+    loss.gradient<NV>(static_cast<uint32_t>(from_ + l), g, sum);
+    float *out = worker_.logits + l * (NV * W);
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; v++) store(out + v * W, g[v]);
+    sum_label<NV, ADD>(l, g, bias, worker_.bias);
+  }
+
+  template <bool ADD>
+  void finish_labels(const float *bias, LossSum &sum) {
+    if (labels_ % GROUP != 0) finish_sums<ADD>(labels_ % GROUP, bias, worker_.bias + labels_ / GROUP * GROUP);
+    worker_.results->loss += sum.total();
+  }
+
+  // What label l of the next chunk will read: memory is slow, and idle while this chunk computes.
+  inline void prefetch(int64_t l) const {
+    int64_t ahead = (step_.chunk + l) * layer_.fan_in;
+    for (int64_t k = 0; k < layer_.fan_in; k += 16) __builtin_prefetch(weights_.w + ahead + k, 1, 2);
+    for (int64_t k = 0; k < layer_.fan_in; k += 64 / static_cast<int64_t>(sizeof(Column))) {
+      __builtin_prefetch(columns_ + ahead + k, 0, 2);
+    }
+    if (record_ == nullptr) return;
+    const char *record = reinterpret_cast<const char *>(record_ + layout_.shape.record);
+    const int64_t bytes = 2 * layout_.shape.record;
+    for (int64_t at = bytes * l / step_.chunk; at < bytes * (l + 1) / step_.chunk; at += 64) {
+      __builtin_prefetch(record + at, 0, 2);
+    }
   }
 
   template <int NV>
@@ -171,14 +221,20 @@ class Chunk {
     if (record_ == nullptr && layout_.on_the_fly) {
       build_record(layout_.shape, labels_ * layer_.fan_in, columns_, worker_.scratch, worker_.record);
       record_ = worker_.record;
+      record_checked_ = true;
     }
     // The index walks all labels: for few active ones the scatter is shorter.
     if (record_ != nullptr && 3 * active > 2 * labels_) {
+      if (!record_checked_ && !record_in_range(layout_.shape, labels_ * layer_.fan_in, record_)) {
+        worker_.results->code = ES_INDEX_RANGE;
+        return;
+      }
+      record_checked_ = true;
       gather_hidden<NV>(layout_.shape, record_, weights_.w, worker_.logits, dhT);
       return;
     }
     for (int64_t i = 0; i < active; i++) {
-      int64_t l = worker_.active[i];
+      int64_t l = skips_ ? worker_.active[i] : i;
       F g[NV];
 #pragma GCC unroll 8
       for (int v = 0; v < NV; v++) g[v] = load(worker_.logits + (l * NV + v) * W);
@@ -187,10 +243,23 @@ class Chunk {
   }
 
   void finish() {
-    const Update &update = step_.update;
-    worker_.results->weight_squares +=
-        apply_update(update, true, labels_ * layer_.fan_in, worker_.gradients, weights_);
-    worker_.results->bias_squares += apply_update(update, false, labels_, worker_.bias, biases_);
+    Results &results = *worker_.results;
+    results.bias_squares += apply_update(step_.update, false, labels_, worker_.bias, biases_);
+    if (!skips_ || !lazy_) {
+      update_labels(0, labels_);
+      return;
+    }
+    for (int64_t l = 0; l < labels_;) {
+      int64_t from = l;
+      while (l < labels_ && worker_.touched[l]) l++;
+      if (from < l) update_labels(from, l);
+      else l++;
+    }
+  }
+
+  void update_labels(int64_t from, int64_t to) {
+    int64_t at = from * layer_.fan_in, n = (to - from) * layer_.fan_in;
+    worker_.results->weight_squares += apply_update(step_.update, true, n, worker_.gradients + at, weights_.from(at));
   }
 
   const StepArgs &step_;
@@ -203,6 +272,7 @@ class Chunk {
   const Column *columns_;
   Target weights_, biases_;
   const uint16_t *record_;
+  bool skips_, lazy_, record_checked_ = false;
 };
 
 template <class Column>
@@ -235,6 +305,7 @@ int run_slab(const StepArgs &step, const FanIn &layer, const Layout &layout) {
         return;
       }
       chunk.run();
+      if (worker.results->code != ES_OK) return;
     }
   });
   *step.loss_sum = 0.0;

@@ -12,7 +12,7 @@ template <int NV>
 inline void gather_hidden(const IndexShape &shape, const uint16_t *record, const float *w, const float *G, float *dhT) {
   // slot / fanIn by multiplication, exact for slots and fan-ins below 2^16.
   const uint64_t inverse = ((1ull << 32) + static_cast<uint64_t>(shape.fan_in) - 1) / static_cast<uint64_t>(shape.fan_in);
-  const uint16_t *feature = record + shape.features_at(), *slot = record + shape.slots_at();
+  const uint16_t *feature = record + shape.features_at, *slot = record + shape.slots_at;
   for (uint32_t group = 0; group < record[0]; group++) {
     uint32_t count = record[2 + 2 * group], features = record[3 + 2 * group];
     for (uint32_t i = 0; i < features; i++) {

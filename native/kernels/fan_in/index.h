@@ -13,26 +13,26 @@ namespace ES_NS {
 namespace {
 
 struct IndexShape {
-  int64_t inputs, labels, fan_in, chunk;
+  int64_t inputs, labels, fan_in, chunk, slots, max_groups, features_at, slots_at, record;
 
-  int64_t slots() const { return chunk * fan_in; }
+  IndexShape(int64_t d, int64_t l, int64_t f, int64_t c) : inputs(d), labels(l), fan_in(f), chunk(c), slots(c * f) {
+    max_groups = 1;
+    if (!applies()) return;
+    // Distinct counts: 1 + 2 + ... + g <= slots.
+    while ((max_groups + 1) * (max_groups + 2) / 2 <= slots) max_groups++;
+    features_at = 2 + 2 * max_groups;
+    slots_at = features_at + inputs;
+    record = (slots_at + slots + 7) / 8 * 8;
+  }
+
   // With fewer slots than inputs a row of dhT is touched about once per chunk: nothing to gain. 16 bits hold
   // features below 65536, and slots and counts below 65536.
-  bool applies() const { return inputs <= 65536 && slots() <= 65535 && slots() >= inputs; }
-  // Distinct counts: 1 + 2 + ... + g <= slots.
-  int64_t max_groups() const {
-    int64_t g = 1;
-    while ((g + 1) * (g + 2) / 2 <= slots()) g++;
-    return g;
-  }
-  int64_t features_at() const { return 2 + 2 * max_groups(); }
-  int64_t slots_at() const { return features_at() + (inputs < slots() ? inputs : slots()); }
-  int64_t record() const { return (slots_at() + slots() + 7) / 8 * 8; }
+  bool applies() const { return inputs <= 65536 && slots <= 65535 && slots >= inputs; }
   int64_t chunks() const { return (labels + chunk - 1) / chunk; }
 };
 
 // Scratch of build_record in 32-bit words.
-inline int64_t index_scratch_words(const IndexShape &shape) { return shape.inputs + shape.slots() + 2; }
+inline int64_t index_scratch_words(const IndexShape &shape) { return shape.inputs + shape.slots + 2; }
 
 // Columns must be < inputs. `scratch`: index_scratch_words, any contents.
 template <class Column>
@@ -58,7 +58,7 @@ inline void build_record(const IndexShape &shape, int64_t slots, const Column *c
   }
   record[0] = static_cast<uint16_t>(groups);
   record[1] = static_cast<uint16_t>(features);
-  uint16_t *feature = record + shape.features_at(), *slot = record + shape.slots_at();
+  uint16_t *feature = record + shape.features_at, *slot = record + shape.slots_at;
   for (int64_t j = 0; j < shape.inputs; j++) {
     if (start[j] > 0) feature[features_with[start[j]]++] = static_cast<uint16_t>(j);
   }
@@ -71,10 +71,17 @@ inline void build_record(const IndexShape &shape, int64_t slots, const Column *c
   for (int64_t s = 0; s < slots; s++) slot[start[columns[s]]++] = static_cast<uint16_t>(s);
 }
 
+template <class Column>
+inline bool all_below(int64_t n, const Column *numbers, int64_t limit) {
+  Column high = 0;
+  for (int64_t i = 0; i < n; i++) high = numbers[i] > high ? numbers[i] : high;
+  return n == 0 || high < limit;
+}
+
 // Nothing in the record points outside of dhT, of the weights or of the record itself.
 inline bool record_in_range(const IndexShape &shape, int64_t slots, const uint16_t *record) {
   uint32_t groups = record[0], features = record[1];
-  if (groups > shape.max_groups() || features > shape.slots_at() - shape.features_at()) return false;
+  if (groups > shape.max_groups || features > shape.slots_at - shape.features_at) return false;
   uint64_t listed = 0, total = 0;
   for (uint32_t g = 0; g < groups; g++) {
     uint64_t count = record[2 + 2 * g], n = record[3 + 2 * g];
@@ -82,18 +89,8 @@ inline bool record_in_range(const IndexShape &shape, int64_t slots, const uint16
     total += count * n;
   }
   if (listed != features || total != static_cast<uint64_t>(slots)) return false;
-  const uint16_t *feature = record + shape.features_at(), *slot = record + shape.slots_at();
-  uint16_t high_feature = 0, high_slot = 0;
-  for (uint32_t i = 0; i < features; i++) high_feature = feature[i] > high_feature ? feature[i] : high_feature;
-  for (int64_t s = 0; s < slots; s++) high_slot = slot[s] > high_slot ? slot[s] : high_slot;
-  return high_feature < shape.inputs && (slots == 0 || high_slot < slots);
-}
-
-template <class Column>
-inline bool columns_in_range(int64_t n, const Column *columns, int64_t inputs) {
-  Column high = 0;
-  for (int64_t i = 0; i < n; i++) high = columns[i] > high ? columns[i] : high;
-  return n == 0 || high < inputs;
+  const uint16_t *feature = record + shape.features_at, *slot = record + shape.slots_at;
+  return all_below(features, feature, shape.inputs) && all_below(slots, slot, slots);
 }
 
 }  // namespace

@@ -20,25 +20,25 @@ inline int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; 
 
 inline __m512 swap_halves_of_pairs(__m512 a) { return _mm512_shuffle_f32x4(a, a, 0x4E); }
 
-// Lane j of the result = sum of the lanes of r[j].
+// Lane j of the result = sum of the lanes of r[j]. Four masks in all: more would not fit the mask registers.
 inline F lane_sums(const F *r) {
   __m512 a[8], b[4], c[2];
 #pragma GCC unroll 8
   for (int i = 0; i < 8; i++) {
     __m512 x = r[2 * i].v, y = r[2 * i + 1].v;
-    a[i] = _mm512_add_ps(_mm512_mask_blend_ps(0xAAAA, x, y), _mm512_permute_ps(_mm512_mask_blend_ps(0x5555, x, y), 0xB1));
+    a[i] = _mm512_add_ps(_mm512_mask_blend_ps(0xAAAA, x, y), _mm512_permute_ps(_mm512_mask_blend_ps(0xAAAA, y, x), 0xB1));
   }
 #pragma GCC unroll 4
   for (int i = 0; i < 4; i++) {
     __m512 x = a[2 * i], y = a[2 * i + 1];
-    b[i] = _mm512_add_ps(_mm512_mask_blend_ps(0xCCCC, x, y), _mm512_permute_ps(_mm512_mask_blend_ps(0x3333, x, y), 0x4E));
+    b[i] = _mm512_add_ps(_mm512_mask_blend_ps(0xCCCC, x, y), _mm512_permute_ps(_mm512_mask_blend_ps(0xCCCC, y, x), 0x4E));
   }
 #pragma GCC unroll 2
   for (int i = 0; i < 2; i++) {
-    __m512 x = b[2 * i], y = b[2 * i + 1], cross = _mm512_mask_blend_ps(0x0F0F, x, y);
+    __m512 x = b[2 * i], y = b[2 * i + 1], cross = _mm512_mask_blend_ps(0xF0F0, y, x);
     c[i] = _mm512_add_ps(_mm512_mask_blend_ps(0xF0F0, x, y), _mm512_shuffle_f32x4(cross, cross, 0xB1));
   }
-  __m512 cross = _mm512_mask_blend_ps(0x00FF, c[0], c[1]);
+  __m512 cross = _mm512_mask_blend_ps(0xFF00, c[1], c[0]);
   return {_mm512_add_ps(_mm512_mask_blend_ps(0xFF00, c[0], c[1]), swap_halves_of_pairs(cross))};
 }
 inline void store_group(float *p, F sums) { _mm512_storeu_ps(p, sums.v); }

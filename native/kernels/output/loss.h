@@ -61,9 +61,9 @@ class LossSum {
   }
 
  private:
-  static constexpr int FLUSH = 32;
+  static constexpr int FLUSH = 64;
 
-  void flush() {
+  inline void flush() {
     sum_ = add_wide(add_wide(sum_, linear_), log1p_of(product_));
     linear_ = zero();
     product_ = zero();

@@ -157,28 +157,26 @@ class LabelLoss {
     for (int i = 0; i < MAX_VECS * W; i++) flip_[i] = 1.0f;
   }
 
-  // z -> G. Labels ascend.
+  // z -> G. Labels ascend. `sum` is the caller's own, not a member: it lives in registers.
   template <int NV>
-  inline void gradient(uint32_t label, F *z) {
+  __attribute__((always_inline)) inline void gradient(uint32_t label, F *z, LossSum &sum) {
     // -1e30 in the lanes beyond the batch: their loss and gradient vanish.
     z[NV - 1] = min_of(load(limit_), z[NV - 1]);
     bool positive = next_ < positives_.count && positives_.label[next_] == label && raise(label);
     if (positive) flip<NV>(z);
     if (kind_ == LOSS_BCE) {
 #pragma GCC unroll 8
-      for (int v = 0; v < NV; v++) z[v] = sum_.bce(z[v]);
+      for (int v = 0; v < NV; v++) z[v] = sum.bce(z[v]);
     } else {
 #pragma GCC unroll 8
-      for (int v = 0; v < NV; v++) z[v] = sum_.squared_hinge(z[v]);
+      for (int v = 0; v < NV; v++) z[v] = sum.squared_hinge(z[v]);
     }
-    sum_.count(NV);
+    sum.count(NV);
     if (positive) {
       flip<NV>(z);
       lower();
     }
   }
-
-  double total() { return sum_.total(); }
 
  private:
   template <int NV>
@@ -206,7 +204,6 @@ class LabelLoss {
   }
 
   Positives positives_;
-  LossSum sum_;
   int kind_;
   uint32_t first_row_, rows_;
   int64_t next_, from_ = 0;
@@ -214,37 +211,26 @@ class LabelLoss {
   alignas(64) float flip_[MAX_VECS * W];
 };
 
-// Per label the sum over the batch, finished GROUP labels at a time.
-class BiasGradient {
- public:
-  BiasGradient(float *out, bool add) : out_(out), add_(add) {}
+// Per label the sum over the batch, finished GROUP labels at a time: rows [GROUP][W] holds what is not finished.
+// The room behind `out` must reach to the next multiple of GROUP.
+template <bool ADD>
+inline void finish_sums(int held, const float *rows, float *out) {
+  F r[GROUP];
+#pragma GCC unroll 16
+  for (int j = 0; j < GROUP; j++) r[j] = j < held ? load(rows + j * W) : zero();
+  if constexpr (ADD) add_group(out, lane_sums(r));
+  else store_group(out, lane_sums(r));
+}
 
-  template <int NV>
-  inline void label(const F *g) {
-    F sum = g[0];
+template <int NV, bool ADD>
+inline void sum_label(int64_t l, const F *g, float *rows, float *out) {
+  F sum = g[0];
 #pragma GCC unroll 8
-    for (int v = 1; v < NV; v++) sum = sum + g[v];
-    store(rows_ + held_ * W, sum);
-    if (++held_ == GROUP) flush();
-  }
-
-  // The room behind out must reach to the next multiple of GROUP.
-  void flush() {
-    if (held_ == 0) return;
-    F r[GROUP];
-    for (int j = 0; j < GROUP; j++) r[j] = j < held_ ? load(rows_ + j * W) : zero();
-    if (add_) add_group(out_, lane_sums(r));
-    else store_group(out_, lane_sums(r));
-    out_ += GROUP;
-    held_ = 0;
-  }
-
- private:
-  float *out_;
-  bool add_;
-  int held_ = 0;
-  alignas(64) float rows_[GROUP * W];
-};
+  for (int v = 1; v < NV; v++) sum = sum + g[v];
+  int at = static_cast<int>(l % GROUP);
+  store(rows + at * W, sum);
+  if (at == GROUP - 1) finish_sums<ADD>(GROUP, rows, out + l - at);
+}
 
 inline float *align64(float *p) {
   return reinterpret_cast<float *>((reinterpret_cast<uintptr_t>(p) + 63) & ~static_cast<uintptr_t>(63));

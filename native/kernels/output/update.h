@@ -45,10 +45,18 @@ struct Target {
 };
 
 struct Update {
-  const double *rule;  // null: leave the weights alone
-  double grad_scale;   // of G, in every gradient
+  const double *rule;   // null: leave the weights alone
+  double grad_scale;    // of G, in every gradient
   double update_scale;  // of the gradient, in the rule only
   bool squares;
+
+  // A gradient of zero changes nothing and is not asked for: it may be skipped.
+  bool is_lazy(const Target &to) const {
+    if (to.gradient != nullptr) return false;
+    if (rule == nullptr) return true;
+    Rule r(rule);
+    return r.kind == RULE_SGD && to.m == nullptr && r.weight_decay == 0;
+  }
 };
 
 template <class Body>

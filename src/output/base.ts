@@ -10,6 +10,7 @@ import type {
   OutputStepCommon,
   OutputUpdate,
   Positives,
+  WorkspaceShape,
 } from '../kernels/face.js';
 import { makeMoments, type OptimizerSpec, ruleAt } from '../optim/rules.js';
 import type { Device } from '../tensor/device.js';
@@ -113,6 +114,8 @@ export abstract class LabelMatrixOutput implements OutputLayer {
 
   /** Runs one slab of the fused step. */
   protected abstract slab(common: OutputStepCommon): number;
+  /** Fan-in 0 for a dense layer: the kernels choose by it. */
+  protected abstract workspaceShape(batch: number): WorkspaceShape;
   protected abstract workspaceLength(batch: number): number;
   protected abstract topKInto(
     h: Tensor,
@@ -235,8 +238,8 @@ export abstract class LabelMatrixOutput implements OutputLayer {
       received: `${k}`,
     }));
     const { device } = this;
-    const shape = { batch, inputs: this.inputs, labels: this.#labels, chunk: this.chunk, fanIn: this.width };
-    const workspace = device.temporary('workspace', [device.kernels.topKWorkspace(shape, k)]);
+    const length = device.kernels.topKWorkspace(this.workspaceShape(batch), k);
+    const workspace = device.temporary('workspace', [length]);
     const labels = new Uint32Array(batch * k);
     const scores = device.precision === 'float32' ? new Float32Array(batch * k) : new Float64Array(batch * k);
     this.topKInto(h, k, labels, scores, workspace.data);

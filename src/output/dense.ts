@@ -1,5 +1,5 @@
 /** The dense output layer: the control that every sparse one is measured against. z = h W^T + b. */
-import type { Floats, OutputStepCommon } from '../kernels/face.js';
+import type { Floats, OutputStepCommon, WorkspaceShape } from '../kernels/face.js';
 import { RandomStream } from '../kernels/random.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -43,14 +43,12 @@ export class DenseOutput extends LabelMatrixOutput {
     return this.device.kernels.denseStep({ ...common, weights: this.weights, bias: this.bias });
   }
 
+  protected workspaceShape(batch: number): WorkspaceShape {
+    return { batch, inputs: this.inputs, labels: this.labels, chunk: this.chunk, fanIn: 0 };
+  }
+
   protected workspaceLength(batch: number): number {
-    return this.device.kernels.denseWorkspace({
-      batch,
-      inputs: this.inputs,
-      labels: this.labels,
-      chunk: this.chunk,
-      fanIn: 0,
-    });
+    return this.device.kernels.denseWorkspace(this.workspaceShape(batch));
   }
 
   protected topKInto(

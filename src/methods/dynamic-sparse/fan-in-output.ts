@@ -4,7 +4,7 @@
  * Ullah et al. 2024, section 3; Schultheis & Babbar 2023.
  */
 import { EspalierError, ensure } from '../../errors.js';
-import type { Columns, Floats, OutputStepCommon } from '../../kernels/face.js';
+import type { Columns, Floats, OutputStepCommon, WorkspaceShape } from '../../kernels/face.js';
 import { RandomStream } from '../../kernels/random.js';
 import { LabelMatrixOutput } from '../../output/base.js';
 import type { Connections, NamedArray, OutputCapabilities, RewireReport } from '../../output/layer.js';
@@ -135,12 +135,12 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     return this.device.kernels.fanInStep({ ...common, ...this.#fanInWeights(), index: this.#index });
   }
 
-  #shape(batch: number) {
+  protected workspaceShape(batch: number): WorkspaceShape {
     return { batch, inputs: this.inputs, labels: this.labels, chunk: this.chunk, fanIn: this.width };
   }
 
   protected workspaceLength(batch: number): number {
-    return this.device.kernels.fanInWorkspace(this.#shape(batch));
+    return this.device.kernels.fanInWorkspace(this.workspaceShape(batch));
   }
 
   protected topKInto(
@@ -187,7 +187,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     const batch = h.shape[0];
     const out = device.temporary('activations', [batch, labels]);
     const workspace = device.temporary('workspace', [
-      device.kernels.topKWorkspace({ ...this.#shape(batch), labels }, 1),
+      device.kernels.topKWorkspace({ ...this.workspaceShape(batch), labels }, 1),
     ]);
     device.kernels.fanInLogits({
       batch,

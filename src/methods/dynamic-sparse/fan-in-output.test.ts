@@ -1,0 +1,239 @@
+import { describe, expect, it } from 'vitest';
+import { RandomStream } from '../../kernels/random.js';
+import { backends } from '../../output/backends.testing.js';
+import {
+  describeOutputLayer,
+  distance,
+  positivesOf,
+  problem,
+  type Setup,
+} from '../../output/conformance.testing.js';
+import { Device } from '../../tensor/device.js';
+import { FixedFanInOutput } from './fan-in-output.js';
+import type { FanInForm, PruneRule, Topology } from './options.js';
+
+const prune: PruneRule = { mode: 'fraction', fraction: 0.3, scope: 'layer', anneal: 'constant' };
+const set: Topology = { kind: 'set', prune, every: 2, until: 0.66 };
+
+const maker =
+  (fanIn: number, topology: Topology, form: FanInForm = 'fast') =>
+  (device: Device, { seed = 1, ...setup }: Setup) =>
+    new FixedFanInOutput(device, {
+      ...setup,
+      fanIn,
+      topology,
+      form,
+      stream: RandomStream.named(seed, 'output'),
+      rewireStream: RandomStream.named(seed, 'rewire'),
+    });
+
+const small = { inputs: 24, labels: 37, batch: 9, chunk: 8 };
+const wide = { inputs: 66_000, labels: 11, batch: 3, chunk: 4, brief: true };
+const perLabel: Topology = { kind: 'set', prune: { ...prune, scope: 'label' }, every: 2, until: 1 };
+const threshold: Topology = { kind: 'set', prune: { mode: 'threshold', tau: 0.15 }, every: 2, until: 1 };
+
+const subjects: Subject[] = [
+  { name: 'static, 16-bit columns', ...small, make: maker(6, { kind: 'static' }) },
+  { name: 'SET, 16-bit columns', ...small, make: maker(6, set) },
+  { name: 'SET per label, compact', ...small, make: maker(7, perLabel, 'compact') },
+  { name: 'SET by threshold, F = d', ...small, make: maker(24, threshold) },
+  { name: 'static, F = 1', ...small, make: maker(1, { kind: 'static' }) },
+  { name: 'SET, 32-bit columns', ...wide, make: maker(5, set) },
+];
+
+for (const backend of backends) {
+  for (const subject of subjects) {
+    if (subject.brief && !['reference/float64', 'native, 2 threads'].includes(backend.name)) continue;
+    describeOutputLayer({ ...subject, name: `FixedFanInOutput: ${subject.name}` }, backend);
+  }
+}
+describe('FixedFanInOutput', () => {
+  const float64 = () => new Device(backends[0].kernels!);
+  const setup: Setup = { ...small, loss: 'bce', optimizer: { kind: 'adam', rate: 0.05 } };
+  const arraysOf = (layer: FixedFanInOutput) => {
+    const { model, optimizer } = layer.state();
+    return new Map([...model, ...optimizer].map(({ name, data }) => [name, data]));
+  };
+  const train = async (device: Device, layer: FixedFanInOutput, seed: string) => {
+    const { h, positives } = problem(seed, small.batch, layer.inputs, layer.labels);
+    device.arena.reset();
+    return layer.step(device.fromArray([small.batch, layer.inputs], h), positives, { rate: 0.05 });
+  };
+
+  it('draws weights in U(-1/sqrt(F), 1/sqrt(F)) and F different columns per label', () => {
+    const layer = maker(16, { kind: 'static' })(float64(), { ...setup, labels: 60 });
+    const all = Array.from({ length: 60 }, (_, l) => layer.connections(l));
+    const magnitudes = all.flatMap(({ weights }) => Array.from(weights, Math.abs));
+    expect(Math.max(...magnitudes)).toBeLessThanOrEqual(0.25);
+    expect(Math.max(...magnitudes)).toBeGreaterThan(0.24);
+    for (const { inputs } of all) expect(new Set(inputs).size).toBe(16);
+  });
+
+  it.each([
+    { inputs: 65_536, type: Uint16Array },
+    { inputs: 65_537, type: Uint32Array },
+  ])('names the columns of $inputs inputs by $type.name', ({ inputs, type }) => {
+    const layer = maker(3, { kind: 'static' })(float64(), { ...setup, inputs });
+    expect(layer.columns).toBeInstanceOf(type);
+    expect(layer.columns).toHaveLength(3 * small.labels);
+  });
+
+  it.each([0, 25, 2.5, Number.NaN])('refuses the fan-in %s of 24 inputs', (fanIn) => {
+    expect(() => maker(fanIn, { kind: 'static' })(float64(), setup)).toThrow(/1 to 24.*FAN_IN_RANGE/);
+  });
+
+  it('refuses a topology that makes no sense', () => {
+    expect(() => maker(4, { ...set, every: 0 } as Topology)(float64(), setup)).toThrow(/TOPOLOGY_RANGE/);
+  });
+
+  it('costs 2 bytes of column and 4 of weight per connection without the backward index', async () => {
+    const device = new Device(backends[1].kernels!);
+    const layer = maker(6, set, 'compact')(device, { ...setup, optimizer: { kind: 'sgd', rate: 1 } });
+    const { bytes } = await layer.plan({ batch: 4, positives: 8 });
+    expect(bytes.indices).toBe(2 * 6 * small.labels);
+    expect(bytes.weights).toBe(4 * (6 + 1) * small.labels);
+    expect(bytes.optimizer).toBe(0);
+  });
+
+  describe('rewire', () => {
+    it('comes on schedule and reports what it did', () => {
+      const layer = maker(6, { ...set, every: 3, until: 0.5 } as Topology)(float64(), setup);
+      const reports = Array.from({ length: 20 }, (_, i) => layer.rewire(i + 1, 20)).filter((r) => r !== null);
+      expect(reports.map(({ step }) => step)).toEqual([3, 6, 9]);
+      const connections = 6 * small.labels;
+      for (const report of reports) {
+        expect(report).toMatchObject({ replaced: Math.floor(0.3 * connections), connections });
+      }
+      expect(reports[0].threshold).toBeGreaterThan(0);
+    });
+
+    it('never changes a static topology', async () => {
+      const device = float64();
+      const layer = maker(6, { kind: 'static' })(device, setup);
+      const before = Array.from(layer.columns);
+      for (let t = 1; t <= 20; t++) {
+        await train(device, layer, `static ${t}`);
+        expect(layer.rewire(t, 20)).toBeNull();
+      }
+      expect(Array.from(layer.columns)).toEqual(before);
+    });
+
+    it('clears weights and both moments at rewired slots, and touches nothing else, biases included', async () => {
+      const device = float64();
+      const layer = maker(6, set)(device, setup);
+      await train(device, layer, 'before');
+      const before = new Map(Array.from(arraysOf(layer), ([name, data]) => [name, Array.from(data)]));
+      const { replaced, threshold } = layer.rewire(2, 100)!;
+      const after = arraysOf(layer);
+      let cleared = 0;
+      for (let s = 0; s < layer.columns.length; s++) {
+        const now = ['columns', 'weights', 'weights.m', 'weights.v'].map((name) => after.get(name)![s]);
+        if (now[1] === 0) {
+          cleared++;
+          expect(now.slice(1)).toEqual([0, 0, 0]);
+          expect(Math.fround(Math.abs(before.get('weights')![s]))).toBeLessThanOrEqual(threshold!);
+        } else {
+          expect(now).toEqual(
+            ['columns', 'weights', 'weights.m', 'weights.v'].map((name) => before.get(name)![s]),
+          );
+        }
+      }
+      expect(cleared).toBe(replaced);
+      for (const name of ['bias', 'bias.m', 'bias.v']) {
+        expect(Array.from(after.get(name)!)).toEqual(before.get(name));
+      }
+    });
+
+    it('draws from its own stream: start connections do not depend on it, and later draws do not on them', () => {
+      const columnsOf = (seed: number, rewireSeed: number) => {
+        const layer = new FixedFanInOutput(float64(), {
+          ...setup,
+          fanIn: 6,
+          topology: set,
+          stream: RandomStream.named(seed, 'output'),
+          rewireStream: RandomStream.named(rewireSeed, 'rewire'),
+        });
+        const start = Array.from(layer.columns);
+        layer.rewire(2, 100);
+        return { start, later: Array.from(layer.columns) };
+      };
+      const [a, b] = [columnsOf(1, 1), columnsOf(1, 2)];
+      expect(b.start).toEqual(a.start);
+      expect(b.later).not.toEqual(a.later);
+    });
+  });
+
+  describe('loaded', () => {
+    it.each([
+      { name: 'a column twice in a row', change: (c: FixedFanInOutput['columns']) => (c[7] = c[8]) },
+      { name: 'a column out of range', change: (c: FixedFanInOutput['columns']) => (c[5] = small.inputs) },
+    ])('refuses $name, with the label and the remedy', ({ change }) => {
+      const layer = maker(6, set)(float64(), setup);
+      layer.loaded();
+      change(layer.columns);
+      expect(() => layer.loaded()).toThrow(
+        /label [01] has a column.*COLUMNS_INVALID.*restore it from a copy/,
+      );
+    });
+
+    it('takes new connections into use', async () => {
+      for (const { kernels, tolerance } of backends) {
+        if (kernels === null) continue;
+        const device = new Device(kernels);
+        const layer = maker(1, { kind: 'static' })(device, { ...setup, optimizer: { kind: 'sgd', rate: 1 } });
+        for (const [l] of layer.columns.entries()) layer.columns[l] = l % 24;
+        layer.loaded();
+        const h = new Float64Array(24).fill(1);
+        const options = { rate: 1, update: false };
+        const { dh } = await layer.step(device.fromArray([1, 24], h), positivesOf([[30, 0]]), options);
+        const expected = new Float64Array(24);
+        for (let l = 0; l < small.labels; l++) {
+          const { weights, bias } = layer.connections(l);
+          expected[l % 24] += (1 / (1 + Math.exp(-weights[0] - bias)) - (l === 30 ? 1 : 0)) * weights[0];
+        }
+        expect(distance(dh!.data, expected)).toBeLessThanOrEqual(tolerance);
+      }
+    });
+  });
+
+  it('gives the same results whatever the slabs: many, few or one', async () => {
+    const shape = { inputs: 64, labels: 2600, batch: 64 };
+    const { h, positives } = problem('slabs', shape.batch, shape.inputs, shape.labels);
+    const run = async (name: string, chunk: number) => {
+      // Only reference kernels get small slabs: under another name all labels are one.
+      const device = new Device({ ...backends[0].kernels!, name });
+      const layer = maker(32, set)(device, { ...setup, ...shape, chunk });
+      const hidden = device.fromArray([shape.batch, shape.inputs], h);
+      const { loss, dh } = await layer.step(hidden, positives, { rate: 0.05 });
+      return { loss, dh: dh!.data, weights: arraysOf(layer).get('weights')! };
+    };
+    const whole = await run('one-slab', 2600);
+    for (const chunk of [1300, 1000, 7]) {
+      const { loss, dh, weights } = await run('reference/float64', chunk);
+      expect(dh).toEqual(whole.dh);
+      expect(weights).toEqual(whole.weights);
+      expect(distance([loss], [whole.loss])).toBeLessThan(1e-14);
+    }
+  });
+
+  it.skipIf(backends[2].kernels === null)('computes the same in the fast and the compact form', async () => {
+    const results = [];
+    for (const form of ['fast', 'compact'] as const) {
+      const device = new Device(backends[2].kernels!);
+      const layer = maker(6, set, form)(device, { ...setup, optimizer: { kind: 'sgd', rate: 0.5 } });
+      results.push({
+        indices: device.ledger.live().indices,
+        weights: arraysOf(layer).get('weights')!,
+        dh: [0],
+      });
+      for (let t = 1; t <= 4; t++) {
+        const { dh } = await train(device, layer, `forms ${t}`);
+        results[results.length - 1].dh = Array.from(dh!.data);
+        layer.rewire(t, 100);
+      }
+    }
+    expect(results[0].indices).toBeGreaterThan(results[1].indices);
+    expect(distance(results[0].dh, results[1].dh)).toBeLessThanOrEqual(backends[2].tolerance);
+    expect(distance(results[0].weights, results[1].weights)).toBeLessThanOrEqual(backends[2].tolerance);
+  });
+});

@@ -1,0 +1,8 @@
+export { FixedFanInOutput } from './fan-in-output.js';
+export {
+  defaultSet,
+  type FanInForm,
+  type FanInOutputOptions,
+  type PruneRule,
+  type Topology,
+} from './options.js';

@@ -91,6 +91,7 @@ export class XcParser {
     const shape = this.#shape;
     if (shape === null) {
       throw this.#error('XC_EMPTY', 'the file is empty', 1, {
+        hint: 'was the export cut short? Write the file again',
         expected: 'a header line `rows features labels`',
       });
     }
@@ -306,7 +307,9 @@ export class XcParser {
       column: token - line + 1,
       expected,
       received: quote(ascii(bytes, token, tokenEnd(bytes, token))),
-      hint: header ? 'does the file have a header line after all? Then leave `shape` out' : undefined,
+      hint: header
+        ? 'does the file have a header line after all? Then leave `shape` out'
+        : 'correct the line: labels with commas between them, a blank, then feature:value pairs with blanks between them',
     });
   }
 

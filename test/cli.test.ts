@@ -1,0 +1,171 @@
+/** The program as a process: what it prints, how it ends. Runs the build in `dist/`. */
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const program = join(root, 'dist/cli/main.js');
+const planted = join(root, 'fixtures/planted');
+let home: string;
+
+interface Ended {
+  code: number | null;
+  out: string;
+  err: string;
+}
+
+function espalier(args: string[], input = '', env: NodeJS.ProcessEnv = {}): Promise<Ended> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [program, ...args], { cwd: home, env: { ...process.env, ...env } });
+    let out = '';
+    let err = '';
+    child.stdout.on('data', (part) => {
+      out += part;
+    });
+    child.stderr.on('data', (part) => {
+      err += part;
+    });
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ code, out, err }));
+    child.stdin.on('error', () => {});
+    child.stdin.end(input);
+  });
+}
+
+beforeAll(async () => {
+  expect(existsSync(program), 'build first: npm run build').toBe(true);
+  home = await mkdtemp(join(tmpdir(), 'espalier-cli-'));
+});
+afterAll(() => rm(home, { recursive: true, force: true }));
+
+const settings = [
+  '--set',
+  'model.encoder.embedding=32',
+  '--set',
+  'model.output.fanIn=8',
+  '--set',
+  'batch=16',
+];
+
+describe('the journey: data, train, evaluate, predict', () => {
+  it('makes a dataset, trains, scores and answers, each step on the files of the one before', async () => {
+    const data = await espalier([
+      'data',
+      '--from',
+      join(planted, 'train.txt'),
+      '--test',
+      join(planted, 'test.txt'),
+      '--out',
+      'd',
+    ]);
+    expect(data).toMatchObject({ code: 0 });
+    expect(data.out).toMatch(/test +\d+ rows/);
+    const rates = ['--set', 'optimizer.rate=0.02', '--set', 'outputOptimizer.rate=0.02'];
+    const trained = await espalier(['train', 'd', '--out', 'run', '--epochs', '15', ...settings, ...rates]);
+    expect(trained).toMatchObject({ code: 0 });
+    expect(trained.out).toMatch(/peak MiB.*dense, Adam/);
+    // Not a terminal: plain lines, no carriage returns.
+    expect(trained.err).toMatch(/epoch 15: P@1/);
+    expect(trained.err).not.toContain('\r');
+    const scored = await espalier(['evaluate', 'run', 'd', '--json']);
+    const report = JSON.parse(scored.out);
+    expect(report.at[0].precision.value).toBeGreaterThan(0.5);
+    expect(report.at.map((at: { k: number }) => at.k)).toEqual([1, 3, 5]);
+    const answered = await espalier(['predict', 'run', '--features', '--k', '2', '--json'], '3:1 7:0.5\n\n');
+    const lines = answered.out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(lines.map(({ predictions }) => predictions.length)).toEqual([2, 2]);
+  });
+
+  it('the run directory holds config, log and an immutable model behind a pointer', async () => {
+    expect(await readdir(join(home, 'run'))).toEqual(
+      expect.arrayContaining(['config.json', 'log.jsonl', 'checkpoints', 'model']),
+    );
+    const { files } = JSON.parse(await readFile(join(home, 'run/model/espalier.json'), 'utf8'));
+    expect(Object.keys(files)).toContain('model.safetensors');
+  });
+
+  it('a first SIGINT saves and leaves, and --resume finishes the run', async () => {
+    const args = ['train', 'd', '--out', 'long', '--epochs', '400', ...settings];
+    const child = spawn(process.execPath, [program, ...args], { cwd: home });
+    let err = '';
+    await new Promise<void>((resolve) => {
+      child.stderr.on('data', (part) => {
+        err += part;
+        if (/epoch 1: /.test(err)) resolve();
+      });
+    });
+    child.kill('SIGINT');
+    const code = await new Promise((resolve) => child.on('close', resolve));
+    expect(code).toBe(1);
+    expect(err).toMatch(/--resume long/);
+    const resumed = await espalier(['train', '--resume', 'long']);
+    expect(resumed).toMatchObject({ code: 0 });
+    expect(resumed.err).toMatch(/resumed at step/);
+  });
+});
+
+describe('refusals: one clear error, exit 2 for usage and 1 for data, nothing half-written', () => {
+  it.each([
+    ['an unknown command', ['trian'], 2, /train/],
+    ['an unknown flag', ['train', '--epoch', '3'], 2, /--epochs/],
+    ['an unknown setting', ['train', 'd', '--out', 'x', '--set', 'epoch=3'], 2, /epochs/],
+    ['a wrong type', ['train', 'd', '--out', 'x', '--set', 'batch=many'], 2, /batch/],
+    ['a dataset that is not there', ['train', 'nowhere', '--out', 'x'], 2, /espalier data/],
+    ['a misspelt dataset', ['data', 'wordnet-relatd', '--out', 'x'], 2, /wordnet-related/],
+    ['no source', ['data', '--out', 'x'], 2, /--from/],
+    ['a split that is not there', ['evaluate', 'run', 'd', '--split', 'dev'], 2, /validation/],
+    ['a model that is not there', ['predict', 'nothing'], 2, /nothing/],
+    ['a file that is not there', ['data', '--from', 'absent.txt', '--out', 'x'], 1, /absent\.txt/],
+  ])('%s', async (_name, args, code, words) => {
+    const ended = await espalier(args);
+    expect(`${ended.out}${ended.err}`).toMatch(words);
+    expect([1, 2]).toContain(ended.code);
+    expect(ended.code).toBe(code);
+    expect(existsSync(join(home, 'x'))).toBe(false);
+  });
+
+  it.each([
+    ['an empty file', ''],
+    ['a malformed line', '2 5 3\n0 1:1\n1 2;7\n'],
+    ['an index out of range', '1 5 3\n0 9:1\n'],
+    ['a label beyond L', '1 5 3\n3 1:1\n'],
+    ['a feature that is NaN', '1 5 3\n0 1:NaN\n'],
+    ['missing rows', '3 5 3\n0 1:1\n'],
+  ])('bad data, %s: names the file, exit 1, no dataset', async (_name, text) => {
+    await writeFile(join(home, 'bad.txt'), text);
+    const ended = await espalier(['data', '--from', 'bad.txt', '--out', 'bad-out']);
+    expect(ended.code).toBe(1);
+    expect(ended.err).toContain('bad.txt');
+    expect(ended.err).toContain('what to do:');
+    expect(existsSync(join(home, 'bad-out'))).toBe(false);
+  });
+
+  it('a model file with a lying header is refused with its place', async () => {
+    await cp(join(home, 'run/model'), join(home, 'liar'), { recursive: true });
+    const file = join(home, 'liar/model.safetensors');
+    const bytes = await readFile(file);
+    bytes.writeBigUInt64LE(BigInt(2) ** BigInt(40), 0);
+    await writeFile(file, bytes);
+    const ended = await espalier(['predict', 'liar', '--features'], '1:1\n');
+    expect(ended.code).toBe(1);
+    expect(ended.err).toContain('model.safetensors');
+    expect(ended.out).toBe('');
+  });
+});
+
+describe('doctor', () => {
+  it('says which kernels run and why, and what to do on the reference backend', async () => {
+    const forced = await espalier(['doctor', '--json'], '', { ESPALIER_BACKEND: 'reference' });
+    expect(JSON.parse(forced.out)).toMatchObject({ backend: 'reference/float32' });
+    const free = await espalier(['doctor']);
+    expect(free.out).toMatch(/^kernels +(native|reference)/m);
+    expect(free.code).toBe(0);
+  });
+});

@@ -43,7 +43,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     // Slots of a chunk are named by 16 bits in the backward index.
     super(device, {
       ...options,
-      chunk: options.chunk ?? Math.max(1, Math.min(256, Math.floor(65_535 / fanIn))),
+      chunk: options.chunk ?? Math.max(1, Math.min(128, Math.floor(65_535 / fanIn))),
     });
     this.#options = options;
     this.width = fanIn;

@@ -5,7 +5,7 @@ import { EspalierError } from '../errors.js';
 import { chooseKernels, type KernelOptions } from './choose.js';
 import { availableIsas } from './native.js';
 import { addonCandidates, type Isa, loadAddon, nativeBackend } from './native-addon.js';
-import { type Compiler, findCompiler } from './native-build.js';
+import { type Compiler, findCompiler } from './native-compiler.js';
 
 export interface BackendReport {
   /** Name of the kernels that run, e.g. `native/avx512`; null when the options allow none. */

@@ -92,13 +92,22 @@ export class EmbeddingBag extends Module<SparseBatch> {
     this.activation = options.activation ?? 'none';
   }
 
-  forward(batch: SparseBatch, { tape }: ForwardContext): Tensor {
-    return tape.run(embeddingBag, {
-      batch,
+  forward(batch: SparseBatch, context: ForwardContext): Tensor {
+    const drops = context.training && this.featureDropout > 0;
+    return context.tape.run(embeddingBag, {
+      batch: drops ? this.#dropFeatures(batch, context) : batch,
       table: this.weight,
       bias: this.bias,
       activation: this.activation,
     });
+  }
+
+  #dropFeatures(batch: SparseBatch, { tape: { device }, dropoutStream }: ForwardContext): SparseBatch {
+    const n = batch.nnz;
+    const values = device.temporary('activations', [n]).data;
+    const x = batch.values ?? values.fill(1);
+    device.kernels.dropout({ ...dropoutStream.reserve(n), n, p: this.featureDropout, x, y: values });
+    return { ...batch, values };
   }
 }
 

@@ -7,6 +7,7 @@ import {
   positivesOf,
   problem,
   type Setup,
+  type Subject,
 } from '../../output/conformance.testing.js';
 import { Device } from '../../tensor/device.js';
 import { FixedFanInOutput } from './fan-in-output.js';

@@ -120,6 +120,7 @@ function adagrad(
     const gradient = gradScale * g[gAt + i] + decay * weight;
     const vi = v[at + i] + gradient * gradient;
     v[at + i] = vi;
-    w[at + i] = weight - (rate * gradient) / (Math.sqrt(vi) + eps);
+    // No gradient, no step: with eps = 0, a weight that never had a gradient would get 0 / 0.
+    if (gradient !== 0) w[at + i] = weight - (rate * gradient) / (Math.sqrt(vi) + eps);
   }
 }

@@ -1,0 +1,72 @@
+import { expect } from 'vitest';
+import type { KernelName, Kernels } from '../face.js';
+import { BAG_BACKWARD_CASES, BAG_FORWARD_CASES, CSR_TRANSPOSE_CASES } from './bag.testing.js';
+import type { Case, Outputs } from './case.testing.js';
+import * as elementwise from './elementwise.testing.js';
+import { GEMM_CASES } from './gemm.testing.js';
+import { LAYER_NORM_BACKWARD_CASES, LAYER_NORM_CASES } from './layer-norm.testing.js';
+import { DENSE_STEP_CASES, FAN_IN_INDEX_BUILD_CASES, FAN_IN_STEP_CASES } from './output-step.testing.js';
+import { DROPOUT_CASES, UNIFORM_CASES } from './random-fill.testing.js';
+import { DENSE_TOP_K_CASES, FAN_IN_LOGITS_CASES, FAN_IN_TOP_K_CASES } from './top-k.testing.js';
+import { UPDATE_CASES, UPDATE_ROWS_CASES } from './update.testing.js';
+
+/** Lengths differ between backends; that they suffice is what the guards of all other cases check. */
+function lengthCase(lengths: (kernels: Kernels) => number[]): Case {
+  return {
+    name: 'is a whole number of elements, for any batch',
+    run: (kernels): Outputs => ({
+      sound: Number(lengths(kernels).every((n) => Number.isSafeInteger(n) && n >= 0)),
+    }),
+    law: ({ sound }) => expect(sound).toBe(1),
+  };
+}
+
+const WORKSPACES = [0, 1, 17, 64, 1000].map((batch) => ({
+  batch,
+  inputs: 100,
+  labels: 5000,
+  chunk: 64,
+  fanIn: 32,
+}));
+
+/** One list of cases per kernel; a kernel without one does not compile. */
+export const CASES: Readonly<Record<KernelName, readonly Case[]>> = {
+  gemm: GEMM_CASES,
+  bagForward: BAG_FORWARD_CASES,
+  csrTranspose: CSR_TRANSPOSE_CASES,
+  bagBackward: BAG_BACKWARD_CASES,
+  layerNorm: LAYER_NORM_CASES,
+  layerNormBackward: LAYER_NORM_BACKWARD_CASES,
+  relu: elementwise.RELU_CASES,
+  reluBackward: elementwise.RELU_BACKWARD_CASES,
+  gelu: elementwise.GELU_CASES,
+  geluBackward: elementwise.GELU_BACKWARD_CASES,
+  add: elementwise.ADD_CASES,
+  multiply: elementwise.MULTIPLY_CASES,
+  scale: elementwise.SCALE_CASES,
+  columnSum: elementwise.COLUMN_SUM_CASES,
+  sum: elementwise.SUM_CASES,
+  sumSquares: elementwise.SUM_SQUARES_CASES,
+  uniform: UNIFORM_CASES,
+  dropout: DROPOUT_CASES,
+  update: UPDATE_CASES,
+  updateRows: UPDATE_ROWS_CASES,
+  fanInStep: FAN_IN_STEP_CASES,
+  fanInLogits: FAN_IN_LOGITS_CASES,
+  fanInTopK: FAN_IN_TOP_K_CASES,
+  fanInIndexLength: [
+    lengthCase((kernels) =>
+      [1, 32, 64, 5000].map((chunk) =>
+        kernels.fanInIndexLength({ inputs: 100, labels: 5000, fanIn: 32, chunk }),
+      ),
+    ),
+  ],
+  fanInIndexBuild: FAN_IN_INDEX_BUILD_CASES,
+  denseStep: DENSE_STEP_CASES,
+  denseTopK: DENSE_TOP_K_CASES,
+  fanInWorkspace: [lengthCase((kernels) => WORKSPACES.map((shape) => kernels.fanInWorkspace(shape)))],
+  denseWorkspace: [
+    lengthCase((kernels) => WORKSPACES.map((shape) => kernels.denseWorkspace({ ...shape, fanIn: 0 }))),
+  ],
+  topKWorkspace: [lengthCase((kernels) => WORKSPACES.map((shape) => kernels.topKWorkspace(shape, 5)))],
+};

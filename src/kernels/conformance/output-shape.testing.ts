@@ -1,0 +1,152 @@
+/** Data of the output layers' cases: fixed fan-in and dense layers over one shape. */
+import type { LabelLoss, OutputStepCommon, Positives } from '../face.js';
+import { type Case, Data, type Lab } from './case.testing.js';
+import { momentsIn, RULES, type Weights, weightsFor } from './update.testing.js';
+
+export interface StepShape {
+  readonly batch: number;
+  readonly inputs: number;
+  readonly labels: number;
+  /** 0: a dense layer. */
+  readonly fanIn: number;
+  readonly chunk: number;
+  readonly loss: LabelLoss;
+  /** A name of RULES, or null: gradients only. */
+  readonly rule: string | null;
+  /** Ends of the slabs before the last. */
+  readonly slabs: readonly number[];
+  /** 32-bit columns. */
+  readonly wide: boolean;
+  /** With the backward index of the fast form, where the backend has one. */
+  readonly index: boolean;
+  readonly dh: boolean;
+  readonly backward: boolean;
+  /** dWeights and dBias. */
+  readonly gradients: boolean;
+  readonly squares: boolean;
+  /** Share of (row, label) pairs that are positive. */
+  readonly density: number;
+  /** Order of magnitude of the logits. */
+  readonly logits: number;
+}
+
+export const BASE: StepShape = {
+  batch: 17,
+  inputs: 40,
+  labels: 100,
+  fanIn: 5,
+  chunk: 32,
+  loss: 'bce',
+  rule: 'sgd',
+  slabs: [],
+  wide: false,
+  index: false,
+  dh: true,
+  backward: true,
+  gradients: true,
+  squares: true,
+  density: 0.03,
+  logits: 2,
+};
+
+export const GRAD_SCALE = 0.3;
+export const UPDATE_SCALE = 0.6;
+
+/** The base with some differences, which name the case. */
+export type Difference = Partial<StepShape>;
+
+export function titleOf(difference: Difference): string {
+  const words = Object.entries(difference).map(
+    ([key, value]) => `${key} ${Array.isArray(value) ? value.join('/') : value}`,
+  );
+  return words.join(', ') || 'the base shape';
+}
+
+export interface StepData {
+  readonly h: Float32Array;
+  /** [labels, fanIn], or none of a dense layer. */
+  readonly columns: Uint16Array | Uint32Array;
+  readonly weights: Weights;
+  readonly bias: Weights;
+  readonly positives: Positives;
+}
+
+/** Weights per label. */
+export function widthOf(shape: StepShape): number {
+  return shape.fanIn === 0 ? shape.inputs : shape.fanIn;
+}
+
+export function makeStepData(name: string, shape: StepShape): StepData {
+  const { batch, inputs, labels, fanIn, wide, rule, density, logits } = shape;
+  const data = new Data(name);
+  const width = widthOf(shape);
+  const size = (3 * logits) / Math.sqrt(width);
+  const chosenRule = RULES[rule ?? 'sgd'];
+  const weights = weightsFor(chosenRule, data, labels * width);
+  const columns = new (wide ? Uint32Array : Uint16Array)(labels * fanIn);
+  for (let label = 0; label < labels && fanIn > 0; label++) {
+    columns.set(data.distinct(fanIn, inputs), label * fanIn);
+  }
+  const bias = weightsFor(chosenRule, data, labels);
+  return {
+    h: data.floats(batch * inputs),
+    columns,
+    weights: { ...weights, w: weights.w.map((w) => size * w) },
+    bias,
+    positives: somePositives(data, labels, batch, density),
+  };
+}
+
+export function somePositives(data: Data, labels: number, batch: number, density: number): Positives {
+  const label: number[] = [];
+  const row: number[] = [];
+  for (let l = 0; l < labels; l++) {
+    for (let b = 0; b < batch; b++) {
+      if (data.stream.uniform() >= density) continue;
+      label.push(l);
+      row.push(b);
+    }
+  }
+  return { count: label.length, label: Uint32Array.from(label), row: Uint32Array.from(row) };
+}
+
+/** The arguments that fan-in and dense steps share, on buffers of the lab; `begin` and `end` cover everything. */
+export function commonArguments(shape: StepShape, data: StepData, lab: Lab, workspace: number) {
+  const { batch, inputs, labels, chunk, loss, backward, gradients } = shape;
+  const { h, weights, bias, positives } = data;
+  const width = widthOf(shape);
+  const common: OutputStepCommon = {
+    batch,
+    inputs,
+    labels,
+    begin: 0,
+    end: labels,
+    chunk,
+    h: lab.input(h),
+    dh: shape.dh ? lab.output(batch * inputs) : null,
+    positives: { count: positives.count, label: lab.u32(positives.label), row: lab.u32(positives.row) },
+    loss,
+    gradScale: GRAD_SCALE,
+    update: {
+      rule: shape.rule === null ? null : RULES[shape.rule],
+      weightMoments: momentsIn(lab, weights),
+      biasMoments: momentsIn(lab, bias),
+      dWeights: gradients ? lab.output(labels * width) : null,
+      dBias: gradients ? lab.output(labels) : null,
+      updateScale: UPDATE_SCALE,
+    },
+    backward,
+    squares: shape.squares ? lab.doubles([1, 2]) : null,
+    workspace: lab.scratch(workspace),
+  };
+  return { ...common, weights: lab.inout(weights.w), bias: lab.inout(bias.w) };
+}
+
+/** begin and end of every slab, in order. */
+export function slabsOf({ slabs, labels }: StepShape): { begin: number; end: number }[] {
+  const ends = [...slabs, labels];
+  return ends.map((end, i) => ({ begin: i === 0 ? 0 : ends[i - 1], end }));
+}
+
+/** Sums of threads may be grouped differently; everything else has the same bits on any number of threads. */
+export const THREAD_DEPENDENT: Case['threadDependent'] = ['dh', 'loss', 'squares'];

@@ -1,0 +1,262 @@
+import { expect } from 'vitest';
+import type { FanInStepArgs, Kernels, OutputStepCommon } from '../face.js';
+import { type Case, Data, type Lab, lazy, type Outputs } from './case.testing.js';
+import { stepErrors } from './output-bounds.testing.js';
+import {
+  BASE,
+  commonArguments,
+  type Difference,
+  makeStepData,
+  type StepData,
+  type StepShape,
+  slabsOf,
+  THREAD_DEPENDENT,
+  titleOf,
+} from './output-shape.testing.js';
+import { RULES } from './update.testing.js';
+
+function stepCase(difference: Difference, base: StepShape): Case {
+  const shape = { ...base, ...difference };
+  const name = titleOf(difference);
+  const data = lazy(() => makeStepData(`step ${shape.fanIn === 0 ? 'dense' : 'fan-in'} ${name}`, shape));
+  return {
+    name,
+    run: (kernels, lab) => runStep(kernels, lab, shape, data()),
+    bounds: (rounding) => stepErrors(shape, data(), rounding),
+    law: (outputs) => {
+      for (const [key, value] of Object.entries(outputs)) {
+        // Not asked for: untouched, as the oracle's comparison shows.
+        if (!shape.backward && ['dh', 'dWeights', 'dBias'].includes(key)) continue;
+        const list = typeof value === 'number' ? [value] : value;
+        expect(list.every(Number.isFinite), `${key} is finite`).toBe(true);
+      }
+    },
+    threadDependent: THREAD_DEPENDENT,
+  };
+}
+
+/** All slabs of one step; everything that came out. */
+export function runStep(kernels: Kernels, lab: Lab, shape: StepShape, data: StepData): Outputs {
+  const { batch, inputs, labels, fanIn, chunk } = shape;
+  const dense = fanIn === 0;
+  const workspace = dense
+    ? kernels.denseWorkspace({ batch, inputs, labels, chunk, fanIn })
+    : kernels.fanInWorkspace({ batch, inputs, labels, chunk, fanIn });
+  const args = commonArguments(shape, data, lab, workspace);
+  let loss = 0;
+  if (dense) {
+    for (const slab of slabsOf(shape)) loss += kernels.denseStep({ ...args, ...slab });
+  } else {
+    const fanInArgs = { ...args, fanIn, columns: columnsIn(lab, shape, data), index: null };
+    const index = shape.index ? buildIndex(kernels, lab, shape, fanInArgs) : null;
+    for (const slab of slabsOf(shape)) loss += kernels.fanInStep({ ...fanInArgs, ...slab, index });
+  }
+  return { loss, ...resultsOf(args) };
+}
+
+export function columnsIn(lab: Lab, shape: StepShape, data: StepData) {
+  return shape.wide ? lab.u32(data.columns) : lab.u16(data.columns);
+}
+
+function resultsOf(args: ReturnType<typeof commonArguments>): Outputs {
+  const { dh, squares, weights, bias, update } = args;
+  const all = {
+    dh,
+    squares,
+    weights,
+    bias,
+    dWeights: update.dWeights,
+    dBias: update.dBias,
+    weightM: update.weightMoments.m,
+    weightV: update.weightMoments.v,
+    biasM: update.biasMoments.m,
+    biasV: update.biasMoments.v,
+  };
+  return Object.fromEntries(
+    Object.entries(all).filter((entry): entry is [string, Float64Array] => entry[1] !== null),
+  );
+}
+
+/** Built slab by slab, as the step runs; null where the fast form does not apply. */
+function buildIndex(
+  kernels: Kernels,
+  lab: Lab,
+  shape: StepShape,
+  args: OutputStepCommon & Pick<FanInStepArgs, 'columns'>,
+): Uint16Array | null {
+  const { inputs, labels, fanIn, chunk } = shape;
+  const length = kernels.fanInIndexLength({ inputs, labels, fanIn, chunk });
+  if (length === 0) return null;
+  const index = lab.u16Output(length);
+  for (const slab of slabsOf(shape)) {
+    kernels.fanInIndexBuild({ inputs, labels, fanIn, chunk, columns: args.columns, index, ...slab });
+  }
+  return index;
+}
+
+/** One difference from the base at a time. */
+const COMMON: readonly Difference[] = [
+  {},
+  ...[0, 1, 2, 3, 15, 16, 31, 33, 64, 65, 70, 130].map((batch) => ({ batch })),
+  ...[0, 1, 2, 31, 32, 33, 64, 257].map((labels) => ({ labels })),
+  ...[1, 7, 8, 16, 24, 100, 1024].map((chunk) => ({ chunk })),
+  { slabs: [32] },
+  { slabs: [32, 64, 96] },
+  { chunk: 1, slabs: [1, 2, 99] },
+  { batch: 64, labels: 300, chunk: 16, slabs: [160, 288] },
+  ...Object.keys(RULES).flatMap((rule) => [
+    { rule },
+    { rule, batch: 64, labels: 70, slabs: [64], gradients: false },
+  ]),
+  { rule: null },
+  { rule: null, gradients: false },
+  { dh: false },
+  { dh: false, rule: null },
+  { gradients: false, squares: false },
+  { backward: false },
+  { backward: false, batch: 1 },
+  { loss: 'squaredHinge' },
+  { loss: 'squaredHinge', batch: 70, slabs: [64] },
+  { loss: 'squaredHinge', rule: 'momentum', logits: 0.2 },
+  { loss: 'squaredHinge', rule: 'adam', density: 0.5 },
+  { loss: 'squaredHinge', backward: false },
+  { loss: 'squaredHinge', logits: 5000 },
+  { density: 0 },
+  { density: 1 },
+  { density: 0.5, batch: 64 },
+  { logits: 30 },
+  { logits: 5000 },
+  { logits: 5000, density: 0.5, batch: 33 },
+];
+
+const FAN_IN: readonly Difference[] = [
+  ...[1, 2, 4, 7, 8, 16, 31, 32, 33, 40].map((fanIn) => ({ fanIn })),
+  ...[1, 5, 32, 33].flatMap((fanIn) => [1, 16, 64, 70].map((batch) => ({ fanIn, batch, inputs: 100 }))),
+  { inputs: 1, fanIn: 1 },
+  { inputs: 700, fanIn: 32, batch: 64, labels: 150, chunk: 64 },
+  { wide: true },
+  { wide: true, inputs: 70_001, fanIn: 33, batch: 3, labels: 40, chunk: 16 },
+  { wide: false, inputs: 65_536, fanIn: 7, batch: 2, labels: 40, chunk: 16 },
+];
+
+const DENSE: readonly Difference[] = [
+  ...[1, 7, 8, 15, 16, 17, 31, 33, 64, 65].map((inputs) => ({ inputs })),
+  { inputs: 700, batch: 64, labels: 70 },
+  { inputs: 1500, batch: 3, labels: 20 },
+];
+
+/** Seeded random shapes, so that combinations nobody thought of are met. */
+function fuzz(seed: string, count: number, fanIn: boolean): Difference[] {
+  const data = new Data(seed);
+  const upTo = (n: number) => 1 + data.stream.below(n);
+  return Array.from({ length: count }, (): Difference => {
+    const inputs = upTo(data.pick([3, 40, 200]));
+    const labels = upTo(data.pick([5, 60, 300]));
+    const chunk = upTo(data.pick([4, 40, 140]));
+    const cut = chunk * data.stream.below(Math.floor(labels / chunk) + 1);
+    return {
+      batch: upTo(data.pick([4, 20, 100])),
+      inputs,
+      labels,
+      chunk,
+      ...(fanIn && { fanIn: upTo(Math.min(inputs, data.pick([4, 33, 70]))), wide: data.pick([false, true]) }),
+      ...(fanIn && { index: data.pick([false, true]) }),
+      slabs: cut === 0 || cut === labels ? [] : [cut],
+      loss: data.pick(['bce', 'squaredHinge']),
+      rule: data.pick([null, ...Object.keys(RULES)]),
+      dh: data.pick([true, true, false]),
+      gradients: data.pick([true, false]),
+      density: data.pick([0, 0.02, 0.3]),
+      logits: data.pick([0.5, 4, 60]),
+    };
+  });
+}
+
+/** A NaN must show in the loss, or a ruined training would go on unnoticed. */
+function showsNotFinite(base: StepShape): Case {
+  return {
+    name: 'a NaN or an infinity in h or in a weight makes the loss not finite',
+    run: (kernels, lab) => {
+      const outputs: Outputs = {};
+      for (const loss of ['bce', 'squaredHinge'] as const) {
+        for (const value of [Number.NaN, Infinity]) {
+          const shape = { ...base, loss };
+          const clean = makeStepData('not finite', shape);
+          const badHidden = { ...clean, h: clean.h.map((x, i) => (i % 40 === 39 && i < 400 ? value : x)) };
+          const badWeight = { ...clean, weights: { ...clean.weights, w: clean.weights.w.with(77, value) } };
+          for (const [name, data] of Object.entries({ badHidden, badWeight })) {
+            const { loss: sum } = runStep(kernels, lab, shape, data);
+            outputs[`${loss} ${value} ${name}`] = Number(Number.isFinite(sum as number));
+          }
+        }
+      }
+      return outputs;
+    },
+    law: (outputs) => expect(Object.values(outputs)).not.toContain(1),
+  };
+}
+
+const DENSE_BASE: StepShape = { ...BASE, fanIn: 0 };
+const INDEXED: StepShape = { ...BASE, index: true };
+const FAN_IN_DIFFERENCES = [...COMMON, ...FAN_IN];
+
+export const FAN_IN_STEP_CASES: readonly Case[] = [
+  ...FAN_IN_DIFFERENCES.map((difference) => stepCase(difference, BASE)),
+  ...FAN_IN_DIFFERENCES.map((difference) => stepCase({ ...difference, index: true }, BASE)),
+  ...fuzz('fan-in fuzz', 80, true).map((difference) => stepCase(difference, BASE)),
+  showsNotFinite(BASE),
+  { ...showsNotFinite(INDEXED), name: 'a NaN or an infinity makes the loss not finite, with the index' },
+];
+
+export const DENSE_STEP_CASES: readonly Case[] = [
+  ...[...COMMON, ...DENSE].map((difference) => stepCase(difference, DENSE_BASE)),
+  ...fuzz('dense fuzz', 40, false).map((difference) => stepCase(difference, DENSE_BASE)),
+  showsNotFinite(DENSE_BASE),
+];
+
+/** Some chunks get new columns, only those are rebuilt; then a step as usual. */
+function rewiredCase(name: string, difference: Difference): Case {
+  const shape: StepShape = { ...INDEXED, labels: 128, ...difference };
+  const { inputs, labels, fanIn, chunk } = shape;
+  const data = lazy(() => {
+    const before = makeStepData(`rewired before ${name}`, shape);
+    const after = makeStepData(`rewired after ${name}`, shape);
+    const columns = before.columns.slice();
+    columns.set(after.columns.subarray(chunk * fanIn, 2 * chunk * fanIn), chunk * fanIn);
+    return { before, now: { ...before, columns } };
+  });
+  return {
+    name,
+    run: (kernels, lab) => {
+      const { before, now } = data();
+      const length = kernels.fanInIndexLength({ inputs, labels, fanIn, chunk });
+      const index = lab.u16Output(length);
+      const build = (of: StepData, begin: number, end: number) =>
+        kernels.fanInIndexBuild({
+          inputs,
+          labels,
+          fanIn,
+          chunk,
+          index,
+          begin,
+          end,
+          columns: columnsIn(lab, shape, of),
+        });
+      build(before, 0, labels);
+      build(now, chunk, 2 * chunk);
+      const args = commonArguments(shape, now, lab, kernels.fanInWorkspace({ ...shape }));
+      const columns = columnsIn(lab, shape, now);
+      const loss = kernels.fanInStep({ ...args, fanIn, columns, index: length === 0 ? null : index });
+      return { loss, ...resultsOf(args) };
+    },
+    bounds: (rounding) => stepErrors(shape, data().now, rounding),
+    threadDependent: THREAD_DEPENDENT,
+  };
+}
+
+export const FAN_IN_INDEX_BUILD_CASES: readonly Case[] = [
+  rewiredCase('rebuilds only the chunks that changed', {}),
+  rewiredCase('rebuilds with wide columns', { wide: true, batch: 64 }),
+  rewiredCase('rebuilds where an input occurs in every label', { inputs: 5, fanIn: 5 }),
+  rewiredCase('rebuilds with a ragged last chunk', { labels: 101, fanIn: 33 }),
+];

@@ -5,7 +5,7 @@
 import type { Columns, Floats, Moments } from '../../kernels/face.js';
 import type { RandomStream } from '../../kernels/random.js';
 import type { PruneRule, Topology } from './options.js';
-import { drawFree, orderByMagnitude, RowMarks, selectMagnitude } from './topology.js';
+import { drawFree, RowMarks, selectMagnitude, smallestSlots } from './topology.js';
 
 export interface RewireTarget {
   readonly labels: number;
@@ -58,7 +58,7 @@ export function rewire(
   const replaced = replaceSlots(target, stream, (slot) => {
     const k = slot % fanIn;
     if (k === 0) {
-      orderByMagnitude(weights, slot, fanIn, order);
+      smallestSlots(weights, slot, fanIn, perRow, order);
       goes.fill(0);
       for (let i = 0; i < perRow; i++) goes[order[i]] = 1;
     }

@@ -98,15 +98,28 @@ export function selectMagnitude(weights: Floats, count: number): { threshold: nu
   return { threshold: probe[0], ties: count - before };
 }
 
-/** The slots of one row in order of magnitude, smallest first (ties: the earlier slot), into `order`. */
-export function orderByMagnitude(weights: Floats, base: number, fanIn: number, order: Uint32Array): void {
+/**
+ * The `count` slots of one row with the smallest magnitudes, smallest first (ties: the earlier slot), into
+ * `order`. Few of a row go, so most slots cost one comparison.
+ */
+export function smallestSlots(
+  weights: Floats,
+  base: number,
+  fanIn: number,
+  count: number,
+  order: Uint32Array,
+): void {
+  if (count === 0) return;
+  const magnitude = (i: number): number => Math.abs(weights[base + order[i]]);
+  let held = 0;
   for (let k = 0; k < fanIn; k++) {
     const w = Math.abs(weights[base + k]);
-    let j = k;
-    while (j > 0 && Math.abs(weights[base + order[j - 1]]) > w) {
-      order[j] = order[j - 1];
-      j--;
+    if (held === count && w >= magnitude(held - 1)) continue;
+    let i = held < count ? held++ : held - 1;
+    while (i > 0 && magnitude(i - 1) > w) {
+      order[i] = order[i - 1];
+      i--;
     }
-    order[j] = k;
+    order[i] = k;
   }
 }

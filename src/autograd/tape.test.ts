@@ -40,6 +40,19 @@ describe('Tape', () => {
     });
   });
 
+  it.each(['a', 'b'] as const)('adds to a gradient that a later use of operand %s left', (operand) => {
+    const d = float64Device();
+    const p = parameter(d, [3], [1, -2, 5]);
+    const q = parameter(d, [3], [2, 3, 4]);
+    for (const op of [add, multiply]) {
+      gradcheck(d, [p, q], (tape) => {
+        const x = tape.run(scale, { x: p, alpha: 3 });
+        const early = operand === 'a' ? tape.run(op, { a: x, b: q }) : tape.run(op, { a: q, b: x });
+        return tape.run(multiply, { a: early, b: x });
+      });
+    }
+  });
+
   it.each(['parameter', 'tensor'])('gives x + x and x * x their factor of two, x a %s', (kind) => {
     const d = float64Device();
     const p = parameter(d, [3], [1, -2, 5]);

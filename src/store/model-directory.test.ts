@@ -172,17 +172,13 @@ describe('the pointer', () => {
   });
 
   test('a text that names no model of the run is refused, whatever it names', async () => {
-    const run = await scratchDirectory();
-    const { directory } = await saveModel(run, partsOf(4));
+    const parent = await scratchDirectory();
+    const run = join(parent, 'a');
+    await saveModel(run, partsOf(4));
+    const elsewhere = join('../b', basename((await saveModel(join(parent, 'b'), partsOf(4))).directory));
+    expect(await valueAt(join(run, elsewhere))).toBe(4);
     const pointer = join(run, 'model');
-    for (const text of [
-      '',
-      '..',
-      '/etc',
-      `../${basename(directory)}`,
-      'model-0000000000000000',
-      'x'.repeat(1000),
-    ]) {
+    for (const text of ['', '..', '/etc', elsewhere, 'model-0000000000000000', 'x'.repeat(1000)]) {
       await rm(pointer);
       await writeFile(pointer, text);
       for (const path of [run, pointer]) {

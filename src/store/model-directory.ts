@@ -127,7 +127,7 @@ function manifestText(op: string, parts: ModelParts, labels: number | null, file
 
 /** A directory of that name is the same model: it stays, unless it is damaged. */
 async function moveIn(op: string, from: string, to: string, files: readonly WrittenFile[]): Promise<void> {
-  const there = await lstat(to).catch(() => null);
+  const there = await lstat(to).catch(absent);
   if (there === null) return rename(from, to);
   const sound = await checkFiles(op, to, files, { contents: true }).then(
     () => true,
@@ -144,7 +144,7 @@ const noLinks = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EINVAL', '
 
 async function point(op: string, run: string, target: string): Promise<void> {
   const pointer = join(run, pointerName);
-  const there = await lstat(pointer).catch(() => null);
+  const there = await lstat(pointer).catch(absent);
   ensure(there?.isDirectory() !== true, () => ({
     code: 'MODEL_POINTER',
     kind: 'usage',
@@ -180,7 +180,7 @@ async function point(op: string, run: string, target: string): Promise<void> {
 export async function resolveModel(path: string): Promise<string> {
   const op = 'openModel';
   return withFileErrors(op, path, async () => {
-    const found = await stat(path).catch(() => null);
+    const found = await stat(path).catch(absent);
     if (found === null)
       throw await missing(op, path, 'there is nothing at this path, or a link that leads nowhere');
     if (found.isFile()) {
@@ -189,7 +189,7 @@ export async function resolveModel(path: string): Promise<string> {
     }
     if (await isFile(join(path, manifestName))) return realpath(path);
     const pointer = join(path, pointerName);
-    const next = await stat(pointer).catch(() => null);
+    const next = await stat(pointer).catch(absent);
     if (next?.isFile()) return fromText(op, pointer, next.size);
     if (next?.isDirectory() && (await isFile(join(pointer, manifestName)))) return realpath(pointer);
     throw await missing(op, path, 'there is no model here');
@@ -224,10 +224,15 @@ async function missing(op: string, path: string, problem: string): Promise<Espal
 }
 
 async function isFile(path: string): Promise<boolean> {
-  return stat(path).then(
-    (found) => found.isFile(),
-    () => false,
-  );
+  return (await stat(path).catch(absent))?.isFile() ?? false;
+}
+
+const absences = new Set(['ENOENT', 'ENOTDIR', 'ELOOP']);
+
+/** Null for a thing that is not there; a thing that may not be looked at is an error. */
+function absent(error: unknown): null {
+  if (absences.has((error as { code?: string }).code ?? '')) return null;
+  throw error;
 }
 
 /** Removes the models of a run directory that `model` does not point at; returns their names. */

@@ -84,7 +84,6 @@ class SafetensorsFile implements TensorSource {
     checkTarget(info, target, this.#path);
     const { dtype, bytes } = info;
     const widen = holds(dtype, target) ? undefined : wideningOf(dtype, target);
-    const raw = new Uint8Array(target.buffer, target.byteOffset, target.byteLength);
     const block = Buffer.allocUnsafeSlow(Math.min(blockBytes, bytes));
     await withFileErrors('readInto', this.#path, async () => {
       for (let at = 0; at < bytes; at += block.length) {
@@ -97,7 +96,7 @@ class SafetensorsFile implements TensorSource {
             `the file became shorter while tensor ${quoted(name)} was read`,
           );
         }
-        if (widen === undefined) raw.set(part, at);
+        if (widen === undefined) new Uint8Array(target.buffer, target.byteOffset + at, n).set(part);
         else widen(part, n, target, at / elementBytes(dtype));
       }
     });

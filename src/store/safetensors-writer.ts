@@ -21,6 +21,8 @@ export interface WriteOptions {
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
+const window = 1 << 30;
+
 export interface Entry extends HeaderEntry {
   readonly data: StoredData;
 }
@@ -49,7 +51,12 @@ export function writeEntries(
   const ordered = entries.toSorted((a, b) => elementBytes(b.dtype) - elementBytes(a.dtype));
   function* pieces(): Generator<Uint8Array> {
     yield encodeHeader(ordered, metadata);
-    for (const { data, bytes } of ordered) yield new Uint8Array(data.buffer, data.byteOffset, bytes);
+    // NOTE: a Float32Array may be longer than a Uint8Array over all its bytes may be (2^32 on Node 20).
+    for (const { data, bytes } of ordered) {
+      for (let at = 0; at < bytes; at += window) {
+        yield new Uint8Array(data.buffer, data.byteOffset + at, Math.min(window, bytes - at));
+      }
+    }
   }
   return writeChecked(path, pieces());
 }

@@ -107,10 +107,9 @@ export async function buildNative(options: BuildOptions = {}): Promise<BuildResu
     }
     // Aside, then renamed: two builds at once do not mix their objects.
     const aside = `${unit.object}.${process.pid}.tmp`;
-    const args = [...unit.flags, '-MMD', '-MF', `${aside}.d`, '-c', unit.source, '-o', aside];
-    await compile(compiler, args, 'BUILD_COMPILE', `${relative(root, unit.source)} does not compile`);
+    const args = [...unit.flags, '-MMD', '-MF', `${unit.object}.d`, '-MT', 'object', '-c', unit.source];
+    await compile(compiler, args, aside, 'BUILD_COMPILE', `${relative(root, unit.source)} does not compile`);
     await rm(`${unit.object}.stamp`, { force: true });
-    await rename(`${aside}.d`, `${unit.object}.d`);
     await rename(aside, unit.object);
     const stamp = (await stampOf(unit, compiler)) ?? '';
     await writeFile(`${unit.object}.stamp`, stamp);
@@ -123,8 +122,8 @@ export async function buildNative(options: BuildOptions = {}): Promise<BuildResu
   const linked = units.map((unit) => `${basename(unit.object)} ${stamps.get(unit)}\n`).join('');
   if (!existsSync(addon) || (await readText(`${addon}.stamp`)) !== linked) {
     const aside = `${addon}.${process.pid}.tmp`;
-    const args = [...linkFlags(), ...units.map((unit) => unit.object), '-o', aside];
-    await compile(compiler, args, 'BUILD_LINK', 'the native kernels do not link');
+    const args = [...linkFlags(), ...units.map((unit) => unit.object)];
+    await compile(compiler, args, aside, 'BUILD_LINK', 'the native kernels do not link');
     await rm(`${addon}.stamp`, { force: true });
     // A running process keeps the old file; a rename never shows a half-written addon.
     await rename(aside, addon);

@@ -1,6 +1,7 @@
 /** The C++ compiler of this machine: found, asked for its version, run without a shell. */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { type ErrorFacts, EspalierError } from '../errors.js';
 
@@ -33,15 +34,17 @@ export async function findCompiler(): Promise<Compiler> {
   });
 }
 
-/** Runs the compiler; the error carries the tail of what it printed. */
+/** Runs the compiler towards `output`, gone again on failure; the error carries the tail of what was printed. */
 export async function compile(
   compiler: Compiler,
   args: readonly string[],
+  output: string,
   code: 'BUILD_COMPILE' | 'BUILD_LINK',
   problem: string,
 ): Promise<void> {
-  const result = await capture(compiler.path, args);
+  const result = await capture(compiler.path, [...args, '-o', output]);
   if (result.code === 0) return;
+  await rm(output, { force: true });
   throw buildError(code, problem, {
     received: `exit status ${result.code} of ${compiler.path}\n${tail(result.output, 30)}\n`,
     hint: 'CXX=/path/to/another/compiler selects another one',

@@ -1,0 +1,93 @@
+// sgemm against OpenBLAS, one and two threads: `node bench/gemm.mjs [isa]` after `npm run build`.
+import { loadNative, measurePeak, referenceKernels } from '../dist/kernels/index.js';
+import { duel, local, median, printDuel, printMachine } from './lib/harness.mjs';
+import { startRival } from './lib/rival.mjs';
+
+// Left alone, some OpenBLAS builds take this processor for one of 2004: a win against that is no win.
+const CORE_TYPES = ['SkylakeX', 'Cooperlake', 'Zen', 'Haswell'];
+const FLOOR = 0.9;
+const SHAPES = [
+  { m: 256, n: 1024, k: 1024, transB: false },
+  { m: 256, n: 1024, k: 1024, transB: true },
+  { m: 64, n: 512, k: 2048, transB: false },
+  { m: 64, n: 512, k: 2048, transB: true },
+  { m: 8, n: 1024, k: 1024, transB: true },
+];
+
+const isa = process.argv[2];
+printMachine();
+const core = await fastestCore();
+for (const threads of [1, 2]) {
+  const kernels = loadNative({ threads, isa });
+  const { gflops } = measurePeak(kernels.name.split('/')[1], threads);
+  console.log(
+    `${kernels.name}, ${threads} thread(s): multiply-adds in registers ${gflops.toFixed(0)} GFLOP/s`,
+  );
+  for (const shape of SHAPES) {
+    const { m, n, k, transB } = shape;
+    const a = uniform(kernels, m * k, 1);
+    const b = uniform(kernels, k * n, 2);
+    const c = new Float32Array(m * n);
+    const args = { m, n, k, a, b, c, transB };
+    check(kernels, args);
+    const ours = local(kernels.name, threads, () => kernels.gemm(args));
+    const name = `${m}x${n}x${k}${transB ? ' b transposed' : ''} T${threads}`;
+    const rival = core === null ? null : await startBlas({ ...shape, threads }, core);
+    const unit = (/** @type {number} */ s) =>
+      `${(s * 1e3).toFixed(3)} ms (${((2e-9 * m * n * k) / s).toFixed(0)} GFLOP/s)`;
+    if (rival === null) {
+      const samples = Array.from({ length: 15 }, () => ours.sample());
+      console.log(`${name.padEnd(30)} ${unit(median((await Promise.all(samples)).map((s) => s.seconds)))}`);
+      continue;
+    }
+    printDuel(name, await duel(ours, rival), { floor: FLOOR, unit });
+    rival.stop();
+  }
+}
+
+/** @param {Record<string, unknown>} setup @param {string} type */
+function startBlas(setup, type) {
+  const env = { OPENBLAS_CORETYPE: type, OPENBLAS_NUM_THREADS: String(setup.threads) };
+  return startRival('openblas_gemm.py', setup, env);
+}
+
+/** The setting under which OpenBLAS is fastest on this machine; null without OpenBLAS. */
+async function fastestCore() {
+  const found = [];
+  for (const type of CORE_TYPES) {
+    const rival = await startBlas({ m: 256, n: 1024, k: 1024, transB: false, threads: 1 }, type);
+    if (rival === null) return null;
+    const seconds = [];
+    for (let i = 0; i < 7; i++) seconds.push((await rival.sample()).seconds);
+    rival.stop();
+    found.push({ type, name: rival.name, seconds: Math.min(...seconds) });
+  }
+  found.sort((x, y) => x.seconds - y.seconds);
+  const list = found.map(({ name, seconds }) => `${name} ${(0.5369 / seconds).toFixed(0)}`).join(', ');
+  console.log(`rivals, GFLOP/s at 256x1024x1024: ${list}; taking the fastest`);
+  return found[0].type;
+}
+
+/** @param {import('../dist/kernels/index.js').Kernels} kernels @param {number} n @param {number} key0 */
+function uniform(kernels, n, key0) {
+  const out = new Float32Array(n);
+  kernels.uniform({ n, key0, key1: 0, counter: 0, low: -0.5, high: 0.5, out });
+  return out;
+}
+
+/** @param {import('../dist/kernels/index.js').Kernels} kernels @param {any} args */
+function check(kernels, args) {
+  kernels.gemm(args);
+  const { m, n, k } = args;
+  const c = new Float64Array(m * n);
+  referenceKernels('float64').gemm({
+    ...args,
+    a: Float64Array.from(args.a),
+    b: Float64Array.from(args.b),
+    c,
+  });
+  let worst = 0;
+  for (let i = 0; i < m * n; i++) worst = Math.max(worst, Math.abs(args.c[i] - c[i]));
+  // Entries are sums of k products of numbers below 1/2.
+  if (!(worst <= 1e-6 * Math.sqrt(k))) throw new Error(`gemm is wrong: off by ${worst}`);
+}

@@ -1,0 +1,40 @@
+// A rival in a process of its own that answers one line of JSON per request: a sample when asked for one.
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+/**
+ * Starts `python3 <script>` beside this file; null with the reason printed when it cannot run here.
+ * @param {string} script
+ * @param {Record<string, unknown>} setup sent as the first line
+ * @param {NodeJS.ProcessEnv} env
+ */
+export async function startRival(script, setup, env = {}) {
+  const path = fileURLToPath(new URL(script, import.meta.url));
+  const child = spawn('/usr/bin/python3', [path], {
+    env: { ...process.env, ...env },
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  let failure = '';
+  child.on('error', (error) => {
+    failure = error.message;
+  });
+  const ask = async (/** @type {unknown} */ request) => {
+    child.stdin.write(`${JSON.stringify(request)}\n`);
+    const { value, done } = await lines.next();
+    return done ? { missing: failure || 'it ended without an answer' } : JSON.parse(value);
+  };
+  child.stdin.on('error', () => {});
+  const hello = await ask(setup);
+  if (hello.missing !== undefined) {
+    console.log(`skipped: ${script}: ${hello.missing}`);
+    child.kill();
+    return null;
+  }
+  return {
+    name: hello.name,
+    sample: () => ask({ sample: true }),
+    stop: () => child.stdin.end(),
+  };
+}

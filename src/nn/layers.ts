@@ -107,7 +107,8 @@ export class EmbeddingBag extends Module<SparseBatch> {
     const values = device.temporary('activations', [n]).data;
     const x = batch.values ?? values.fill(1);
     device.kernels.dropout({ ...dropoutStream.reserve(n), n, p: this.featureDropout, x, y: values });
-    return { ...batch, values };
+    // NOTE: the batch's buffers are longer than this batch; indices and values must end together.
+    return { ...batch, indices: batch.indices.subarray(0, n), values };
   }
 }
 

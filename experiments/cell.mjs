@@ -1,0 +1,55 @@
+/** Runs one cell of an experiment in its own process: trains, scores the test split once, prints one JSON line. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { data, evaluate, kernels, load, train } from '../dist/index.js';
+
+const { config, split } = JSON.parse(process.argv[2]);
+const home = await mkdtemp(join(tmpdir(), 'espalier-cell-'));
+try {
+  const out = join(home, 'run');
+  let norms = 0;
+  let count = 0;
+  const result = await train(
+    { ...config, out },
+    {
+      onEvent: (event) => {
+        if (event.event === 'progress') {
+          norms += event.encoderNorm;
+          count++;
+        }
+        if (event.event === 'validation') {
+          const p = Object.values(event.precision).map((v) => v.toFixed(2));
+          console.error(`  epoch ${event.epoch.toFixed(1)}: P@1/3/5 ${p.join('/')} on validation rows`);
+        }
+      },
+    },
+  );
+  const directory = await data.DatasetDirectory.open(config.data);
+  const report = await evaluate(await load(out), directory, split, kernels.selectKernels());
+  const outputBytes = result.classifier.output
+    .state()
+    .model.concat(result.classifier.output.state().optimizer)
+    .reduce((sum, { data: array }) => sum + array.byteLength, 0);
+  console.log(
+    JSON.stringify({
+      config,
+      split,
+      kernels: kernels.selectKernels().name,
+      at: report.at.map(({ k, precision, ndcg, psp }) => ({
+        k,
+        precision: 100 * precision.value,
+        ndcg: 100 * ndcg.value,
+        psp: 100 * psp.value,
+      })),
+      seconds: result.seconds,
+      examplesPerSecond: result.examplesPerSecond,
+      accountedPeak: result.memory.accountedPeak,
+      peakRss: result.memory.peakRss,
+      outputBytes,
+      encoderNorm: norms / Math.max(1, count),
+    }),
+  );
+} finally {
+  await rm(home, { recursive: true, force: true });
+}

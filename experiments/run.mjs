@@ -1,0 +1,76 @@
+/**
+ * `npm run experiment -- NAME`: runs the cells of an experiment one by one, each in its own process, keeps every
+ * result below `.cache/experiments/NAME/`, and writes the table to `docs/results/NAME.md`. Stop it whenever you
+ * like: what is done stays done, and the next call goes on. `--only TEXT` runs the cells whose name holds TEXT,
+ * `--table` only writes the table, `--list` only lists the cells.
+ */
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { data } from '../dist/index.js';
+import { fanIn } from './fan-in.mjs';
+
+const experiments = { 'fan-in': fanIn };
+const root = fileURLToPath(new URL('..', import.meta.url));
+process.chdir(root);
+
+const [name, ...flags] = process.argv.slice(2);
+const experiment = experiments[name];
+if (experiment === undefined) {
+  console.error(
+    `usage: npm run experiment -- ${Object.keys(experiments).join(' | ')} [--only TEXT] [--table] [--list]`,
+  );
+  process.exit(2);
+}
+const only = flags.includes('--only') ? flags[flags.indexOf('--only') + 1] : '';
+const cache = join('.cache/experiments', name);
+await mkdir(cache, { recursive: true });
+
+const results = [];
+for (const cell of experiment.cells) {
+  // The settings are part of the name of the cached result: changed settings never meet old figures.
+  const digest = createHash('sha256').update(JSON.stringify(cell)).digest('hex').slice(0, 12);
+  const file = join(cache, `${cell.name}-${digest}.json`);
+  const done = existsSync(file);
+  if (flags.includes('--list')) console.log(`${done ? 'done' : 'open'}  ${cell.name}`);
+  if (!done && !flags.includes('--list') && !flags.includes('--table') && cell.name.includes(only)) {
+    await prepare(cell.dataset);
+    console.error(`${cell.name} ...`);
+    const line = await runCell({
+      config: { ...cell.config, data: join('data', cell.dataset) },
+      split: 'test',
+    });
+    await writeFile(`${file}.tmp`, `${line}\n`);
+    await rename(`${file}.tmp`, file);
+  }
+  if (existsSync(file)) results.push({ cell, result: JSON.parse(await readFile(file, 'utf8')) });
+}
+if (!flags.includes('--list') && results.length > 0) {
+  await mkdir('docs/results', { recursive: true });
+  const text = experiment.table(results);
+  await writeFile(join('docs/results', `${name}.md`), text);
+  console.log(text);
+}
+
+async function prepare(dataset) {
+  if (!existsSync(join('data', dataset, 'dataset.json')))
+    await data.buildDataset(dataset, join('data', dataset));
+}
+
+function runCell(cell) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, ['experiments/cell.mjs', JSON.stringify(cell)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let out = '';
+    child.stdout.on('data', (part) => {
+      out += part;
+    });
+    child.on('close', (code) =>
+      code === 0 ? resolve(out.trim()) : reject(new Error(`the cell ended with code ${code}`)),
+    );
+  });
+}

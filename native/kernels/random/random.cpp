@@ -1,38 +1,9 @@
-#include "../isa.h"
+#include "philox.h"
 
 namespace ES_NS {
 namespace {
 
-constexpr int BLOCKS = 16;         // counters at a time
-constexpr int WORDS = BLOCKS * 4;  // elements at a time
-constexpr int64_t GRAIN = WORDS * 256;
-
-// Philox4x32-10 (Salmon et al. 2011) of the blocks counter to counter + 15; word i & 3 of block i >> 2 is bits[i].
-inline void philox(uint32_t key0, uint32_t key1, uint64_t counter, uint32_t *bits) {
-  uint32_t x0[BLOCKS], x1[BLOCKS], x2[BLOCKS] = {}, x3[BLOCKS] = {};
-  for (int b = 0; b < BLOCKS; b++) {
-    uint64_t count = counter + static_cast<uint64_t>(b);
-    x0[b] = static_cast<uint32_t>(count);
-    x1[b] = static_cast<uint32_t>(count >> 32);
-  }
-  for (int round = 0; round < 10; round++) {
-    for (int b = 0; b < BLOCKS; b++) {
-      uint64_t p0 = UINT64_C(0xD2511F53) * x0[b], p1 = UINT64_C(0xCD9E8D57) * x2[b];
-      x0[b] = static_cast<uint32_t>(p1 >> 32) ^ x1[b] ^ key0;
-      x1[b] = static_cast<uint32_t>(p1);
-      x2[b] = static_cast<uint32_t>(p0 >> 32) ^ x3[b] ^ key1;
-      x3[b] = static_cast<uint32_t>(p0);
-    }
-    key0 += 0x9E3779B9u;
-    key1 += 0xBB67AE85u;
-  }
-  for (int b = 0; b < BLOCKS; b++) {
-    bits[4 * b] = x0[b];
-    bits[4 * b + 1] = x1[b];
-    bits[4 * b + 2] = x2[b];
-    bits[4 * b + 3] = x3[b];
-  }
-}
+constexpr int64_t GRAIN = 16384;  // elements; a multiple of WORDS
 
 // fn(first element, count, their bits) over [0, n).
 template <class Fn>

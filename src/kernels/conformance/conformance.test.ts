@@ -4,6 +4,7 @@ import { referenceKernels } from '../reference/index.js';
 import { allBackends } from './backends.testing.js';
 import { type Case, deviations, Lab, type Outputs, roundingOf, sameNumbers } from './case.testing.js';
 import { CASES } from './cases.testing.js';
+import { BASE } from './output-shape.testing.js';
 
 const oracle = referenceKernels('float64');
 const expectations = new Map<Case, Outputs>();
@@ -14,6 +15,12 @@ for (const { name, kernels, onOneThread } of await allBackends()) {
     continue;
   }
   describe(name, () => {
+    it.runIf(name.startsWith('native'))(
+      'has the backward index that the cases with `index` are about',
+      () => {
+        expect(kernels.fanInIndexLength(BASE)).toBeGreaterThan(0);
+      },
+    );
     for (const kernel of Object.keys(CASES) as KernelName[]) {
       describe(kernel, () => {
         it.each(CASES[kernel])('$name', (one) => conforms(one, kernels, onOneThread));

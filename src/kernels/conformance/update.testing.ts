@@ -1,19 +1,20 @@
 import type { Floats, Kernels, Moments, UpdateRule } from '../face.js';
 import { type Case, Data, type Lab, lazy, RAGGED, type Rounding } from './case.testing.js';
 
+// eps is large, so that its place in the formulas shows.
 const SGD = { kind: 'sgd', rate: 0.05, momentum: 0, nesterov: false, weightDecay: 0 } as const;
 const ADAM = {
   kind: 'adam',
   rate: 0.01,
   beta1: 0.9,
   beta2: 0.999,
-  eps: 1e-8,
+  eps: 0.03,
   weightDecay: 0,
   decoupled: false,
   correction1: 1 - 0.9 ** 3,
   correction2: 1 - 0.999 ** 3,
 } as const;
-const ADAGRAD = { kind: 'adagrad', rate: 0.05, eps: 1e-10, weightDecay: 0 } as const;
+const ADAGRAD = { kind: 'adagrad', rate: 0.05, eps: 0.03, weightDecay: 0 } as const;
 
 export const RULES: Readonly<Record<string, UpdateRule>> = {
   sgd: SGD,
@@ -101,6 +102,10 @@ export function updateErrors(
 }
 
 const GRAD_SCALE = 0.7;
+const FRESH_RULES = {
+  'first step of adam': { ...ADAM, eps: 1e-8, correction1: 1 - 0.9, correction2: 1 - 0.999 },
+  'first step of adagrad': { ...ADAGRAD, eps: 1e-10 },
+} as const;
 
 interface Shape {
   readonly count: number;
@@ -197,6 +202,19 @@ const ROW_SHAPES: readonly Shape[] = [
   { count: 2, dim: 65, rows: 7 },
 ];
 
+/** From moments of zero, with the usual small eps. */
+function freshCase([name, rule]: [string, UpdateRule]): Case {
+  const n = 500;
+  const data = lazy(() => {
+    const source = new Data(name);
+    const zeros = new Float32Array(n);
+    return { w: source.floats(n), m: needsM(rule) ? zeros : null, v: zeros, g: source.between(n, -2, -0.1) };
+  });
+  return stepCase(name, rule, data, null, 1, (kernels, w, g, moments) =>
+    kernels.update({ rule, n, w, g, ...moments, gradScale: GRAD_SCALE }),
+  );
+}
+
 /** A weight that never had a gradient stays where it is, even with eps = 0. */
 const neverTouched: Case = {
   name: 'adagrad without gradient, moments and eps: no step',
@@ -212,6 +230,7 @@ const neverTouched: Case = {
 
 export const UPDATE_CASES: readonly Case[] = [
   ...Object.keys(RULES).flatMap((rule) => [0, ...RAGGED, 50_003].map((n) => updateCase(rule, n))),
+  ...Object.entries(FRESH_RULES).map(freshCase),
   neverTouched,
 ];
 export const UPDATE_ROWS_CASES: readonly Case[] = Object.keys(RULES).flatMap((rule) =>

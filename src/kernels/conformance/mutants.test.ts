@@ -1,0 +1,121 @@
+import { describe, expect, it } from 'vitest';
+import type { Floats, KernelName, Kernels } from '../face.js';
+import { referenceKernels } from '../reference/index.js';
+import { deviations, Lab, roundingOf } from './case.testing.js';
+import { CASES } from './cases.testing.js';
+
+const oracle = referenceKernels('float64');
+const sound = referenceKernels('float32');
+
+/** Mistakes as one makes them, each small; a suite that passes one of them is too loose. */
+const MISTAKES: Readonly<Record<string, Partial<Kernels>>> = {
+  'gemm forgets the last term of long sums': {
+    gemm: (args) => {
+      sound.gemm(args);
+      const { m, n, k, a, b, c, transA, transB } = args;
+      if (k > 8 && m * n > 0 && !transA && !transB) c[m * n - 1] -= a[m * k - 1] * b[k * n - 1];
+    },
+  },
+  'bagForward rounds the table to bfloat16': {
+    bagForward: (args) => sound.bagForward({ ...args, table: args.table.map(toBfloat16) as Floats }),
+  },
+  'layerNorm takes eps for its square root': {
+    layerNorm: (args) => sound.layerNorm({ ...args, eps: args.eps ** 2 }),
+  },
+  'gelu is the tanh approximation': {
+    gelu: (n, x, y) => {
+      for (let i = 0; i < n; i++) {
+        y[i] = (x[i] / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x[i] + 0.044715 * x[i] ** 3)));
+      }
+    },
+  },
+  'multiply writes one element too many': {
+    multiply: (n, a, b, out) => {
+      sound.multiply(n, a, b, out);
+      new Float32Array(out.buffer, out.byteOffset, n + 1)[n] = 0;
+    },
+  },
+  'relu writes into its input': {
+    relu: (n, x, y) => {
+      sound.relu(n, x, y);
+      if (n > 0) x[0] = y[0] + 1;
+    },
+  },
+  'sum adds up in float32': {
+    sum: (n, x) => {
+      let total = 0;
+      for (let i = 0; i < n; i++) total = Math.fround(total + x[i]);
+      return total;
+    },
+  },
+  'uniform starts one block late': {
+    uniform: (args) => sound.uniform({ ...args, counter: args.counter + 1 }),
+  },
+  'adam has no eps': {
+    update: (args) =>
+      sound.update(args.rule.kind === 'adam' ? { ...args, rule: { ...args.rule, eps: 0 } } : args),
+  },
+  'updateRows scales the gradient by a rounded constant': {
+    updateRows: (args) => sound.updateRows({ ...args, gradScale: args.gradScale * (1 + 1e-5) }),
+  },
+  'the fan-in step decays the bias a little': {
+    fanInStep: (args) => {
+      const loss = sound.fanInStep(args);
+      const { rule } = args.update;
+      if (args.backward && rule !== null && args.end > args.begin)
+        args.bias[args.begin] *= 1 - rule.rate * rule.weightDecay;
+      return loss;
+    },
+  },
+  'the fan-in step computes dh from the updated weights': {
+    fanInStep: (args) => {
+      const loss = sound.fanInStep(args);
+      const update = { ...args.update, rule: null, dWeights: null, dBias: null };
+      if (args.backward && args.update.rule !== null) sound.fanInStep({ ...args, update, squares: null });
+      return loss;
+    },
+  },
+  'the fan-in step starts its dh anew with every slab': {
+    fanInStep: (args) => {
+      args.dh?.fill(0);
+      return sound.fanInStep(args);
+    },
+  },
+  'the dense step scales gradients by a hair too much': {
+    denseStep: (args) => sound.denseStep({ ...args, gradScale: args.gradScale * (1 + 1e-4) }),
+  },
+  'top-k puts the larger label first in ties': {
+    fanInTopK: (args) => {
+      sound.fanInTopK(args);
+      const { topLabels, topScores, k } = args;
+      for (let i = 1; i < topLabels.length; i++) {
+        if (i % k === 0 || topScores[i] !== topScores[i - 1] || topLabels[i] === 0xffffffff) continue;
+        [topLabels[i], topLabels[i - 1]] = [topLabels[i - 1], topLabels[i]];
+        return;
+      }
+    },
+  },
+};
+
+describe('the suite notices that', () => {
+  it.each(Object.keys(MISTAKES))('%s', (name) => {
+    const mistaken = { ...sound, ...MISTAKES[name] };
+    // As strict as it is with a backend that sums in float32, no stricter.
+    const rounding = roundingOf({ ...sound, name: 'native' });
+    const [kernel] = Object.keys(MISTAKES[name]) as KernelName[];
+    const caught = CASES[kernel].some((one) => {
+      const lab = new Lab('float32');
+      const outputs = one.run(mistaken, lab);
+      const expected = one.run(oracle, new Lab('float64'));
+      const bounds = one.bounds?.(rounding, oracle) ?? {};
+      return lab.verify().length > 0 || deviations(outputs, expected, bounds, 'float32').length > 0;
+    });
+    expect(caught).toBe(true);
+  });
+});
+
+function toBfloat16(x: number): number {
+  const bits = new Uint32Array(Float32Array.of(x).buffer);
+  bits[0] &= 0xffff0000;
+  return new Float32Array(bits.buffer)[0];
+}

@@ -24,7 +24,10 @@ const upward = rooms.flatMap((level, depth) =>
       path: '^src/(?!.*\\.testing\\.ts$)',
       pathNot: [
         `^src/${room}/`,
-        ...rooms.slice(depth + 1).flat().map((below) => `^src/${below}/`),
+        ...rooms
+          .slice(depth + 1)
+          .flat()
+          .map((below) => `^src/${below}/`),
         ...ground.map((file) => `^${file}$`),
         ...(room === 'cli' ? ['^src/[a-z-]+\\.ts$'] : []),
       ],
@@ -34,8 +37,18 @@ const upward = rooms.flatMap((level, depth) =>
 
 module.exports = {
   forbidden: [
-    { name: 'no-circular', severity: 'error', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
-    { name: 'ground-imports-nothing-above', severity: 'error', from: { path: `^(${ground.join('|')})$` }, to: { path: '^src/', pathNot: `^(${ground.join('|')})$` } },
+    {
+      name: 'no-circular',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
+    {
+      name: 'ground-imports-nothing-above',
+      severity: 'error',
+      from: { path: `^(${ground.join('|')})$` },
+      to: { path: '^src/', pathNot: `^(${ground.join('|')})$` },
+    },
     ...upward,
   ],
   options: {

@@ -130,7 +130,7 @@ export abstract class LabelMatrixOutput implements OutputLayer {
   protected abstract dryTwin(device: Device): LabelMatrixOutput;
   abstract connections(label: number): Connections;
 
-  rewire(_step: number, _totalSteps: number): RewireReport | null {
+  async rewire(_step: number, _totalSteps: number): Promise<RewireReport | null> {
     return null;
   }
 

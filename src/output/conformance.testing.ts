@@ -169,7 +169,7 @@ export function describeOutputLayer(subject: Subject, backend: Backend): void {
           for (let t = 1; t <= 5; t++) {
             await expectSameStep(layer, oracle, problem(`step ${t}`, batch, inputs, labels), optimizer.rate);
             expectSameWeights(layer, oracle);
-            if (layer.rewire(t, 100) !== null) {
+            if ((await layer.rewire(t, 100)) !== null) {
               rewirings++;
               oracle.rewired(layer, tolerance);
             }
@@ -406,7 +406,7 @@ export function describeOutputLayer(subject: Subject, backend: Backend): void {
         const layer = make({ optimizer: adam });
         const oracle = new DenseOracle(layer, adam);
         await expectSameStep(layer, oracle, one, 0.05);
-        layer.rewire(4, 100);
+        await layer.rewire(4, 100);
         oracle.rewired(layer, tolerance);
         layer.resizeLabels(map);
         oracle.resize(layer, map);
@@ -479,9 +479,9 @@ export function describeOutputLayer(subject: Subject, backend: Backend): void {
         await planned.plan({ batch: 1000, positives: 5000 });
         expect(device.ledger.live()).toEqual(held);
         for (const layer of [planned, twin]) {
-          layer.rewire(2, 100);
+          await layer.rewire(2, 100);
           layer.resizeLabels(Int32Array.of(0, -1, 1, -1));
-          layer.rewire(4, 100);
+          await layer.rewire(4, 100);
         }
         expect(snapshot(planned)).toEqual(snapshot(twin));
       });
@@ -498,7 +498,7 @@ export function describeOutputLayer(subject: Subject, backend: Backend): void {
       const [first, second] = [make({ optimizer: adam }), make({ optimizer: adam, seed: 99 })];
       for (let t = 1; t <= 3; t++) {
         await first.step(hidden(one.h), one.positives, { rate: 0.05 });
-        first.rewire(t, 100);
+        await first.rewire(t, 100);
       }
       const from = first.state();
       const to = second.state();
@@ -534,7 +534,7 @@ export function describeOutputLayer(subject: Subject, backend: Backend): void {
           const { loss, dh } = await layer.step(hidden(one.h), one.positives, { rate: 0.05 });
           losses.push(loss);
           gradients.push(dh!.data.slice());
-          layer.rewire(t, 100);
+          await layer.rewire(t, 100);
         }
         return { losses, gradients, state: snapshot(layer) };
       };

@@ -13,7 +13,7 @@ for (const backend of backends) {
 }
 
 describe('DenseOutput', () => {
-  it('connects every label to every input, with weights in U(-1/sqrt(d), 1/sqrt(d))', () => {
+  it('connects every label to every input, with weights in U(-1/sqrt(d), 1/sqrt(d))', async () => {
     const layer = make(new Device(backends[0].kernels!), {
       inputs: 16,
       labels: 50,
@@ -26,6 +26,6 @@ describe('DenseOutput', () => {
     expect(Math.max(...magnitudes)).toBeLessThanOrEqual(0.25);
     expect(Math.max(...magnitudes)).toBeGreaterThan(0.24);
     expect(all.every(({ bias }) => bias === 0)).toBe(true);
-    expect(layer.rewire(100, 1000)).toBeNull();
+    expect(await layer.rewire(100, 1000)).toBeNull();
   });
 });

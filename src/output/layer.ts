@@ -108,7 +108,7 @@ export interface OutputLayer {
   scores(h: Tensor, labels?: Uint32Array): Promise<Tensor>;
   topK(h: Tensor, k: number): Promise<TopK>;
   /** Called after every step; changes connections when its schedule says so. */
-  rewire(step: number, totalSteps: number): RewireReport | null;
+  rewire(step: number, totalSteps: number): Promise<RewireReport | null>;
   /** New label j continues old label map[j]; -1 starts a new one. Optimiser state follows. */
   resizeLabels(map: Int32Array): void;
   connections(label: number): Connections;

@@ -42,7 +42,7 @@ export async function runLoop(session: TrainSession, from: number, hooks: LoopHo
     if (!Number.isFinite(loss) || !Number.isFinite(encoderNorm))
       throw diverged(step, loss, encoderNorm, rates.output);
     step++;
-    const rewired = classifier.output.rewire(step, totalSteps);
+    const rewired = await classifier.output.rewire(step, totalSteps);
     if (rewired !== null) hooks.emit({ event: 'rewire', ...rewired });
     meter.count(step, batch.features.rows, loss, encoderNorm, rates.output);
     if (step % validateEvery === 0 || step === totalSteps) {

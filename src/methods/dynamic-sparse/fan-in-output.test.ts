@@ -9,6 +9,7 @@ import {
   type Setup,
   type Subject,
 } from '../../output/conformance.testing.js';
+import type { RewireReport } from '../../output/layer.js';
 import { Device } from '../../tensor/device.js';
 import { FixedFanInOutput } from './fan-in-output.js';
 import type { FanInForm, PruneRule, Topology } from './options.js';
@@ -97,9 +98,13 @@ describe('FixedFanInOutput', () => {
   });
 
   describe('rewire', () => {
-    it('comes on schedule and reports what it did', () => {
+    it('comes on schedule and reports what it did', async () => {
       const layer = maker(6, { ...set, every: 3, until: 0.5 } as Topology)(float64(), setup);
-      const reports = Array.from({ length: 20 }, (_, i) => layer.rewire(i + 1, 20)).filter((r) => r !== null);
+      const reports: RewireReport[] = [];
+      for (let t = 1; t <= 20; t++) {
+        const report = await layer.rewire(t, 20);
+        if (report !== null) reports.push(report);
+      }
       expect(reports.map(({ step }) => step)).toEqual([3, 6, 9]);
       const connections = 6 * small.labels;
       for (const report of reports) {
@@ -114,7 +119,7 @@ describe('FixedFanInOutput', () => {
       const before = Array.from(layer.columns);
       for (let t = 1; t <= 20; t++) {
         await train(device, layer, `static ${t}`);
-        expect(layer.rewire(t, 20)).toBeNull();
+        expect(await layer.rewire(t, 20)).toBeNull();
       }
       expect(Array.from(layer.columns)).toEqual(before);
     });
@@ -124,7 +129,7 @@ describe('FixedFanInOutput', () => {
       const layer = maker(6, set)(device, setup);
       await train(device, layer, 'before');
       const before = new Map(Array.from(arraysOf(layer), ([name, data]) => [name, Array.from(data)]));
-      const { replaced, threshold } = layer.rewire(2, 100)!;
+      const { replaced, threshold } = (await layer.rewire(2, 100))!;
       const after = arraysOf(layer);
       let cleared = 0;
       for (let s = 0; s < layer.columns.length; s++) {
@@ -145,8 +150,8 @@ describe('FixedFanInOutput', () => {
       }
     });
 
-    it('draws from its own stream: start connections do not depend on it, and later draws do not on them', () => {
-      const columnsOf = (seed: number, rewireSeed: number) => {
+    it('draws from its own stream: start connections do not depend on it, and later draws do not on them', async () => {
+      const columnsOf = async (seed: number, rewireSeed: number) => {
         const layer = new FixedFanInOutput(float64(), {
           ...setup,
           fanIn: 6,
@@ -155,10 +160,10 @@ describe('FixedFanInOutput', () => {
           rewireStream: RandomStream.named(rewireSeed, 'rewire'),
         });
         const start = Array.from(layer.columns);
-        layer.rewire(2, 100);
+        await layer.rewire(2, 100);
         return { start, later: Array.from(layer.columns) };
       };
-      const [a, b] = [columnsOf(1, 1), columnsOf(1, 2)];
+      const [a, b] = [await columnsOf(1, 1), await columnsOf(1, 2)];
       expect(b.start).toEqual(a.start);
       expect(b.later).not.toEqual(a.later);
     });
@@ -230,7 +235,7 @@ describe('FixedFanInOutput', () => {
       for (let t = 1; t <= 4; t++) {
         const { dh } = await train(device, layer, `forms ${t}`);
         results[results.length - 1].dh = Array.from(dh!.data);
-        layer.rewire(t, 100);
+        await layer.rewire(t, 100);
       }
     }
     expect(results[0].indices).toBeGreaterThan(results[1].indices);

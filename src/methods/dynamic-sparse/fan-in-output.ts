@@ -8,10 +8,11 @@ import type { Columns, Floats, OutputStepCommon, WorkspaceShape } from '../../ke
 import { RandomStream } from '../../kernels/random.js';
 import { LabelMatrixOutput } from '../../output/base.js';
 import type { Connections, NamedArray, OutputCapabilities, RewireReport } from '../../output/layer.js';
+import { overSlabs } from '../../output/slabs.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { checkTopology, type FanInForm, type FanInOutputOptions } from './options.js';
-import { rewire, rewireProgress } from './rewire.js';
+import { beginRewiring, rewireProgress } from './rewire.js';
 import { drawColumns, RowMarks } from './topology.js';
 
 /** The widest layer input that 16-bit columns can name. */
@@ -110,7 +111,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     });
   }
 
-  override rewire(step: number, totalSteps: number): RewireReport | null {
+  override async rewire(step: number, totalSteps: number): Promise<RewireReport | null> {
     const { topology, rewireStream } = this.#options;
     const progress = rewireProgress(topology, step, totalSteps);
     if (progress === null || topology.kind === 'static') return null;
@@ -122,7 +123,10 @@ export class FixedFanInOutput extends LabelMatrixOutput {
       weights: this.weights,
       moments: this.weightMoments,
     };
-    const { replaced, threshold } = rewire(target, topology.prune, progress, rewireStream);
+    const { threshold, replaceRows } = beginRewiring(target, topology.prune, progress, rewireStream);
+    // A slow backend or a fast one: rewiring is plain TypeScript, about 30 ms for this many connections.
+    const rows = Math.max(1, Math.floor(400_000 / this.width));
+    const replaced = await overSlabs(this.labels, rows, replaceRows);
     this.#buildIndex();
     return { step, replaced, connections: this.labels * this.width, threshold };
   }

@@ -28,34 +28,40 @@ export function rewireProgress(topology: Topology, step: number, totalSteps: num
 /** 1 at the start of rewiring, 0 at its end. */
 const cosine = (progress: number): number => 0.5 * (1 + Math.cos(Math.PI * progress));
 
-/** How many weights of each row go, and below which magnitude; filled row by row. */
-export function rewire(
+/** A rewiring that is under way: rows in ascending order, every row once. */
+export interface Rewiring {
+  /** The magnitude below which weights go, where one threshold decides. */
+  readonly threshold: number | null;
+  /** Prunes and regrows rows [from, to); returns how many connections were replaced. */
+  replaceRows(from: number, to: number): number;
+}
+
+/** Decides what goes, from the weights as they are now; nothing has changed yet. */
+export function beginRewiring(
   target: RewireTarget,
   rule: PruneRule,
   progress: number,
   stream: RandomStream,
-): { replaced: number; threshold: number | null } {
+): Rewiring {
   const { labels, fanIn, weights } = target;
   if (rule.mode === 'threshold') {
     const tau = finalThreshold + (rule.tau - finalThreshold) * cosine(progress);
-    const replaced = replaceSlots(target, stream, (slot) => Math.abs(weights[slot]) < tau);
-    return { replaced, threshold: tau };
+    return rewiring(target, stream, tau, (slot) => Math.abs(weights[slot]) < tau);
   }
   const fraction = rule.fraction * (rule.anneal === 'cosine' ? cosine(progress) : 1);
   if (rule.scope === 'layer') {
     const { threshold, ties } = selectMagnitude(weights, Math.floor(fraction * labels * fanIn));
     let left = ties;
-    const replaced = replaceSlots(target, stream, (slot) => {
+    return rewiring(target, stream, threshold, (slot) => {
       // NOTE: rounded as selectMagnitude rounds, or float64 weights would miss their count.
       const w = Math.fround(Math.abs(weights[slot]));
       return w < threshold || (w === threshold && left-- > 0);
     });
-    return { replaced, threshold };
   }
   const perRow = Math.floor(fraction * fanIn);
   const order = new Uint32Array(fanIn);
   const goes = new Uint8Array(fanIn);
-  const replaced = replaceSlots(target, stream, (slot) => {
+  return rewiring(target, stream, null, (slot) => {
     const k = slot % fanIn;
     if (k === 0) {
       smallestSlots(weights, slot, fanIn, perRow, order);
@@ -64,18 +70,31 @@ export function rewire(
     }
     return goes[k] === 1;
   });
-  return { replaced, threshold: null };
 }
 
-/** Asks `goes` about every slot in ascending order, once; regrows the chosen ones in place. */
-function replaceSlots(target: RewireTarget, stream: RandomStream, goes: (slot: number) => boolean): number {
-  const { labels, fanIn, inputs, columns, weights, moments } = target;
+/** The whole layer at once. */
+export function rewire(
+  target: RewireTarget,
+  rule: PruneRule,
+  progress: number,
+  stream: RandomStream,
+): { replaced: number; threshold: number | null } {
+  const { threshold, replaceRows } = beginRewiring(target, rule, progress, stream);
+  return { replaced: replaceRows(0, target.labels), threshold };
+}
+
+/** `goes` is asked about every slot in ascending order, once; the chosen ones are regrown in place. */
+function rewiring(
+  target: RewireTarget,
+  stream: RandomStream,
+  threshold: number | null,
+  goes: (slot: number) => boolean,
+): Rewiring {
+  const { fanIn, inputs, columns, weights, moments } = target;
   const marks = new RowMarks(inputs);
   const pruned = new Uint32Array(fanIn);
-  let replaced = 0;
-  for (let row = 0; row < labels; row++) {
+  const replaceRow = (base: number): number => {
     marks.nextRow();
-    const base = row * fanIn;
     let count = 0;
     for (let k = 0; k < fanIn; k++) {
       if (goes(base + k)) pruned[count++] = base + k;
@@ -90,7 +109,12 @@ function replaceSlots(target: RewireTarget, stream: RandomStream, goes: (slot: n
       if (moments.m !== null) moments.m[slot] = 0;
       if (moments.v !== null) moments.v[slot] = 0;
     }
-    replaced += count;
-  }
-  return replaced;
+    return count;
+  };
+  const replaceRows = (from: number, to: number): number => {
+    let replaced = 0;
+    for (let row = from; row < to; row++) replaced += replaceRow(row * fanIn);
+    return replaced;
+  };
+  return { threshold, replaceRows };
 }

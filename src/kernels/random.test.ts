@@ -90,6 +90,16 @@ describe('RandomStream', () => {
     }
   });
 
+  it('goes back to an earlier state of its own, and refuses that of another stream', () => {
+    const stream = RandomStream.named(7, 'restore');
+    stream.uint32();
+    const state = stream.state();
+    const drawn = [stream.uint32(), stream.normal()];
+    stream.restore(state);
+    expect([stream.uint32(), stream.normal()]).toEqual(drawn);
+    expect(() => stream.restore(RandomStream.named(8, 'restore').state())).toThrow(/RANDOM_STATE/);
+  });
+
   it('reserves whole blocks that no other draw of the stream uses', () => {
     const stream = RandomStream.named(3, 'reserve');
     stream.uint32();

@@ -7,10 +7,16 @@
 namespace ES_NS {
 namespace {
 
-// Rows of op(a) packed at a time: MC * KC floats stay in the second cache.
-constexpr int64_t MC = 384;
-// Up to this many rows a panel of a straight b is read in place: packing would cost more than it brings.
-constexpr int64_t UNPACKED_ROWS = 2 * MR;
+// Rows of op(a) packed at a time: MC * KC floats take half of the second cache.
+constexpr int64_t MC = 256;
+// Panels packed at a time: longer runs of every row of b, kind to the address translation.
+constexpr int64_t PANELS = 4;
+
+// Whether panels of a straight b are read in place. Measured: packing costs more than it brings while the rows of a
+// panel do not thrash the address translation and a is short enough not to come back often.
+inline bool reads_in_place(int64_t m, int64_t n, int64_t ldb) {
+  return W == 16 ? ldb <= 1024 && m <= 8 * MR : m <= 2 * MR;
+}
 
 struct Operands {
   bool trans_a, trans_b;
@@ -25,7 +31,7 @@ inline int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step 
 // Floats of scratch that gemm_st needs.
 inline int64_t gemm_st_scratch(int64_t m) {
   int64_t rows = round_up(m < MC ? m : MC, MR);
-  return (rows + NR) * KC;
+  return (rows + PANELS * NR) * KC;
 }
 
 inline void gemm_end(int64_t m, int64_t n, float *c, int64_t ldc, const TileEnd &end) {
@@ -37,14 +43,35 @@ inline void gemm_end(int64_t m, int64_t n, float *c, int64_t ldc, const TileEnd 
   }
 }
 
+// The panels of columns [j, j + count) one after the other, each [kc, NR].
+inline void pack_panels(const Operands &in, int64_t k0, int kc, int64_t j, int64_t count, float *to) {
+  if (in.trans_b) {
+    for (int64_t p = 0; p < count; p += NR, to += static_cast<int64_t>(kc) * NR) {
+      int cols = count - p < NR ? static_cast<int>(count - p) : NR;
+      pack_transposed<NR>(cols, kc, in.b + (j + p) * in.ldb + k0, in.ldb, to);
+    }
+    return;
+  }
+  const float *row = in.b + k0 * in.ldb + j;
+  for (int k = 0; k < kc; k++, row += in.ldb) {
+    float *out = to + static_cast<int64_t>(k) * NR;
+    int64_t p = 0;
+    for (; p + NR <= count; p += NR, out += static_cast<int64_t>(kc) * NR) {
+      for (int v = 0; v < NR; v += W) store(out + v, load(row + p + v));
+    }
+    for (int v = 0; p + v < count; v += W) store_n(out + v, load_n(row + p + v, static_cast<int>(count - p - v)), W);
+  }
+}
+
 inline void gemm_st(const Operands &in, int64_t m, int64_t n, int64_t k, float *c, int64_t ldc, const TileEnd &end,
                     float *scratch) {
   if (k == 0) return gemm_end(m, n, c, ldc, end);
   int64_t blocks = (k + KC - 1) / KC;
   // Equal blocks of k, so that none is left with a handful.
   int64_t depth = round_up((k + blocks - 1) / blocks, 8);
-  float *panel_scratch = scratch;
-  float *strips = scratch + static_cast<int64_t>(KC) * NR;
+  float *panels = scratch;
+  float *strips = scratch + PANELS * NR * KC;
+  bool in_place = reads_in_place(m, n, in.ldb);
   for (int64_t k0 = 0; k0 < k; k0 += depth) {
     int kc = static_cast<int>(k - k0 < depth ? k - k0 : depth);
     bool first = k0 == 0, last = k0 + depth >= k;
@@ -56,23 +83,22 @@ inline void gemm_st(const Operands &in, int64_t m, int64_t n, int64_t k, float *
         if (in.trans_a) pack_straight<MR>(rows, kc, in.a + k0 * in.lda + i0 + i, in.lda, strip);
         else pack_transposed<MR>(rows, kc, in.a + (i0 + i) * in.lda + k0, in.lda, strip);
       }
-      for (int64_t j = 0; j < n; j += NR) {
-        int cols = n - j < NR ? static_cast<int>(n - j) : NR;
-        const float *panel = panel_scratch;
-        int64_t step = NR;
-        if (in.trans_b) {
-          pack_transposed<NR>(cols, kc, in.b + j * in.ldb + k0, in.ldb, panel_scratch);
-        } else if (cols < NR || m > UNPACKED_ROWS) {
-          pack_straight<NR>(cols, kc, in.b + k0 * in.ldb + j, in.ldb, panel_scratch);
-        } else {
-          panel = in.b + k0 * in.ldb + j;
-          step = in.ldb;
-        }
-        TileEnd tile_end = {end.accumulate || !first, first && end.bias != nullptr ? end.bias + j : nullptr,
-                            end.relu && last};
-        for (int64_t i = 0; i < mc; i += MR) {
-          int rows = mc - i < MR ? static_cast<int>(mc - i) : MR;
-          tile_of(rows)(kc, strips + i * kc, panel, step, c + (i0 + i) * ldc + j, ldc, cols, tile_end);
+      for (int64_t j0 = 0; j0 < n; j0 += PANELS * NR) {
+        int64_t wide = n - j0 < PANELS * NR ? n - j0 : PANELS * NR;
+        // A panel in place must not end beyond the row: the last one then is packed all the same.
+        int64_t packed_from = in.trans_b || !in_place ? 0 : wide / NR * NR;
+        pack_panels(in, k0, kc, j0 + packed_from, wide - packed_from, panels + packed_from * kc);
+        for (int64_t p = 0; p < wide; p += NR) {
+          int64_t j = j0 + p;
+          int cols = n - j < NR ? static_cast<int>(n - j) : NR;
+          bool packed = p >= packed_from;
+          const float *panel = packed ? panels + p * kc : in.b + k0 * in.ldb + j;
+          TileEnd tile_end = {end.accumulate || !first, first && end.bias != nullptr ? end.bias + j : nullptr,
+                              end.relu && last};
+          for (int64_t i = 0; i < mc; i += MR) {
+            int rows = mc - i < MR ? static_cast<int>(mc - i) : MR;
+            tile_of(rows)(kc, strips + i * kc, panel, packed ? NR : in.ldb, c + (i0 + i) * ldc + j, ldc, cols, tile_end);
+          }
         }
       }
     }

@@ -20,7 +20,10 @@ interface Ended {
 
 function espalier(args: string[], input = '', env: NodeJS.ProcessEnv = {}): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [program, ...args], { cwd: home, env: { ...process.env, ...env } });
+    const child = spawn(process.execPath, [program, ...args], {
+      cwd: home,
+      env: { ...process.env, NO_COLOR: '1', ...env },
+    });
     let out = '';
     let err = '';
     child.stdout.on('data', (part) => {
@@ -93,7 +96,10 @@ describe('the journey: data, train, evaluate, predict', () => {
 
   it('a first SIGINT saves and leaves, and --resume finishes the run', async () => {
     const args = ['train', 'd', '--out', 'long', '--epochs', '400', ...settings];
-    const child = spawn(process.execPath, [program, ...args], { cwd: home });
+    const child = spawn(process.execPath, [program, ...args], {
+      cwd: home,
+      env: { ...process.env, NO_COLOR: '1' },
+    });
     let err = '';
     await new Promise<void>((resolve) => {
       child.stderr.on('data', (part) => {

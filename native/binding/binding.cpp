@@ -168,6 +168,7 @@ void define(napi_env env, napi_value exports, const char *name, napi_callback ca
 NAPI_MODULE_INIT() {
   define(env, exports, "set_threads", Bound<&es_set_threads>::call);
   define(env, exports, "set_isa", Bound<&es_set_isa>::call);
+  define(env, exports, "advise_huge", Bound<&es_advise_huge>::call);
   define(env, exports, "threads", read_context<int, &es_threads>);
   define(env, exports, "isa", read_context<int, &es_isa>);
   define(env, exports, "best_isa", read_context<int, &es_best_isa>);

@@ -36,6 +36,8 @@ int es_isa(void);
 int es_best_isa(void);
 /* Bytes of grow-only scratch held by all threads together. */
 int64_t es_scratch_bytes(void);
+/* Asks the system for large pages below a buffer not yet touched; only advice, never an error. */
+int es_advise_huge(void *data, int64_t bytes);
 
 #ifndef ES_KERNEL
 #define ES_KERNEL(name, parameters, names) int es_##name parameters;

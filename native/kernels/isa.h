@@ -19,6 +19,7 @@ namespace ES_NS {
 #undef ES_KERNEL
 }  // namespace ES_NS
 
+#include "../runtime/memory.h"
 #include "../runtime/pool.h"
 #include "../simd/vec.h"
 #include "parallel.h"

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
-#include <new>
 #include <system_error>
 #include <thread>
 
@@ -166,25 +165,6 @@ int default_threads() {
 
 thread_local int wanted_threads = default_threads();
 
-std::atomic<int64_t> scratch_total{0};
-
-struct Scratch {
-  float *data[ES_SCRATCH_SLOTS] = {};
-  int64_t capacity[ES_SCRATCH_SLOTS] = {};
-
-  void release(int slot) {
-    ::operator delete(data[slot], std::align_val_t(64));
-    scratch_total.fetch_sub(capacity[slot] * static_cast<int64_t>(sizeof(float)));
-    data[slot] = nullptr;
-    capacity[slot] = 0;
-  }
-  ~Scratch() {
-    for (int slot = 0; slot < ES_SCRATCH_SLOTS; slot++) release(slot);
-  }
-};
-
-thread_local Scratch scratch;
-
 }  // namespace
 
 int es_parallel_workers(int tasks) {
@@ -202,19 +182,6 @@ void es_parallel(int tasks, void (*fn)(void *, int, int), void *ctx) {
   }
 }
 
-float *es_scratch(int slot, int64_t floats) {
-  if (floats > scratch.capacity[slot]) {
-    scratch.release(slot);
-    int64_t capacity = (floats + 1023) / 1024 * 1024;
-    void *data = ::operator new(static_cast<size_t>(capacity) * sizeof(float), std::align_val_t(64), std::nothrow);
-    if (data == nullptr) return nullptr;
-    scratch.data[slot] = static_cast<float *>(data);
-    scratch.capacity[slot] = capacity;
-    scratch_total.fetch_add(capacity * static_cast<int64_t>(sizeof(float)));
-  }
-  return scratch.data[slot];
-}
-
 extern "C" int es_set_threads(int threads) {
   if (threads < 1 || threads > MAX_THREADS) return ES_BAD_ARGUMENT;
   wanted_threads = threads;
@@ -222,5 +189,3 @@ extern "C" int es_set_threads(int threads) {
 }
 
 extern "C" int es_threads(void) { return wanted_threads; }
-
-extern "C" int64_t es_scratch_bytes(void) { return scratch_total.load(); }

@@ -1,4 +1,4 @@
-// The one thread pool of the process, and grow-only scratch per thread.
+// The one thread pool of the process.
 #pragma once
 
 #include <stdint.h>
@@ -10,18 +10,3 @@ void es_parallel(int tasks, void (*fn)(void *ctx, int task, int worker), void *c
 
 // What es_parallel will use for this many tasks when called now.
 int es_parallel_workers(int tasks);
-
-// At least `floats` floats, 64-byte aligned, private to the calling thread and to `slot`; null when memory is
-// short. Contents survive until the next call with the same slot; growing loses them.
-constexpr int ES_SCRATCH_SLOTS = 8;
-enum EsScratchSlot {
-  ES_SLOT_GEMM_A = 0,
-  ES_SLOT_GEMM_B = 1,
-  ES_SLOT_GEMM_SHARED = 2,
-  ES_SLOT_OUTPUT_0 = 3,
-  ES_SLOT_OUTPUT_1 = 4,
-  ES_SLOT_OUTPUT_2 = 5,
-  ES_SLOT_OUTPUT_3 = 6,
-  ES_SLOT_SPARE = 7
-};
-float *es_scratch(int slot, int64_t floats);

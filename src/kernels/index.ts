@@ -4,7 +4,7 @@ export type { Backend, KernelChoice, KernelOptions } from './choose.js';
 export { chooseKernels, selectKernels } from './choose.js';
 export type * from './face.js';
 export { availableIsas, loadNative, type NativeOptions } from './native.js';
-export { type Isa, MAX_THREADS } from './native-addon.js';
+export { adviseHugePages, type Isa, MAX_THREADS } from './native-addon.js';
 export { type BuildOptions, type BuildResult, buildNative } from './native-build.js';
 export { referenceKernels } from './reference/index.js';
 export { type BackendReport, backendReport, measurePeak, nativeScratchBytes, type Peak } from './report.js';

@@ -112,7 +112,7 @@ int gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, cons
     int64_t j0 = panels * col / grid.cols * NR, j1 = panels * (col + 1) / grid.cols * NR;
     if (i1 > m) i1 = m;
     if (j1 > n) j1 = n;
-    float *scratch = es_scratch(ES_SLOT_GEMM_A, gemm_st_scratch(i1 - i0));
+    float *scratch = es_scratch(ES_SLOT_GEMM, gemm_st_scratch(i1 - i0));
     if (scratch == nullptr) {
       short_of_memory = true;
       return;

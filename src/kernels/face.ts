@@ -4,7 +4,8 @@
  * Two backends implement it, `native` (C++: scalar, AVX2+FMA, AVX-512) and `reference` (plain TypeScript,
  * float32 or float64: the slow twin and the oracle). Shapes are row-major. Callers own every buffer; a kernel
  * allocates nothing. Sizes are checked by the callers in TypeScript; the native side only guards.
- * Results depend on the thread count only where a comment says so, and never on timing.
+ * Results never depend on timing. On the thread count depend only the sums that an output step makes over labels:
+ * `dh`, the loss and `squares`, whose terms the threads group differently.
  */
 
 export type Floats = Float32Array | Float64Array;
@@ -230,7 +231,7 @@ export interface OutputUpdate {
  * One slab [begin, end) of labels of a fused output step: logits, loss, dh, gradients and update, chunk by
  * chunk; B x L logits never exist. The slabs of a step run in ascending order: `begin === 0` clears the
  * private dh sums in `workspace`, `end === labels` reduces them into `dh` in a fixed order. begin and end are
- * multiples of `chunk`, except end === labels.
+ * multiples of `chunk`, except end === labels; a first slab that does not begin at 0 is refused.
  * Returns the loss of the slab, summed over rows and labels, unscaled.
  */
 export interface OutputStepCommon {

@@ -16,12 +16,12 @@ const tasks = {
     denseSeeds: seeds,
   },
   'wordnet-related': {
-    encoder: { embedding: 512, embeddingBound: 0.5, dropout: 0.3 },
+    encoder: { embedding: 512, embeddingBound: 0.5, dropout: 0.2 },
     batch: 64,
-    epochs: 6,
-    optimizer: { kind: 'adam', rate: 3e-2 },
+    epochs: 4,
+    optimizer: { kind: 'adam', rate: 7e-3 },
     dense: { outputOptimizer: { kind: 'adam', rate: 3e-3, eps: 1e-3 } },
-    sparse: { outputOptimizer: { kind: 'adam', rate: 3e-2, eps: 1e-3 } },
+    sparse: { outputOptimizer: { kind: 'adam', rate: 2e-2, eps: 1e-3 } },
     denseSeeds: [1],
   },
 };

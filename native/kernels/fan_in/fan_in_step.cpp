@@ -194,17 +194,18 @@ class Chunk {
   }
 
   // What label l of the next chunk will read: memory is slow, and idle while this chunk computes.
-  inline void prefetch(int64_t l) const {
+  // NOTE: always_inline, or GCC takes a function that only prefetches for one without effect and drops its calls.
+  __attribute__((always_inline)) inline void prefetch(int64_t l) const {
     int64_t ahead = (step_.chunk + l) * layer_.fan_in;
-    for (int64_t k = 0; k < layer_.fan_in; k += 16) __builtin_prefetch(weights_.w + ahead + k, 1, 2);
+    for (int64_t k = 0; k < layer_.fan_in; k += 16) __builtin_prefetch(weights_.w + ahead + k, 1, 3);
     for (int64_t k = 0; k < layer_.fan_in; k += 64 / static_cast<int64_t>(sizeof(Column))) {
-      __builtin_prefetch(columns_ + ahead + k, 0, 2);
+      __builtin_prefetch(columns_ + ahead + k, 0, 3);
     }
     if (record_ == nullptr) return;
     const char *record = reinterpret_cast<const char *>(record_ + layout_.shape.record);
     const int64_t bytes = 2 * layout_.shape.record;
     for (int64_t at = bytes * l / step_.chunk; at < bytes * (l + 1) / step_.chunk; at += 64) {
-      __builtin_prefetch(record + at, 0, 2);
+      __builtin_prefetch(record + at, 0, 3);
     }
   }
 

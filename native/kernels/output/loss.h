@@ -39,8 +39,7 @@ class LossSum {
     F e = exp_minus(abs_of(z));
     product_ = fma(e, product_ + one, product_);
     linear_ = linear_ + max_of(zero(), z);
-    F r = one / (one + e);
-    return select(less(z, zero()), e * r, r);
+    return select(less(z, zero()), e, one) / (one + e);
   }
 
   inline F squared_hinge(F z) {

@@ -1,6 +1,7 @@
 // What the fan-in and the dense step share: arguments, the batch in blocks of registers, the cuts of a slab.
 #pragma once
 
+#include "../gemm/gemm_tile.h"
 #include "lanes.h"
 #include "loss.h"
 #include "positives.h"
@@ -99,46 +100,54 @@ struct Mark {
   bool matches(const float *header) const { return __builtin_memcmp(header, this, sizeof *this) == 0; }
 };
 
-// hT: per block [inputs][width * W], block after block.
+// hT: per block [inputs][width * W], block after block; zero in the lanes beyond the batch.
 inline void transpose_hidden(const Blocks &blocks, int64_t inputs, const float *h, float *hT) {
   parallel_ranges(inputs, 64, [&](int64_t from, int64_t to) {
-    for (int64_t block = 0; block < blocks.count; block++) {
-      int64_t wide = blocks.width(block) * W, rows = blocks.rows(block), first = blocks.first_row(block);
+    each_block(blocks, [&](auto width, int64_t block) {
+      constexpr int64_t WIDE = decltype(width)::value * W;
+      int64_t rows = blocks.rows(block), first = blocks.first_row(block);
+      const float *in = h + first * inputs;
       float *out = hT + first * inputs;
-      for (int64_t j0 = from; j0 < to; j0 += 16) {
-        int64_t j1 = j0 + 16 < to ? j0 + 16 : to;
-        for (int64_t r = 0; r < rows; r++) {
-          const float *in = h + (first + r) * inputs;
-          for (int64_t j = j0; j < j1; j++) out[j * wide + r] = in[j];
-        }
-        for (int64_t j = j0; j < j1; j++) {
-          for (int64_t r = rows; r < wide; r++) out[j * wide + r] = 0.0f;
+      if constexpr (WIDE % 8 == 0) {
+        pack_transposed<WIDE>(static_cast<int>(rows), static_cast<int>(to - from), in + from, inputs, out + from * WIDE);
+      } else {
+        for (int64_t j = from; j < to; j++) {
+          for (int64_t r = 0; r < rows; r++) out[j * WIDE + r] = in[r * inputs + j];
         }
       }
-    }
+      for (int64_t j = from; j < to && rows < WIDE; j++) {
+        __builtin_memset(out + j * WIDE + rows, 0, static_cast<size_t>(WIDE - rows) * 4);
+      }
+    });
   });
 }
 
 // dh[b, j] = scale * sum over parts, in order, of part[t][block][j][b].
 inline void reduce_hidden(const Blocks &blocks, int64_t inputs, double scale, int parts, const float *part, int64_t stride,
                           float *dh) {
-  float factor = static_cast<float>(scale);
   parallel_ranges(inputs, 64, [&](int64_t from, int64_t to) {
-    for (int64_t block = 0; block < blocks.count; block++) {
-      int64_t wide = blocks.width(block) * W, rows = blocks.rows(block), first = blocks.first_row(block);
-      const float *in = part + first * inputs;
-      for (int64_t j0 = from; j0 < to; j0 += 16) {
-        int64_t j1 = j0 + 16 < to ? j0 + 16 : to;
+    each_block(blocks, [&](auto width, int64_t block) {
+      constexpr int64_t WIDE = decltype(width)::value * W, STEP = 8;
+      alignas(64) float tile[STEP * WIDE];
+      int64_t rows = blocks.rows(block), first = blocks.first_row(block);
+      for (int64_t j = from; j < to; j += STEP) {
+        int64_t count = to - j < STEP ? to - j : STEP;
+        const float *in = part + first * inputs + j * WIDE;
+        for (int64_t i = 0; i < count * WIDE; i += W) {
+          F sum = load(in + i);
+          for (int t = 1; t < parts; t++) sum = sum + load(in + t * stride + i);
+          store(tile + i, set_double(scale) * sum);
+        }
+        float *out = dh + first * inputs + j;
+        if (count == STEP) {
+          transpose_rows<STEP>(STEP, static_cast<int>(rows), tile, WIDE, out, static_cast<int>(inputs));
+          continue;
+        }
         for (int64_t r = 0; r < rows; r++) {
-          float *out = dh + (first + r) * inputs;
-          for (int64_t j = j0; j < j1; j++) {
-            float sum = 0.0f;
-            for (int t = 0; t < parts; t++) sum += in[t * stride + j * wide + r];
-            out[j] = factor * sum;
-          }
+          for (int64_t i = 0; i < count; i++) out[r * inputs + i] = tile[i * WIDE + r];
         }
       }
-    }
+    });
   });
 }
 

@@ -1,4 +1,4 @@
-// sgemm against OpenBLAS, one and two threads: `node bench/gemm.mjs [isa]` after `npm run build`.
+// sgemm against OpenBLAS: `node bench/gemm.mjs [threads, default 1 and 2] [isa]` after `npm run build`.
 import { loadNative, measurePeak, referenceKernels } from '../dist/kernels/index.js';
 import { duel, local, median, printDuel, printMachine } from './lib/harness.mjs';
 import { startRival } from './lib/rival.mjs';
@@ -14,10 +14,11 @@ const SHAPES = [
   { m: 8, n: 1024, k: 1024, transB: true },
 ];
 
-const isa = process.argv[2];
+const counts = process.argv[2] ? [Number(process.argv[2])] : [1, 2];
+const isa = process.argv[3];
 printMachine();
 const core = await fastestCore();
-for (const threads of [1, 2]) {
+for (const threads of counts) {
   const kernels = loadNative({ threads, isa });
   const { gflops } = measurePeak(kernels.name.split('/')[1], threads);
   console.log(

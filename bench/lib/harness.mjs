@@ -12,6 +12,8 @@ import { availableParallelism, cpus, loadavg } from 'node:os';
 const CLEAN = 0.85;
 // OpenBLAS and PyTorch threads spin for a while after their work; ours must not be timed against that.
 const SETTLE_MS = 60;
+// How long a duel may wait for the machine to fall idle, in all.
+const PATIENCE_MS = 1000 * Number(process.env.BENCH_WAIT ?? 10);
 
 /** Prints what the figures depend on, and warns when the machine is busy. */
 export function printMachine() {
@@ -61,7 +63,9 @@ export function local(name, threads, work, atLeast = 0.02) {
 export async function duel(ours, rival, rounds = 15) {
   const all = [];
   let clean = 0;
+  const patience = performance.now() + PATIENCE_MS;
   while (clean < rounds && all.length < 3 * rounds) {
+    while (performance.now() < patience && (await idleShare()) < 0.9);
     const a = await ours.sample();
     await settle();
     const b = await rival.sample();
@@ -121,6 +125,19 @@ export function printDuel(name, result, { floor, unit }) {
       ` ratio ${result.ratio.toFixed(2)} +-${(100 * result.spread).toFixed(0)} %` +
       `  ${good ? 'floor' : 'BELOW'} ${floor}  ${counts}`,
   );
+}
+
+/** The part of all processors that idled during the last tenth of a second. */
+async function idleShare() {
+  const count = () => {
+    const all = cpus().map(({ times }) => times);
+    const idle = all.reduce((sum, t) => sum + t.idle, 0);
+    return { idle, total: all.reduce((sum, t) => sum + t.idle + t.user + t.sys + t.nice + t.irq, 0) };
+  };
+  const before = count();
+  await new Promise((done) => setTimeout(done, 100));
+  const after = count();
+  return (after.idle - before.idle) / (after.total - before.total);
 }
 
 function settle() {

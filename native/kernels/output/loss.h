@@ -60,7 +60,7 @@ class LossSum {
   }
 
  private:
-  static constexpr int FLUSH = 64;
+  static constexpr int FLUSH = 40;
 
   inline void flush() {
     sum_ = add_wide(add_wide(sum_, linear_), log1p_of(product_));

@@ -15,3 +15,4 @@
 #endif
 
 #include "vec_math.h"
+#include "vec_range.h"

@@ -8,21 +8,6 @@ constexpr int64_t GRAIN = 32768;  // elements per thread at least
 // Rows of a matrix of this width that are worth a thread.
 inline int64_t row_grain(int64_t dim) { return dim <= 0 ? GRAIN : (GRAIN + dim - 1) / dim; }
 
-// fn(lanes begin, count) over [0, dim).
-template <class Fn>
-inline void over_row(int64_t dim, const Fn &fn) {
-  int64_t j = 0;
-  for (; j + W <= dim; j += W) fn(j, W);
-  if (j < dim) fn(j, static_cast<int>(dim - j));
-}
-
-inline F get(const float *p, int n) { return n == W ? load(p) : load_n(p, n); }
-
-inline void put(float *p, F a, int n) {
-  if (n == W) store(p, a);
-  else store_n(p, a, n);
-}
-
 constexpr int64_t COLS = 64;
 constexpr int LANES = COLS / W;
 
@@ -33,14 +18,14 @@ inline void column_gradients(int64_t rows, int64_t dim, int64_t j, int64_t width
   for (int v = 0; v < LANES; v++) gammas[v] = betas[v] = zero();
   for (int64_t i = 0; i < rows; i++) {
     F mu = set(mean[i]), r = set(rstd[i]);
-    over_row(width, [&](int64_t at, int n) {
+    over_lanes(width, [&](int64_t at, int n) {
       F d = get(dy + i * dim + j + at, n);
       F xhat = (get(x + i * dim + j + at, n) - mu) * r;
       gammas[at / W] = fma(d, xhat, gammas[at / W]);
       betas[at / W] = betas[at / W] + d;
     });
   }
-  over_row(width, [&](int64_t at, int n) {
+  over_lanes(width, [&](int64_t at, int n) {
     put(dgamma + j + at, gammas[at / W], n);
     put(dbeta + j + at, betas[at / W], n);
   });
@@ -55,17 +40,17 @@ int layer_norm(int64_t rows, int64_t dim, double eps, const float *x, const floa
     for (int64_t i = begin; i < end; i++) {
       const float *xi = x + i * dim;
       D2 total = zero_d2();
-      over_row(dim, [&](int64_t j, int n) { total = add_wide(total, get(xi + j, n)); });
+      over_lanes(dim, [&](int64_t j, int n) { total = add_wide(total, get(xi + j, n)); });
       float mu = static_cast<float>(reduce_add(total) / static_cast<double>(dim));
       F centre = set(mu);
       D2 squares = zero_d2();
-      over_row(dim, [&](int64_t j, int n) {
+      over_lanes(dim, [&](int64_t j, int n) {
         squares = add_wide_square(squares, keep_n(get(xi + j, n) - centre, n));
       });
       double variance = reduce_add(squares) / static_cast<double>(dim);
       float r = static_cast<float>(1.0 / __builtin_sqrt(variance + eps));
       F scale = set(r);
-      over_row(dim, [&](int64_t j, int n) {
+      over_lanes(dim, [&](int64_t j, int n) {
         put(y + i * dim + j, fma((get(xi + j, n) - centre) * scale, get(gamma + j, n), get(beta + j, n)), n);
       });
       mean[i] = mu;
@@ -91,14 +76,14 @@ int layer_norm_backward(int64_t rows, int64_t dim, const float *x, const float *
       const float *xi = x + i * dim, *di = dy + i * dim;
       F mu = set(mean[i]), r = set(rstd[i]);
       F sum_g = zero(), sum_gx = zero();
-      over_row(dim, [&](int64_t j, int n) {
+      over_lanes(dim, [&](int64_t j, int n) {
         F g = get(di + j, n) * get(gamma + j, n);
         sum_g = sum_g + g;
         sum_gx = fma(g, (get(xi + j, n) - mu) * r, sum_gx);
       });
       float inverse = 1.0f / static_cast<float>(dim);
       F mean_g = set(reduce_add(sum_g) * inverse), mean_gx = set(reduce_add(sum_gx) * inverse);
-      over_row(dim, [&](int64_t j, int n) {
+      over_lanes(dim, [&](int64_t j, int n) {
         F g = get(di + j, n) * get(gamma + j, n);
         F xhat = (get(xi + j, n) - mu) * r;
         put(dx + i * dim + j, r * fnma(xhat, mean_gx, g - mean_g), n);

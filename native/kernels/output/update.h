@@ -1,48 +1,10 @@
 // What happens to the gradient of a chunk while it is in cache: scale, count, hand out, apply.
 #pragma once
 
-#include <stddef.h>
-
-#include "../isa.h"
+#include "../update/rules.h"
 
 namespace ES_NS {
 namespace {
-
-enum { RULE_SGD = 0, RULE_ADAM = 1, RULE_ADAGRAD = 2 };
-
-// An UpdateRule as numbers: see packRule in src/kernels/native-output.ts.
-struct Rule {
-  int kind;
-  bool nesterov, decoupled;
-  double rate, momentum, beta1, beta2, eps, weight_decay, correction1, correction2;
-
-  explicit Rule(const double *r)
-      : kind(static_cast<int>(r[0])),
-        nesterov(r[3] != 0),
-        decoupled(r[8] != 0),
-        rate(r[1]),
-        momentum(r[2]),
-        beta1(r[4]),
-        beta2(r[5]),
-        eps(r[6]),
-        weight_decay(r[7]),
-        correction1(r[9]),
-        correction2(r[10]) {}
-};
-
-inline F set_double(double x) { return set(static_cast<float>(x)); }
-
-// One array of parameters with what belongs to it.
-struct Target {
-  float *w;
-  float *m;
-  float *v;
-  float *gradient;  // out, or null
-
-  Target from(int64_t at) const {
-    return {w + at, m == nullptr ? m : m + at, v == nullptr ? v : v + at, gradient == nullptr ? gradient : gradient + at};
-  }
-};
 
 struct Update {
   const double *rule;   // null: leave the weights alone
@@ -59,67 +21,6 @@ struct Update {
   }
 };
 
-template <class Body>
-inline void over_lanes(int64_t n, const Body &body) {
-  int64_t i = 0;
-  for (; i + W <= n; i += W) body(i, W);
-  if (i < n) body(i, static_cast<int>(n - i));
-}
-
-inline F get(const float *p, int n) { return n == W ? load(p) : load_n(p, n); }
-inline void put(float *p, F a, int n) {
-  if (n == W) store(p, a);
-  else store_n(p, a, n);
-}
-
-inline void update_sgd(const Rule &rule, double decay, int64_t n, const float *g, F scale, const Target &to) {
-  F rate = set_double(rule.rate), shrink = set_double(decay), momentum = set_double(rule.momentum);
-  if (to.m == nullptr) {
-    over_lanes(n, [&](int64_t i, int k) {
-      F w = get(to.w + i, k);
-      put(to.w + i, fnma(rate, fma(shrink, w, scale * get(g + i, k)), w), k);
-    });
-    return;
-  }
-  over_lanes(n, [&](int64_t i, int k) {
-    F w = get(to.w + i, k);
-    F gradient = fma(shrink, w, scale * get(g + i, k));
-    F m = fma(momentum, get(to.m + i, k), gradient);
-    put(to.m + i, m, k);
-    put(to.w + i, fnma(rate, rule.nesterov ? fma(momentum, m, gradient) : m, w), k);
-  });
-}
-
-inline void update_adam(const Rule &rule, double decay, int64_t n, const float *g, F scale, const Target &to) {
-  F coupled = set_double(rule.decoupled ? 0 : decay), keep = set_double(rule.decoupled ? 1 - rule.rate * decay : 1);
-  F beta1 = set_double(rule.beta1), rest1 = set_double(1 - rule.beta1);
-  F beta2 = set_double(rule.beta2), rest2 = set_double(1 - rule.beta2);
-  F step = set_double(rule.rate / rule.correction1), inverse2 = set_double(1 / rule.correction2);
-  F eps = set_double(rule.eps);
-  over_lanes(n, [&](int64_t i, int k) {
-    F w = get(to.w + i, k);
-    F gradient = fma(coupled, w, scale * get(g + i, k));
-    F m = fma(beta1, get(to.m + i, k), rest1 * gradient);
-    F v = fma(beta2, get(to.v + i, k), rest2 * gradient * gradient);
-    put(to.m + i, m, k);
-    put(to.v + i, v, k);
-    put(to.w + i, fnma(step, m / (sqrt_of(v * inverse2) + eps), keep * w), k);
-  });
-}
-
-inline void update_adagrad(const Rule &rule, double decay, int64_t n, const float *g, F scale, const Target &to) {
-  F rate = set_double(rule.rate), shrink = set_double(decay), eps = set_double(rule.eps);
-  over_lanes(n, [&](int64_t i, int k) {
-    F w = get(to.w + i, k);
-    F gradient = fma(shrink, w, scale * get(g + i, k));
-    F v = fma(gradient, gradient, get(to.v + i, k));
-    put(to.v + i, v, k);
-    // No gradient, no step: with eps = 0 a weight that never had one would get 0 / 0.
-    F size = abs_of(gradient), moved = fnma(rate, gradient / (sqrt_of(v) + eps), w);
-    put(to.w + i, select(less(zero(), size), moved, fma(zero(), gradient, w)), k);
-  });
-}
-
 // g [n]: the sums over the batch, not yet times grad_scale. Returns the sum of squares of the gradient.
 inline double apply_update(const Update &how, bool decays, int64_t n, const float *g, const Target &to) {
   D2 squares = zero_d2();
@@ -135,9 +36,7 @@ inline double apply_update(const Update &how, bool decays, int64_t n, const floa
     Rule rule(how.rule);
     double decay = decays ? rule.weight_decay : 0;
     F both = set_double(how.grad_scale * how.update_scale);
-    if (rule.kind == RULE_SGD) update_sgd(rule, decay, n, g, both, to);
-    else if (rule.kind == RULE_ADAM) update_adam(rule, decay, n, g, both, to);
-    else update_adagrad(rule, decay, n, g, both, to);
+    apply_rule(rule, decay, n, g, both, to);
   }
   return reduce_add(squares);
 }

@@ -1,4 +1,4 @@
-#include "../output/update.h"
+#include "rules.h"
 
 namespace ES_NS {
 namespace {
@@ -16,9 +16,10 @@ inline bool has_moments(const Rule &rule, const float *m, const float *v) {
 int update(int64_t n, const double *rule, float *w, const float *g, float *m, float *v, double grad_scale) {
   if (n <= 0) return ES_OK;  // an empty array is a null pointer
   if (!has_moments(Rule(rule), m, v)) return ES_BAD_ARGUMENT;
-  Update how = {rule, grad_scale, 1, false};
+  Rule how(rule);
+  F scale = set_double(grad_scale);
   parallel_ranges(n, GRAIN, [&](int64_t begin, int64_t end) {
-    apply_update(how, true, end - begin, g + begin, Target{w, m, v, nullptr}.from(begin));
+    apply_rule(how, how.weight_decay, end - begin, g + begin, scale, Target{w, m, v, nullptr}.from(begin));
   });
   return ES_OK;
 }
@@ -32,7 +33,8 @@ int update_rows(int64_t count, int64_t dim, int64_t total_rows, const uint32_t *
     if (static_cast<int64_t>(rows[t]) >= total_rows) return ES_INDEX_RANGE;
     ascending &= t == 0 || rows[t - 1] < rows[t];
   }
-  Update how = {rule, grad_scale, 1, false};
+  Rule how(rule);
+  F scale = set_double(grad_scale);
   int64_t grain = (GRAIN + dim - 1) / dim;
   // A row that occurs twice is updated twice, in order; only one thread may then see it.
   parallel_ranges(count, ascending ? grain : count + 1, [&](int64_t begin, int64_t end) {
@@ -45,7 +47,8 @@ int update_rows(int64_t count, int64_t dim, int64_t total_rows, const uint32_t *
           if (v != nullptr) __builtin_prefetch(v + next + j, 1);
         }
       }
-      apply_update(how, true, dim, g + t * dim, Target{w, m, v, nullptr}.from(static_cast<int64_t>(rows[t]) * dim));
+      Target row = Target{w, m, v, nullptr}.from(static_cast<int64_t>(rows[t]) * dim);
+      apply_rule(how, how.weight_decay, dim, g + t * dim, scale, row);
     }
   });
   return ES_OK;

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { Kernels } from './face.js';
@@ -214,6 +215,26 @@ describe.skipIf(!built)('native kernels (skipped without build/espalier.node)', 
     for (const [isa, threads] of contexts) alone.push(await run(isa, threads, 1));
     expect(await Promise.all(contexts.map(([isa, threads]) => run(isa, threads, 50)))).toEqual(alone);
   });
+});
+
+describe('objects compiled for wide instruction sets', () => {
+  const folder = join(dirname(addon), 'objects');
+  const wide = existsSync(folder) ? readdirSync(folder).filter((name) => /-avx(2|512)\.o$/.test(name)) : [];
+  const nm = spawnSync('nm', ['--version']).status === 0;
+
+  it.skipIf(wide.length === 0 || !nm)(
+    'define nothing that an older processor could run (skipped without nm)',
+    () => {
+      for (const name of wide) {
+        const isa = name.includes('avx512') ? 'es_avx512' : 'es_avx2';
+        const args = ['--demangle', '--defined-only', '--extern-only', '--format=posix', join(folder, name)];
+        const lines = spawnSync('nm', args, { encoding: 'utf8' })
+          .stdout.split('\n')
+          .filter((line) => line !== '');
+        expect(lines.filter((line) => !line.startsWith(`${isa}::`))).toEqual([]);
+      }
+    },
+  );
 });
 
 describe('choosing a backend', () => {

@@ -29,9 +29,11 @@ export const quickstartPreset: Preset = {
 /** A smaller real job, `wordnet-hypernym`, for machines that have only the reference backend. */
 export const referencePreset: Preset = {
   model: {
-    encoder: { embedding: 128, dropout: 0.1, embeddingBound: 0.5 },
-    output: { kind: 'fan-in', fanIn: 16, topology: { kind: 'static' } },
+    encoder: { embedding: 128, dropout: 0.1, embeddingBound: 0.25 },
+    output: { kind: 'fan-in', fanIn: 16, startScale: 0.1, topology: { kind: 'static' } },
   },
-  batch: 128,
+  batch: 64,
   epochs: 1,
+  optimizer: { kind: 'adam', rate: 2e-2 },
+  outputOptimizer: { kind: 'adam', rate: 3e-2, eps: 5e-4 },
 };

@@ -19,7 +19,7 @@ export const trainConfig = z.strictObject({
   epochs: z.number().positive().default(10),
   /** Optimiser of the encoder. */
   optimizer: optimizerSpec.prefault({}),
-  /** Optimiser of the output layer; default: plain SGD's memory is not the default because Adam needs no tuning. */
+  /** Optimiser of the output layer; rare labels want a larger eps (see presets), sgd saves two numbers per weight. */
   outputOptimizer: optimizerSpec.prefault({}),
   schedule: z
     .strictObject({

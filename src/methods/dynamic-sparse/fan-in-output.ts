@@ -41,10 +41,9 @@ export class FixedFanInOutput extends LabelMatrixOutput {
       hint: 'use the dense output layer for a fan-in of the full width',
     }));
     checkTopology(options.topology);
-    // Slots of a chunk are named by 16 bits in the backward index.
     super(device, {
       ...options,
-      chunk: options.chunk ?? Math.max(1, Math.min(128, Math.floor(65_535 / fanIn))),
+      chunk: options.chunk ?? chunkLabels(inputs, fanIn),
     });
     this.#options = options;
     this.width = fanIn;
@@ -273,4 +272,13 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     }
     this.#buildIndex();
   }
+}
+
+/**
+ * Labels per chunk: 128 keep their gradients in the first-level cache; wide inputs take more, so that every input
+ * occurs some six times in a chunk and the backward index pays (measured). A slot of a chunk is named by 16 bits.
+ */
+function chunkLabels(inputs: number, fanIn: number): number {
+  const wanted = 64 * Math.floor((6 * inputs) / fanIn / 64);
+  return Math.max(1, Math.min(Math.max(128, wanted), 1024, Math.floor(65_535 / fanIn)));
 }

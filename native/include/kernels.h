@@ -138,6 +138,21 @@ ES_KERNEL(fan_in_index_build,
           (int64_t inputs, int64_t labels, int64_t fan_in, int64_t chunk, int64_t begin, int64_t end, const void *columns,
            int32_t column_bytes, uint16_t *index),
           (inputs, labels, fan_in, chunk, begin, end, columns, column_bytes, index))
+/* evidence_label may be null: the batch then speaks for its positives itself. per_row < 0: threshold and ties decide.
+ * counts: out [2], connections replaced and ties met. */
+ES_KERNEL(fan_in_regrow_workspace, (int64_t batch, int64_t inputs, int64_t fan_in, double *length),
+          (batch, inputs, fan_in, length))
+ES_KERNEL(fan_in_regrow,
+          (int64_t batch, int64_t inputs, int64_t labels, int64_t begin, int64_t end, int64_t fan_in, const float *h,
+           int64_t positive_count, const uint32_t *positive_label, const uint32_t *positive_row, int32_t loss,
+           void *columns, int32_t column_bytes, float *weights, float *weight_m, float *weight_v, float *bias,
+           int64_t evidence_count, int64_t evidence_rows, const uint32_t *evidence_label, const uint32_t *evidence_row,
+           const float *evidence_weight, const float *evidence_h, int64_t per_row, double threshold, int64_t ties,
+           int64_t key0, int64_t key1, int64_t counter, float *workspace, int64_t workspace_length, double *counts),
+          (batch, inputs, labels, begin, end, fan_in, h, positive_count, positive_label, positive_row, loss, columns,
+           column_bytes, weights, weight_m, weight_v, bias, evidence_count, evidence_rows, evidence_label, evidence_row,
+           evidence_weight, evidence_h, per_row, threshold, ties, key0, key1, counter, workspace, workspace_length,
+           counts))
 ES_KERNEL(fan_in_top_k_workspace, (int64_t batch, int64_t inputs, int64_t k, double *length), (batch, inputs, k, length))
 ES_KERNEL(fan_in_logits,
           (int64_t batch, int64_t inputs, int64_t labels, int64_t begin, int64_t end, int64_t fan_in, const float *h,

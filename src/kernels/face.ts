@@ -324,6 +324,60 @@ export interface TopKCommon {
 
 export interface FanInTopKArgs extends TopKCommon, FanInWeights {}
 
+/**
+ * Positive pairs of a sample wider than the batch, sorted by label; their hidden vectors are rows of `h`.
+ * `weight` makes up for pairs that the sample left out.
+ */
+export interface GrowthEvidence {
+  readonly count: number;
+  /** [count], each in [begin, end) */
+  readonly label: Uint32Array;
+  /** [count], each < rows */
+  readonly row: Uint32Array;
+  /** [count] */
+  readonly weight: Floats;
+  readonly rows: number;
+  /** [rows, inputs] */
+  readonly h: Floats;
+}
+
+/**
+ * Prunes by magnitude and grows where the dense gradient dW[l, :] = sum_b G[b,l] h[b, :] is largest (RigL, Evci et al.
+ * 2020) on labels [begin, end); dW exists for a few labels at a time. What grows starts at 0, its moments too; a
+ * column that goes and comes back stays as it is; where too few gradients differ from 0 the rest grows at random.
+ * With evidence, the batch stands for the negatives alone (G = 0 at its positives) and each evidence pair adds
+ * weight * dloss/dz(z) * h[row], z being its logit.
+ */
+export interface FanInRegrowArgs extends FanInWeights {
+  readonly batch: number;
+  readonly inputs: number;
+  readonly labels: number;
+  readonly begin: number;
+  readonly end: number;
+  /** [batch, inputs] */
+  readonly h: Floats;
+  readonly positives: Positives;
+  readonly loss: LabelLoss;
+  readonly weightMoments: Moments;
+  readonly evidence: GrowthEvidence | null;
+  /**
+   * The `perRow` smallest of every row (of equals the earlier slot), or every weight below `threshold` and, in the
+   * order of slots, the first `ties` equal to it (magnitudes as float32).
+   */
+  readonly prune: { readonly perRow: number } | { readonly threshold: number; readonly ties: number };
+  /** The `i`-th grown connection of label l may use draw l * fanIn + i. */
+  readonly key: RandomKey;
+  /** Length from fanInRegrowWorkspace. */
+  readonly workspace: Floats;
+}
+
+export interface FanInRegrown {
+  /** Connections that changed their column. */
+  readonly replaced: number;
+  /** Weights equal to the threshold, where there were ties to give: what the next slab must not give again. */
+  readonly ties: number;
+}
+
 export interface DenseWeights {
   /** [labels, inputs] */
   readonly weights: Floats;
@@ -389,6 +443,8 @@ export interface Kernels {
   /** Elements of the backward index; 0 where the fast form does not apply (then only the compact form runs). */
   fanInIndexLength(shape: FanInIndexShape): number;
   fanInIndexBuild(args: FanInIndexArgs): void;
+  fanInRegrow(args: FanInRegrowArgs): FanInRegrown;
+  fanInRegrowWorkspace(shape: Pick<WorkspaceShape, 'batch' | 'inputs' | 'fanIn'>): number;
   denseStep(args: DenseStepArgs): number;
   denseTopK(args: DenseTopKArgs): void;
   /** Elements of `workspace` for a step of this shape (depends on the thread count). */

@@ -19,6 +19,8 @@ export type OutputKernels = Pick<
   | 'fanInTopK'
   | 'fanInIndexLength'
   | 'fanInIndexBuild'
+  | 'fanInRegrow'
+  | 'fanInRegrowWorkspace'
   | 'denseStep'
   | 'denseTopK'
   | 'fanInWorkspace'
@@ -37,6 +39,8 @@ interface OutputAddon {
   fan_in_index_length(d: number, l: number, f: number, chunk: number, length: Float64Array): void;
   fan_in_index_build: StepCall;
   fan_in_step: StepCall;
+  fan_in_regrow_workspace(batch: number, inputs: number, fanIn: number, length: Float64Array): void;
+  fan_in_regrow: StepCall;
   dense_step: StepCall;
   fan_in_logits: StepCall;
   fan_in_top_k: StepCall;
@@ -119,6 +123,50 @@ export function outputKernels(backend: NativeBackend): OutputKernels {
       guarded(op, COLUMN_HINT, () =>
         addon().fan_in_top_k(batch, inputs, labels, fanIn, k, h, ...layer, ...results),
       );
+    },
+
+    fanInRegrowWorkspace: ({ batch, inputs, fanIn }) =>
+      length('fanInRegrowWorkspace', (a) => a.fan_in_regrow_workspace(batch, inputs, fanIn, out)),
+
+    fanInRegrow(args) {
+      const { batch, inputs, labels, begin, end, fanIn, positives, evidence, prune, key } = args;
+      const op = 'fanInRegrow';
+      const layer = fanInArguments(op, labels, args);
+      const moments = (['m', 'v'] as const).map((name) =>
+        f32OrNull(op, `weightMoments.${name}`, args.weightMoments[name], labels * fanIn),
+      );
+      need(op, 'positives.label', positives.label, positives.count);
+      need(op, 'positives.row', positives.row, positives.count);
+      if (evidence !== null) {
+        need(op, 'evidence.label', evidence.label, evidence.count);
+        need(op, 'evidence.row', evidence.row, evidence.count);
+      }
+      const sample =
+        evidence === null
+          ? [0, 0, null, null, null, null]
+          : [
+              evidence.count,
+              evidence.rows,
+              evidence.label,
+              evidence.row,
+              f32(op, 'evidence.weight', evidence.weight, evidence.count),
+              f32(op, 'evidence.h', evidence.h, evidence.rows * inputs),
+            ];
+      const rule = 'perRow' in prune ? [prune.perRow, 0, 0] : [-1, prune.threshold, prune.ties];
+      const h = f32(op, 'h', args.h, batch * inputs);
+      const own = f32(op, 'workspace', args.workspace, 0);
+      const counts = new Float64Array(2);
+      guarded(op, COLUMN_HINT, () =>
+        addon().fan_in_regrow(
+          ...[batch, inputs, labels, begin, end, fanIn, h],
+          ...[positives.count, positives.label, positives.row, LOSSES[args.loss]],
+          ...[layer[0], layer[1], layer[2], ...moments, layer[3]],
+          ...sample,
+          ...rule,
+          ...[key.key0, key.key1, key.counter, own, own.length, counts],
+        ),
+      );
+      return { replaced: counts[0], ties: counts[1] };
     },
 
     denseTopK(args) {

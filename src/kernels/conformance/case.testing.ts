@@ -87,6 +87,12 @@ export class Lab {
   u16(values: ArrayLike<number>): Uint16Array {
     return this.#watch(Uint16Array, values.length, values, true);
   }
+  u32InOut(values: ArrayLike<number>): Uint32Array {
+    return this.#watch(Uint32Array, values.length, values, false);
+  }
+  u16InOut(values: ArrayLike<number>): Uint16Array {
+    return this.#watch(Uint16Array, values.length, values, false);
+  }
   i32(values: ArrayLike<number>): Int32Array {
     return this.#watch(Int32Array, values.length, values, true);
   }

@@ -3,6 +3,7 @@ import type { KernelName, Kernels } from '../face.js';
 import { BAG_BACKWARD_CASES, BAG_FORWARD_CASES, CSR_TRANSPOSE_CASES } from './bag.testing.js';
 import type { Case, Outputs } from './case.testing.js';
 import * as elementwise from './elementwise.testing.js';
+import { FAN_IN_REGROW_CASES } from './fan-in-regrow.testing.js';
 import { GEMM_CASES } from './gemm.testing.js';
 import { LAYER_NORM_BACKWARD_CASES, LAYER_NORM_CASES } from './layer-norm.testing.js';
 import { DENSE_STEP_CASES, FAN_IN_INDEX_BUILD_CASES, FAN_IN_STEP_CASES } from './output-step.testing.js';
@@ -52,6 +53,10 @@ export const CASES: Readonly<Record<KernelName, readonly Case[]>> = {
   update: UPDATE_CASES,
   updateRows: UPDATE_ROWS_CASES,
   fanInStep: FAN_IN_STEP_CASES,
+  fanInRegrow: FAN_IN_REGROW_CASES,
+  fanInRegrowWorkspace: [
+    lengthCase((kernels) => WORKSPACES.map((shape) => kernels.fanInRegrowWorkspace(shape))),
+  ],
   fanInLogits: FAN_IN_LOGITS_CASES,
   fanInTopK: FAN_IN_TOP_K_CASES,
   fanInIndexLength: [

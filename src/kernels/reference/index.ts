@@ -11,6 +11,7 @@ import { bagBackward, bagForward, csrTranspose } from './bag.js';
 import { denseStep, denseTopK } from './dense-output.js';
 import * as elementwise from './elementwise.js';
 import { fanInLogits, fanInStep, fanInTopK } from './fan-in.js';
+import { fanInRegrow } from './fan-in-regrow.js';
 import { gemm } from './gemm.js';
 import { layerNorm, layerNormBackward } from './layer-norm.js';
 import { dropout, uniform } from './random-fill.js';
@@ -44,6 +45,8 @@ export function referenceKernels(precision: 'float32' | 'float64'): Kernels {
     fanInTopK,
     fanInIndexLength: () => 0,
     fanInIndexBuild,
+    fanInRegrow,
+    fanInRegrowWorkspace: () => 0,
     denseStep,
     denseTopK,
     fanInWorkspace: () => 0,

@@ -34,6 +34,15 @@ const topologyUnion = z.discriminatedUnion('kind', [
     every: positiveInteger.default(300),
     until: z.number().min(0).max(1).default(0.66),
   }),
+  z.strictObject({
+    kind: z.literal('rigl'),
+    prune: pruneSpec.prefault({ mode: 'fraction', scope: 'label', anneal: 'cosine' }),
+    every: positiveInteger.default(300),
+    until: z.number().min(0).max(1).default(0.66),
+    sample: z.enum(['batch', 'positives']).default('positives'),
+    perLabel: positiveInteger.default(16),
+    start: z.enum(['random', 'gradient']).default('gradient'),
+  }),
 ]);
 export const topologySpec = orDefault('kind', 'set', topologyUnion);
 

@@ -18,6 +18,7 @@ import { shapeText, type Tensor } from '../tensor/tensor.js';
 import { checkGradients, checkPositives } from './check.js';
 import type {
   Connections,
+  GrowthSource,
   NamedArray,
   OutputCapabilities,
   OutputLayer,
@@ -130,7 +131,7 @@ export abstract class LabelMatrixOutput implements OutputLayer {
   protected abstract dryTwin(device: Device): LabelMatrixOutput;
   abstract connections(label: number): Connections;
 
-  async rewire(_step: number, _totalSteps: number): Promise<RewireReport | null> {
+  async rewire(_step: number, _totalSteps: number, _growth?: GrowthSource): Promise<RewireReport | null> {
     return null;
   }
 

@@ -18,7 +18,8 @@ export class DenseOutput extends LabelMatrixOutput {
   readonly capabilities: OutputCapabilities = {
     losses: ['bce', 'squaredHinge'],
     optimizers: ['sgd', 'adam', 'adamw', 'adagrad'],
-    rewires: false,
+    rewireEvery: 0,
+    growsBy: 'chance',
   };
   readonly #options: DenseOutputOptions;
 

@@ -57,8 +57,10 @@ export interface NamedArray {
 export interface OutputCapabilities {
   readonly losses: readonly LabelLoss[];
   readonly optimizers: readonly string[];
-  /** Whether connections change during training. */
-  readonly rewires: boolean;
+  /** Steps between changes of connections; 0: they stay. */
+  readonly rewireEvery: number;
+  /** Whether `rewire` asks for a source of gradients: of a batch, or of all positives beside it. */
+  readonly growsBy: 'chance' | 'batch' | 'positives';
 }
 
 export interface RewireReport {
@@ -68,6 +70,22 @@ export interface RewireReport {
   readonly connections: number;
   /** The magnitude below which weights were pruned, where one threshold decided. */
   readonly threshold: number | null;
+  /** Share of all possible connections that have existed at some time, over a sample of labels. */
+  readonly explored: number;
+}
+
+/** What growing connections by gradients may ask of the training run. Tensors are of the step arena. */
+export interface GrowthSource {
+  /** Rows that train. */
+  readonly examples: number;
+  /** A batch, hidden as prediction sees it. */
+  batch(): { readonly h: Tensor; readonly positives: Positives };
+  /** Most rows that `hidden` takes. */
+  readonly evidenceRows: number;
+  /** Rows with this label, ascending. */
+  rowsOf(label: number): Uint32Array;
+  /** Hidden vectors [rows.length, d] of different training rows. */
+  hidden(rows: Uint32Array): Tensor;
 }
 
 /** What one step costs, known before it exists. */
@@ -107,8 +125,11 @@ export interface OutputLayer {
   /** Logits [B, n] of some labels; of all labels when none are named (then [B, L]: small layers only). */
   scores(h: Tensor, labels?: Uint32Array): Promise<Tensor>;
   topK(h: Tensor, k: number): Promise<TopK>;
-  /** Called after every step; changes connections when its schedule says so. */
-  rewire(step: number, totalSteps: number): Promise<RewireReport | null>;
+  /**
+   * Called once before the first step (step 0) and after every step, with the step arena empty; changes connections
+   * when its schedule says so.
+   */
+  rewire(step: number, totalSteps: number, growth?: GrowthSource): Promise<RewireReport | null>;
   /** New label j continues old label map[j]; -1 starts a new one. Optimiser state follows. */
   resizeLabels(map: Int32Array): void;
   connections(label: number): Connections;

@@ -99,6 +99,16 @@ export class StepArena {
     insertSpan(this.#free[block.region], { offset: block.offset, bytes: block.bytes });
   }
 
+  /** The blocks alive now. */
+  mark(): ReadonlySet<Block> {
+    return new Set(this.#blocks);
+  }
+
+  /** Returns all blocks taken since `mark`, but for `kept`. */
+  releaseSince(mark: ReadonlySet<Block>, kept: Block | null): void {
+    for (const block of [...this.#blocks]) if (!mark.has(block) && block !== kept) this.release(block);
+  }
+
   /** Empties the arena: every tensor of the last step is void. */
   reset(): void {
     for (const block of this.#blocks) {

@@ -41,6 +41,14 @@ export class Device {
     return new Tensor(shape, dtype, data, tag, block);
   }
 
+  /** Runs `work` and returns every temporary that it took, but for the one that it hands out. */
+  keepOnly(work: () => Tensor): Tensor {
+    const before = this.arena.mark();
+    const kept = work();
+    this.arena.releaseSince(before, kept.block);
+    return kept;
+  }
+
   /** Returns a temporary early; persistent tensors are left alone. */
   release(tensor: Tensor): void {
     if (tensor.block !== null) this.arena.release(tensor.block);
@@ -70,6 +78,7 @@ function withoutWork(kernels: Kernels): Kernels {
     'threads',
     'fanInIndexLength',
     'fanInWorkspace',
+    'fanInRegrowWorkspace',
     'denseWorkspace',
     'topKWorkspace',
   ]);

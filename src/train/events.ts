@@ -56,6 +56,8 @@ export type TrainEvent =
       readonly replaced: number;
       readonly connections: number;
       readonly threshold: number | null;
+      /** Share of all possible connections ever tried, over a sample of labels. */
+      readonly explored: number;
     }
   | { readonly event: 'checkpoint'; readonly step: number; readonly path: string }
   | {

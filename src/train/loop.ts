@@ -34,6 +34,10 @@ export async function runLoop(session: TrainSession, from: number, hooks: LoopHo
   const meter = new Meter(session, hooks, from);
   let lastCheckpoint = performance.now();
   let step = from;
+  if (step === 0 && rows.rows > 0) {
+    fillBatch(rows, order.rowIds({ epoch: 0, step: 0 }), batch);
+    await rewire(session, 0, hooks);
+  }
   while (step < totalSteps && hooks.signal?.aborted !== true) {
     const position = { epoch: Math.floor(step / order.stepsPerEpoch), step: step % order.stepsPerEpoch };
     fillBatch(rows, order.rowIds(position), batch);
@@ -42,8 +46,7 @@ export async function runLoop(session: TrainSession, from: number, hooks: LoopHo
     if (!Number.isFinite(loss) || !Number.isFinite(encoderNorm))
       throw diverged(step, loss, encoderNorm, rates.output);
     step++;
-    const rewired = await classifier.output.rewire(step, totalSteps);
-    if (rewired !== null) hooks.emit({ event: 'rewire', ...rewired });
+    await rewire(session, step, hooks);
     meter.count(step, batch.features.rows, loss, encoderNorm, rates.output);
     if (step % validateEvery === 0 || step === totalSteps) {
       meter.flush();
@@ -63,6 +66,12 @@ export async function runLoop(session: TrainSession, from: number, hooks: LoopHo
   meter.flush();
   if (step < totalSteps) await hooks.checkpoint(step);
   return { step, finished: step >= totalSteps, seconds: meter.seconds, examples: meter.examples };
+}
+
+async function rewire({ classifier, growth, totalSteps }: TrainSession, step: number, hooks: LoopHooks) {
+  classifier.device.arena.reset();
+  const rewired = await classifier.output.rewire(step, totalSteps, growth);
+  if (rewired !== null) hooks.emit({ event: 'rewire', ...rewired });
 }
 
 /** Turns steps into progress events, at most five a second. */

@@ -1,6 +1,8 @@
 /** The memory table of a run: what was held, beside what a dense output layer would have needed. */
+import type { Positives } from '../kernels/face.js';
 import { Classifier } from '../model/classifier.js';
 import type { ModelSpec } from '../model/spec.js';
+import type { SparseBatch } from '../ops/sparse-batch.js';
 import { Optimizer } from '../optim/optimizer.js';
 import type { OptimizerSpec } from '../optim/rules.js';
 import type { Device } from '../tensor/device.js';
@@ -18,6 +20,8 @@ export interface RunShape {
   readonly batchPositives: number;
   /** Bytes of the dataset in memory. */
   readonly dataBytes: number;
+  /** Rows and stored features of the largest encoding for growth by gradients; absent where there is none. */
+  readonly evidence?: { readonly rows: number; readonly nnz: number };
 }
 
 export interface MemoryPlan {
@@ -55,11 +59,30 @@ export async function planMemory(
   const clip = options.clip === true ? 1 : null;
   await trainStep(classifier, optimizer, batch, { encoder: 0, output: 0, clip });
   dry.arena.reset();
+  await dryRewiring(classifier, batch, sparse(shape.evidence?.rows ?? 0, shape.evidence?.nnz ?? 0));
   const rows = options.evaluateBatch ?? shape.batch;
   const h = classifier.infer(sparse(rows, Math.ceil((shape.batchNnz / Math.max(1, shape.batch)) * rows)));
   await classifier.output.topK(h, options.k ?? 5);
   const bytes = dry.ledger.atPeak();
   return { bytes, totalBytes: dry.ledger.peakBytes, arenaBytes: dry.arena.highWaterBytes };
+}
+
+/** What growth by gradients takes, where the layer grows so. */
+async function dryRewiring(
+  classifier: Classifier,
+  batch: { readonly features: SparseBatch; readonly positives: Positives },
+  evidence: SparseBatch,
+): Promise<void> {
+  const { output, device } = classifier;
+  if (output.capabilities.growsBy === 'chance') return;
+  const encode = (features: SparseBatch) => device.keepOnly(() => classifier.infer(features));
+  await output.rewire(output.capabilities.rewireEvery, Infinity, {
+    examples: 1,
+    evidenceRows: evidence.rows,
+    batch: () => ({ h: encode(batch.features), positives: batch.positives }),
+    rowsOf: () => new Uint32Array(0),
+    hidden: () => encode(evidence),
+  });
 }
 
 /** The same run with a dense output layer: same optimiser and precision, and with Adam. */

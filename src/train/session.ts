@@ -9,6 +9,7 @@ import { Optimizer } from '../optim/optimizer.js';
 import { rateFactor } from '../optim/schedule.js';
 import { Device } from '../tensor/device.js';
 import type { TrainConfig } from './config.js';
+import { type GrowthShape, growthShape, TrainingGrowth } from './growth.js';
 import { type MemoryPlan, planMemory, type RunShape } from './memory-report.js';
 import type { StepRates } from './step.js';
 
@@ -26,6 +27,8 @@ export class TrainSession {
   readonly optimizer: Optimizer;
   readonly order: BatchPlan;
   readonly batch: Batch;
+  /** What growth by gradients asks; it sees the batch of the last step. */
+  readonly growth: TrainingGrowth;
   readonly totalSteps: number;
   /** [labels], over the rows that train. */
   readonly frequencies: Uint32Array;
@@ -43,6 +46,7 @@ export class TrainSession {
     this.optimizer = parts.optimizer;
     this.order = parts.order;
     this.batch = parts.batch;
+    this.growth = parts.growth;
     this.totalSteps = parts.totalSteps;
     this.frequencies = parts.frequencies;
     this.baseRss = parts.baseRss;
@@ -56,7 +60,8 @@ export class TrainSession {
     const { rows, validation, baseRss } = data;
     const device = new Device(kernels);
     const largest = batchShape(rows, config.batch);
-    const shape = runShape(config, rows, validation);
+    const evidence = growthShape(rows, growsBy(config));
+    const shape = runShape(config, rows, validation, evidence);
     const optimizers = { encoder: config.optimizer, output: config.outputOptimizer };
     const plan = await planMemory(device, config.model, optimizers, shape, {
       clip: config.clip !== null,
@@ -71,6 +76,7 @@ export class TrainSession {
     });
     device.arena.reserve(plan.arenaBytes);
     const order = new BatchPlan({ rows: rows.rows, batch: config.batch, seed: config.seed });
+    const batch = new Batch(largest);
     return new TrainSession({
       config,
       device,
@@ -81,7 +87,8 @@ export class TrainSession {
       classifier,
       optimizer: new Optimizer(device, classifier.encoder.namedParameters(), config.optimizer),
       order,
-      batch: new Batch(largest),
+      batch,
+      growth: new TrainingGrowth(rows, classifier, batch, evidence),
       totalSteps: Math.max(1, Math.round(config.epochs * order.stepsPerEpoch)),
       frequencies,
       baseRss,
@@ -100,8 +107,18 @@ export class TrainSession {
   }
 }
 
+/** What the output layer will ask when it grows. */
+function growsBy({ model: { output } }: TrainConfig): string {
+  return output.kind === 'fan-in' && output.topology.kind === 'rigl' ? output.topology.sample : 'chance';
+}
+
 /** Sizes that decide the memory of a run. */
-function runShape(config: TrainConfig, rows: CsrDataset, validation: CsrDataset | null): RunShape {
+function runShape(
+  config: TrainConfig,
+  rows: CsrDataset,
+  validation: CsrDataset | null,
+  evidence: GrowthShape | null,
+): RunShape {
   const largest = batchShape(rows, config.batch);
   const scored = validation === null ? 0 : batchBytes(batchShape(validation, evaluationBatch));
   return {
@@ -110,6 +127,13 @@ function runShape(config: TrainConfig, rows: CsrDataset, validation: CsrDataset 
     batch: config.batch,
     batchNnz: largest.nnz,
     batchPositives: largest.positives,
-    dataBytes: rows.bytes + (validation?.bytes ?? 0) + batchBytes(largest) + scored + 4 * rows.labels,
+    dataBytes:
+      rows.bytes +
+      (validation?.bytes ?? 0) +
+      batchBytes(largest) +
+      scored +
+      4 * rows.labels +
+      (evidence?.bytes ?? 0),
+    evidence: evidence?.evidence,
   };
 }

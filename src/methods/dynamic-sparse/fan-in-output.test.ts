@@ -92,7 +92,8 @@ describe('FixedFanInOutput', () => {
     const device = new Device(backends[1].kernels!);
     const layer = maker(6, set, 'compact')(device, { ...setup, optimizer: { kind: 'sgd', rate: 1 } });
     const { bytes } = await layer.plan({ batch: 4, positives: 8 });
-    expect(bytes.indices).toBe(2 * 6 * small.labels);
+    // Beside them a word of bits per label: which connections were ever tried.
+    expect(bytes.indices).toBe((2 * 6 + 4) * small.labels);
     expect(bytes.weights).toBe(4 * (6 + 1) * small.labels);
     expect(bytes.optimizer).toBe(0);
   });

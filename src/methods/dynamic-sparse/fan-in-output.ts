@@ -7,11 +7,25 @@ import { EspalierError, ensure } from '../../errors.js';
 import type { Columns, Floats, OutputStepCommon, WorkspaceShape } from '../../kernels/face.js';
 import { RandomStream } from '../../kernels/random.js';
 import { LabelMatrixOutput } from '../../output/base.js';
-import type { Connections, NamedArray, OutputCapabilities, RewireReport } from '../../output/layer.js';
+import type {
+  Connections,
+  GrowthSource,
+  NamedArray,
+  OutputCapabilities,
+  RewireReport,
+} from '../../output/layer.js';
 import { overSlabs } from '../../output/slabs.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { checkTopology, type FanInForm, type FanInOutputOptions } from './options.js';
+import { Explored } from './explored.js';
+import { growByGradient, pruneOf } from './grow.js';
+import {
+  checkTopology,
+  type FanInForm,
+  type FanInOutputOptions,
+  type PruneRule,
+  type RiglTopology,
+} from './options.js';
 import { beginRewiring, rewireProgress } from './rewire.js';
 import { drawColumns, RowMarks } from './topology.js';
 
@@ -28,6 +42,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
   #index: Uint16Array | null = null;
   /** Elements of the index: a dry device has them counted, not held. */
   #indexLength = 0;
+  #explored: Explored | null = null;
 
   constructor(device: Device, options: FanInOutputOptions) {
     const { fanIn, inputs } = options;
@@ -51,12 +66,14 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     this.capabilities = {
       losses: ['bce', 'squaredHinge'],
       optimizers: ['sgd', 'adam', 'adamw', 'adagrad'],
-      rewires: options.topology.kind !== 'static',
+      rewireEvery: options.topology.kind === 'static' ? 0 : options.topology.every,
+      growsBy: options.topology.kind === 'rigl' ? options.topology.sample : 'chance',
     };
     this.allocateWeights(options.initialBias ?? 0);
     this.#columns = this.#newColumns(options.labels);
     this.#drawRows(0, options.labels);
     this.#buildIndex();
+    this.#explored = this.#startExploring();
   }
 
   /** F */
@@ -75,6 +92,17 @@ export class FixedFanInOutput extends LabelMatrixOutput {
 
   #newColumns(labels: number): Columns {
     return this.device.allocator.allocate('indices', this.#columnType, labels * this.width);
+  }
+
+  #startExploring(): Explored | null {
+    if (this.capabilities.rewireEvery === 0) return null;
+    const { labels, width: fanIn, inputs, device } = this;
+    if (this.#explored !== null) device.allocator.release('indices', this.#explored.bits);
+    const explored = new Explored({ labels, fanIn, inputs }, (length) =>
+      device.allocator.allocate('indices', 'uint32', length),
+    );
+    if (!device.dry) explored.add(this.#columns);
+    return explored;
   }
 
   /** Start connections and weights, U(-1/sqrt(F), 1/sqrt(F)), of labels [from, to). */
@@ -110,24 +138,58 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     });
   }
 
-  override async rewire(step: number, totalSteps: number): Promise<RewireReport | null> {
-    const { topology, rewireStream } = this.#options;
-    const progress = rewireProgress(topology, step, totalSteps);
-    if (progress === null || topology.kind === 'static') return null;
-    const target = {
-      labels: this.labels,
-      fanIn: this.width,
-      inputs: this.inputs,
-      columns: this.#columns,
-      weights: this.weights,
-      moments: this.weightMoments,
-    };
-    const { threshold, replaceRows } = beginRewiring(target, topology.prune, progress, rewireStream);
-    // A slow backend or a fast one: rewiring is plain TypeScript, about 30 ms for this many connections.
-    const rows = Math.max(1, Math.floor(400_000 / this.width));
-    const replaced = await overSlabs(this.labels, rows, replaceRows);
+  override async rewire(
+    step: number,
+    totalSteps: number,
+    growth?: GrowthSource,
+  ): Promise<RewireReport | null> {
+    const { topology } = this.#options;
+    if (topology.kind === 'static') return null;
+    const starts = step === 0 && topology.kind === 'rigl' && topology.start === 'gradient';
+    const progress = starts ? 0 : rewireProgress(topology, step, totalSteps);
+    if (progress === null) return null;
+    const { replaced, threshold } =
+      topology.kind === 'set'
+        ? await this.#regrowAtRandom(topology.prune, progress)
+        : await this.#growByGradient(topology, starts ? 'everything' : topology.prune, progress, growth);
     this.#buildIndex();
-    return { step, replaced, connections: this.labels * this.width, threshold };
+    this.#explored?.add(this.#columns);
+    const connections = this.labels * this.width;
+    return { step, replaced, connections, threshold, explored: this.#explored?.share ?? 0 };
+  }
+
+  async #regrowAtRandom(rule: PruneRule, progress: number) {
+    const { labels, width: fanIn, inputs, weights, weightMoments: moments } = this;
+    const target = { labels, fanIn, inputs, columns: this.#columns, weights, moments };
+    const { threshold, replaceRows } = beginRewiring(target, rule, progress, this.#options.rewireStream);
+    // A slow backend or a fast one: this is plain TypeScript, about 30 ms for so many connections.
+    const rows = Math.max(1, Math.floor(400_000 / fanIn));
+    return { threshold, replaced: await overSlabs(labels, rows, replaceRows) };
+  }
+
+  async #growByGradient(
+    topology: RiglTopology,
+    rule: PruneRule | 'everything',
+    progress: number,
+    growth: GrowthSource | undefined,
+  ) {
+    if (growth === undefined) {
+      throw new EspalierError({
+        code: 'GROWTH_SOURCE_MISSING',
+        kind: 'usage',
+        op: 'FixedFanInOutput.rewire',
+        problem: 'growth by gradients needs examples to take them of',
+        expected: 'a GrowthSource as third argument',
+        received: 'none',
+        hint: 'pass one, as the training loop does, or use topology { kind: "set" }',
+      });
+    }
+    const { device, labels, width: fanIn, inputs, loss, weights, bias, weightMoments } = this;
+    const key = this.#options.rewireStream.reserve(labels * fanIn);
+    const layer = { labels, fanIn, inputs, loss, columns: this.#columns, weights, bias, weightMoments, key };
+    const prune = device.dry ? { perRow: 0 } : pruneOf(rule, progress, layer);
+    const replaced = await growByGradient(device, layer, prune, topology, growth);
+    return { replaced, threshold: 'threshold' in prune ? prune.threshold : null };
   }
 
   #fanInWeights() {
@@ -234,6 +296,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     this.device.allocator.release('indices', old);
     for (const row of fresh) this.#drawRows(row, row + 1);
     this.#buildIndex();
+    this.#explored = this.#startExploring();
   }
 
   protected dryTwin(device: Device): FixedFanInOutput {
@@ -245,6 +308,10 @@ export class FixedFanInOutput extends LabelMatrixOutput {
   override state(): { readonly model: NamedArray[]; readonly optimizer: NamedArray[] } {
     const { model, optimizer } = super.state();
     const columns = { name: 'columns', shape: [this.labels, this.width], data: this.#columns };
+    const tried = this.#explored;
+    if (tried !== null) {
+      optimizer.push({ name: 'explored', shape: [tried.tracked, tried.words], data: tried.bits });
+    }
     return { model: [...model, columns], optimizer };
   }
 

@@ -28,7 +28,35 @@ export type Topology =
       readonly every: number;
       /** Share of all steps after which connections stay. */
       readonly until: number;
-    };
+    }
+  | RiglTopology;
+
+/** Prune the small, regrow where the dense gradient is largest (Evci et al. 2020). */
+export interface RiglTopology {
+  readonly kind: 'rigl';
+  readonly prune: PruneRule;
+  readonly every: number;
+  readonly until: number;
+  /**
+   * `batch`: the gradient of one batch, as published: it says next to nothing of labels without a positive in it.
+   * `positives`: every label's own positives, wherever they are, against the negatives of one batch.
+   */
+  readonly sample: 'batch' | 'positives';
+  /** Positives looked at per label, at most, with `positives`. */
+  readonly perLabel: number;
+  /** `gradient`: all connections are drawn anew by the gradient before the first step. */
+  readonly start: 'random' | 'gradient';
+}
+
+export const defaultRigl: RiglTopology = {
+  kind: 'rigl',
+  prune: { mode: 'fraction', fraction: 0.15, scope: 'label', anneal: 'cosine' },
+  every: 300,
+  until: 0.66,
+  sample: 'positives',
+  perLabel: 16,
+  start: 'gradient',
+};
 
 export const defaultSet: Extract<Topology, { kind: 'set' }> = {
   kind: 'set',
@@ -52,6 +80,15 @@ export function checkTopology(topology: Topology): void {
     }));
   check(Number.isInteger(every) && every >= 1, 'topology.every', 'a positive whole number of steps', every);
   check(until >= 0 && until <= 1, 'topology.until', 'a share of all steps, 0 to 1', until);
+  if (topology.kind === 'rigl') {
+    const { perLabel } = topology;
+    check(
+      Number.isInteger(perLabel) && perLabel >= 1,
+      'topology.perLabel',
+      'a positive whole number',
+      perLabel,
+    );
+  }
   if (prune.mode === 'threshold') {
     check(prune.tau > 0 && prune.tau < Infinity, 'topology.prune.tau', 'a positive magnitude', prune.tau);
   } else {

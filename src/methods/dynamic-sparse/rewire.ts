@@ -28,6 +28,12 @@ export function rewireProgress(topology: Topology, step: number, totalSteps: num
 /** 1 at the start of rewiring, 0 at its end. */
 const cosine = (progress: number): number => 0.5 * (1 + Math.cos(Math.PI * progress));
 
+/** The fraction, or the threshold, at this progress. */
+export function annealed(rule: PruneRule, progress: number): number {
+  if (rule.mode === 'threshold') return finalThreshold + (rule.tau - finalThreshold) * cosine(progress);
+  return rule.fraction * (rule.anneal === 'cosine' ? cosine(progress) : 1);
+}
+
 /** A rewiring that is under way: rows in ascending order, every row once. */
 export interface Rewiring {
   /** The magnitude below which weights go, where one threshold decides. */
@@ -44,13 +50,12 @@ export function beginRewiring(
   stream: RandomStream,
 ): Rewiring {
   const { labels, fanIn, weights } = target;
+  const amount = annealed(rule, progress);
   if (rule.mode === 'threshold') {
-    const tau = finalThreshold + (rule.tau - finalThreshold) * cosine(progress);
-    return rewiring(target, stream, tau, (slot) => Math.abs(weights[slot]) < tau);
+    return rewiring(target, stream, amount, (slot) => Math.abs(weights[slot]) < amount);
   }
-  const fraction = rule.fraction * (rule.anneal === 'cosine' ? cosine(progress) : 1);
   if (rule.scope === 'layer') {
-    const { threshold, ties } = selectMagnitude(weights, Math.floor(fraction * labels * fanIn));
+    const { threshold, ties } = selectMagnitude(weights, Math.floor(amount * labels * fanIn));
     let left = ties;
     return rewiring(target, stream, threshold, (slot) => {
       // NOTE: rounded as selectMagnitude rounds, or float64 weights would miss their count.
@@ -58,7 +63,7 @@ export function beginRewiring(
       return w < threshold || (w === threshold && left-- > 0);
     });
   }
-  const perRow = Math.floor(fraction * fanIn);
+  const perRow = Math.floor(amount * fanIn);
   const order = new Uint32Array(fanIn);
   const goes = new Uint8Array(fanIn);
   return rewiring(target, stream, null, (slot) => {

@@ -1,0 +1,76 @@
+/** The training rows as growth by gradients sees them: a batch, and every label's own examples. */
+import { Batch, type BatchShape, batchBytes, batchShape, fillBatch } from '../data/batches.js';
+import type { CsrDataset } from '../data/dataset.js';
+import type { Positives } from '../kernels/face.js';
+import type { Classifier } from '../model/classifier.js';
+import type { SparseBatch } from '../ops/sparse-batch.js';
+import type { GrowthSource } from '../output/layer.js';
+import type { Tensor } from '../tensor/tensor.js';
+
+/** Rows encoded at once for evidence. */
+const evidenceRows = 1024;
+
+/** What evidence needs of memory beside the step arena. */
+export interface GrowthShape {
+  readonly evidence: BatchShape;
+  readonly bytes: number;
+}
+
+/** null where the output layer does not ask for evidence. */
+export function growthShape(rows: CsrDataset, growsBy: string): GrowthShape | null {
+  if (growsBy !== 'positives') return null;
+  const evidence = batchShape(rows, Math.min(evidenceRows, rows.rows));
+  return { evidence, bytes: batchBytes(evidence) + 4 * rows.positives + 8 * (rows.labels + 1) };
+}
+
+export class TrainingGrowth implements GrowthSource {
+  readonly examples: number;
+  readonly evidenceRows: number;
+  readonly #rows: CsrDataset;
+  readonly #classifier: Classifier;
+  readonly #last: Batch;
+  readonly #evidence: Batch | null;
+  #byLabel: { readonly start: Float64Array; readonly rows: Uint32Array } | null = null;
+
+  constructor(rows: CsrDataset, classifier: Classifier, last: Batch, shape: GrowthShape | null) {
+    this.examples = rows.rows;
+    this.#rows = rows;
+    this.#classifier = classifier;
+    this.#last = last;
+    this.#evidence = shape === null ? null : new Batch(shape.evidence);
+    this.evidenceRows = shape?.evidence.rows ?? 0;
+  }
+
+  batch(): { readonly h: Tensor; readonly positives: Positives } {
+    return { h: this.#encode(this.#last.features), positives: this.#last.positives };
+  }
+
+  rowsOf(label: number): Uint32Array {
+    this.#byLabel ??= rowsByLabel(this.#rows);
+    const { start, rows } = this.#byLabel;
+    return rows.subarray(start[label], start[label + 1]);
+  }
+
+  hidden(rows: Uint32Array): Tensor {
+    const batch = this.#evidence as Batch;
+    fillBatch(this.#rows, rows, batch);
+    return this.#encode(batch.features);
+  }
+
+  #encode(features: SparseBatch): Tensor {
+    return this.#classifier.device.keepOnly(() => this.#classifier.infer(features));
+  }
+}
+
+/** Rows of every label, by counting. */
+function rowsByLabel({ rows, labels, labelIndptr, labelIds }: CsrDataset) {
+  const start = new Float64Array(labels + 1);
+  for (const label of labelIds) start[label + 1]++;
+  for (let label = 0; label < labels; label++) start[label + 1] += start[label];
+  const next = start.slice();
+  const sorted = new Uint32Array(labelIds.length);
+  for (let row = 0; row < rows; row++) {
+    for (let e = labelIndptr[row]; e < labelIndptr[row + 1]; e++) sorted[next[labelIds[e]]++] = row;
+  }
+  return { start, rows: sorted };
+}

@@ -47,6 +47,18 @@ const config = (out: string, more: Partial<TrainConfigInput> = {}): TrainConfigI
   ...more,
 });
 
+const topologies = {
+  set: { kind: 'set', every: 10 },
+  'rigl of a batch': { kind: 'rigl', every: 10, sample: 'batch' },
+  'rigl of positives': { kind: 'rigl', every: 10 },
+} as const;
+const withTopology = (topology: (typeof topologies)[keyof typeof topologies]) => ({
+  model: {
+    encoder: { embedding: 24, dropout: 0.1 },
+    output: { kind: 'fan-in', fanIn: 8, topology } as const,
+  },
+});
+
 /** Every array of a model, by name, as plain bytes. */
 async function bytesOf(run: string): Promise<Record<string, string>> {
   const { classifier } = await loadClassifier(run, selectKernels({ backend: 'reference' }));
@@ -71,37 +83,48 @@ describe('train', () => {
     expect(events.some((e) => e.event === 'rewire' && e.replaced > 0)).toBe(true);
   });
 
-  it('the step arena never grows, and accounted bytes stay within the plan', async () => {
-    const events: TrainEvent[] = [];
-    const { memory, classifier } = await train(config('memory', { epochs: 1 }), {
-      onEvent: (e) => events.push(e),
-    });
-    expect(classifier.device.arena.growths).toBe(0);
-    const start = events.find((e) => e.event === 'start');
-    expect(memory.accountedPeak).toBeLessThanOrEqual(start?.event === 'start' ? start.plannedBytes : 0);
-    expect(memory.accountedPeak).toBeGreaterThan(0);
-  });
+  it.each(Object.entries(topologies))(
+    'the step arena never grows, and accounted bytes stay within the plan (%s)',
+    async (name, topology) => {
+      const events: TrainEvent[] = [];
+      const { memory, classifier } = await train(
+        config(`memory-${name}`, { epochs: 1, ...withTopology(topology) }),
+        {
+          onEvent: (e) => events.push(e),
+        },
+      );
+      expect(classifier.device.arena.growths).toBe(0);
+      const start = events.find((e) => e.event === 'start');
+      expect(memory.accountedPeak).toBeLessThanOrEqual(start?.event === 'start' ? start.plannedBytes : 0);
+      expect(memory.accountedPeak).toBeGreaterThan(0);
+    },
+  );
 
-  it('a run that was stopped and resumed ends with the same bits and a log without gap or repeat', async () => {
-    await train(config('whole'));
-    const stop = new AbortController();
-    const stopped = await train(config('halves'), {
-      signal: stop.signal,
-      onEvent: (e) => {
-        if (e.event === 'validation' && e.epoch >= 2) stop.abort();
-      },
-    });
-    expect(stopped.finished).toBe(false);
-    expect(stopped.model).toBeNull();
-    const resumed = await train(config('halves'), { resume: true });
-    expect(resumed.finished).toBe(true);
-    expect(await bytesOf(join(home, 'halves'))).toEqual(await bytesOf(join(home, 'whole')));
-    const validations: number[] = [];
-    for await (const record of readRunLog(join(home, 'halves', 'log.jsonl'))) {
-      if (record.event === 'validation') validations.push(record.step);
-    }
-    expect(validations).toEqual([19, 38, 57, 76, 95, 114]);
-  });
+  it.each(Object.entries(topologies))(
+    'a run that was stopped and resumed ends with the same bits and a log without gap or repeat (%s)',
+    async (name, topology) => {
+      const [whole, halves] = [`whole-${name}`, `halves-${name}`];
+      const more = withTopology(topology);
+      await train(config(whole, more));
+      const stop = new AbortController();
+      const stopped = await train(config(halves, more), {
+        signal: stop.signal,
+        onEvent: (e) => {
+          if (e.event === 'validation' && e.epoch >= 2) stop.abort();
+        },
+      });
+      expect(stopped.finished).toBe(false);
+      expect(stopped.model).toBeNull();
+      const resumed = await train(config(halves, more), { resume: true });
+      expect(resumed.finished).toBe(true);
+      expect(await bytesOf(join(home, halves))).toEqual(await bytesOf(join(home, whole)));
+      const validations: number[] = [];
+      for await (const record of readRunLog(join(home, halves, 'log.jsonl'))) {
+        if (record.event === 'validation') validations.push(record.step);
+      }
+      expect(validations).toEqual([19, 38, 57, 76, 95, 114]);
+    },
+  );
 
   it('the same seed gives the same bits, another seed others', async () => {
     await train(config('seed-a', { epochs: 1 }));

@@ -20,7 +20,7 @@ const finalThreshold = 1e-4;
 
 /** Progress through the rewiring period in [0, 1], or null when step `step` (1-based) does not rewire. */
 export function rewireProgress(topology: Topology, step: number, totalSteps: number): number | null {
-  if (topology.kind === 'static' || step % topology.every !== 0) return null;
+  if (topology.kind === 'static' || step === 0 || step % topology.every !== 0) return null;
   const last = topology.until * totalSteps;
   return step < last ? step / last : null;
 }

@@ -87,6 +87,15 @@ ES_KERNEL(bag_backward,
            const float *value_of, const float *dy, float *grad),
           (count, rows, dim, entries, colptr, row_of, value_of, dy, grad))
 
+/* ---- clustering; listed: the length of order; sums_length: doubles, a multiple of 2 * features ---- */
+ES_KERNEL(balanced_split,
+          (int64_t rows, int64_t features, int64_t entries, const int32_t *indptr, const uint32_t *indices,
+           const float *values, int64_t segments, int64_t listed, const int32_t *bounds, const uint32_t *starts,
+           double min_gain, uint32_t *order, double *sums, int64_t sums_length, double *scores, uint32_t *sides,
+           double *similarity),
+          (rows, features, entries, indptr, indices, values, segments, listed, bounds, starts, min_gain, order, sums,
+           sums_length, scores, sides, similarity))
+
 /* ---- normalisation and sums ---- */
 ES_KERNEL(layer_norm,
           (int64_t rows, int64_t dim, double eps, const float *x, const float *gamma, const float *beta, float *y,

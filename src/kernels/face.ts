@@ -80,6 +80,35 @@ export interface BagBackwardArgs {
   readonly grad: Floats;
 }
 
+/**
+ * One level of balanced spherical 2-means: the list `order` of unit rows is cut into segments, and each segment of
+ * n >= 2 rows becomes two halves of ceil(n / 2) and floor(n / 2) rows, side by side in its place. The first centres
+ * are two rows; then rows go to the half whose centre they favour most (score difference, the largest ceil(n / 2)
+ * left, ties in the order of the list) and centres become the normalised sums of their rows, while the mean
+ * similarity of a row to its centre gains at least `minGain`. Rows keep their order within a half.
+ * All sums are doubles in a fixed order: the same halves on every backend and for any number of threads.
+ */
+export interface BalancedSplitArgs extends CsrArgs {
+  readonly features: number;
+  readonly segments: number;
+  /** in and out, of at least bounds[segments] rows, each < rows, none twice */
+  readonly order: Uint32Array;
+  /** [segments + 1], positions in `order`, never falling */
+  readonly bounds: Int32Array;
+  /** [2 * segments]: two positions within each segment, the first centres; ignored where n < 2 */
+  readonly starts: Uint32Array;
+  /** > 0 */
+  readonly minGain: number;
+  /** scratch [2 * features * k], k >= 1: up to k threads then work on segments of their own */
+  readonly sums: Float64Array;
+  /** scratch [3 * order.length] */
+  readonly scores: Float64Array;
+  /** scratch [order.length] */
+  readonly sides: Uint32Array;
+  /** out [segments]: mean similarity of a row to the centre of its half; 0 where n < 2 */
+  readonly similarity: Float64Array;
+}
+
 /** y = (x - mean) * rstd * gamma + beta, per row; mean and rstd are kept for backward. */
 export interface LayerNormArgs {
   readonly rows: number;
@@ -408,6 +437,7 @@ export interface Kernels {
   /** Returns the number of columns that occur. */
   csrTranspose(args: CsrTransposeArgs): number;
   bagBackward(args: BagBackwardArgs): void;
+  balancedSplit(args: BalancedSplitArgs): void;
 
   layerNorm(args: LayerNormArgs): void;
   layerNormBackward(args: LayerNormBackwardArgs): void;

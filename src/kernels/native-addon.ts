@@ -77,6 +77,25 @@ export interface NativeAddon {
     dy: F,
     grad: F,
   ): void;
+  balanced_split(
+    rows: number,
+    features: number,
+    entries: number,
+    indptr: I32,
+    indices: U32,
+    values: F | null,
+    segments: number,
+    listed: number,
+    bounds: I32,
+    starts: U32,
+    minGain: number,
+    order: U32,
+    sums: D,
+    sumsLength: number,
+    scores: D,
+    sides: U32,
+    similarity: D,
+  ): void;
   layer_norm(rows: number, dim: number, eps: number, x: F, gamma: F, beta: F, y: F, mean: F, rstd: F): void;
   layer_norm_backward(
     rows: number,

@@ -9,6 +9,7 @@ export type BasicKernels = Pick<
   | 'bagForward'
   | 'csrTranspose'
   | 'bagBackward'
+  | 'balancedSplit'
   | 'layerNorm'
   | 'layerNormBackward'
   | 'relu'
@@ -87,6 +88,43 @@ export function basicKernels(backend: NativeBackend): BasicKernels {
       const rows = dim === 0 ? 2 ** 32 : Math.floor(dy.length / dim);
       guarded(op, 'colptr must ascend and every row must lie inside dy', () =>
         backend.use().bag_backward(count, rows, dim, entries, colptr, rowOf, values, dy, grad),
+      );
+    },
+
+    balancedSplit(args) {
+      const { rows, features, segments, indptr, indices, bounds, starts, order, minGain } = args;
+      const { sums, scores, sides, similarity } = args;
+      const op = 'balancedSplit';
+      const values = csrValues(op, args);
+      need(op, 'bounds', bounds, segments + 1);
+      need(op, 'starts', starts, 2 * segments);
+      need(op, 'order', order, bounds[segments]);
+      need(op, 'sums', sums, 2 * features);
+      need(op, 'scores', scores, 3 * order.length);
+      need(op, 'sides', sides, order.length);
+      need(op, 'similarity', similarity, segments);
+      const [n, listed, length] = [indices.length, order.length, sums.length];
+      const list = [segments, listed, bounds, starts, minGain, order] as const;
+      guarded(
+        op,
+        'minGain must be positive; indices, order, bounds and starts must lie inside their arrays',
+        () =>
+          backend
+            .use()
+            .balanced_split(
+              rows,
+              features,
+              n,
+              indptr,
+              indices,
+              values,
+              ...list,
+              sums,
+              length,
+              scores,
+              sides,
+              similarity,
+            ),
       );
     },
 

@@ -1,6 +1,7 @@
 import { expect } from 'vitest';
 import type { KernelName, Kernels } from '../face.js';
 import { BAG_BACKWARD_CASES, BAG_FORWARD_CASES, CSR_TRANSPOSE_CASES } from './bag.testing.js';
+import { BALANCED_SPLIT_CASES } from './balanced-split.testing.js';
 import type { Case, Outputs } from './case.testing.js';
 import * as elementwise from './elementwise.testing.js';
 import { FAN_IN_REGROW_CASES } from './fan-in-regrow.testing.js';
@@ -36,6 +37,7 @@ export const CASES: Readonly<Record<KernelName, readonly Case[]>> = {
   bagForward: BAG_FORWARD_CASES,
   csrTranspose: CSR_TRANSPOSE_CASES,
   bagBackward: BAG_BACKWARD_CASES,
+  balancedSplit: BALANCED_SPLIT_CASES,
   layerNorm: LAYER_NORM_CASES,
   layerNormBackward: LAYER_NORM_BACKWARD_CASES,
   relu: elementwise.RELU_CASES,

@@ -19,6 +19,24 @@ const MISTAKES: Readonly<Record<string, Partial<Kernels>>> = {
   'bagForward rounds the table to bfloat16': {
     bagForward: (args) => sound.bagForward({ ...args, table: args.table.map(toBfloat16) as Floats }),
   },
+  'balancedSplit sends ties to the right': {
+    balancedSplit: (args) => {
+      // The reversed list meets its ties from the other end.
+      const { order, bounds, starts, segments } = args;
+      const turned = starts.slice();
+      for (let s = 0; s < segments; s++) {
+        order.subarray(bounds[s], bounds[s + 1]).reverse();
+        for (const i of [2 * s, 2 * s + 1])
+          turned[i] = Math.max(0, bounds[s + 1] - bounds[s] - 1 - starts[i]);
+      }
+      sound.balancedSplit({ ...args, starts: turned });
+      for (let s = 0; s < segments; s++) {
+        const middle = bounds[s] + Math.ceil((bounds[s + 1] - bounds[s]) / 2);
+        order.subarray(bounds[s], middle).reverse();
+        order.subarray(middle, bounds[s + 1]).reverse();
+      }
+    },
+  },
   'layerNorm takes eps for its square root': {
     layerNorm: (args) => sound.layerNorm({ ...args, eps: args.eps ** 2 }),
   },

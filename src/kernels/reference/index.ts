@@ -8,6 +8,7 @@
 import { ensure } from '../../errors.js';
 import type { FanInIndexArgs, Kernels, WorkspaceShape } from '../face.js';
 import { bagBackward, bagForward, csrTranspose } from './bag.js';
+import { balancedSplit } from './balanced-split.js';
 import { denseStep, denseTopK } from './dense-output.js';
 import * as elementwise from './elementwise.js';
 import { fanInLogits, fanInStep, fanInTopK } from './fan-in.js';
@@ -33,6 +34,7 @@ export function referenceKernels(precision: 'float32' | 'float64'): Kernels {
     bagForward,
     csrTranspose,
     bagBackward,
+    balancedSplit,
     layerNorm,
     layerNormBackward,
     ...elementwise,

@@ -8,7 +8,7 @@ const rooms = [
   ['nn', 'optim'],
   ['ops'],
   ['autograd'],
-  ['store', 'metrics'],
+  ['store', 'metrics', 'clusters'],
   ['data'],
   ['tensor'],
   ['kernels'],

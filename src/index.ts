@@ -10,6 +10,7 @@ import { selectKernels } from './kernels/index.js';
 import { type LoadedModel, loadClassifier } from './model/model-io.js';
 
 export * as autograd from './autograd/index.js';
+export * as clusters from './clusters/index.js';
 export * as data from './data/index.js';
 export { type ErrorFacts, type ErrorKind, EspalierError } from './errors.js';
 export * as kernels from './kernels/index.js';

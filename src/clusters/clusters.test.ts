@@ -173,10 +173,10 @@ describe('clusterLabels', () => {
       [0, 5],
       [1, 9],
     ]) {
-      const rows: Row[] = Array.from({ length: labels }, (_, l): Row => [
-        features === 0 ? ({} as Record<number, number>) : { 0: 1 },
-        [l],
-      ]);
+      const rows: Row[] = Array.from(
+        { length: labels },
+        (_, l): Row => [features === 0 ? ({} as Record<number, number>) : { 0: 1 }, [l]],
+      );
       const result = await cluster(dataset(features, labels, rows), { maxSize: 2, leafSize: 1, seed: 1 });
       expectSound(result, labels);
     }

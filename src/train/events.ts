@@ -68,5 +68,7 @@ export type TrainEvent =
       readonly bytes: BytesByTag;
       readonly accountedPeak: number;
       readonly peakRss: number;
+      /** Resident bytes before anything of the run was made. */
+      readonly baseRss: number;
       readonly model: string;
     };

@@ -110,6 +110,7 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
         bytes: memory.measured,
         accountedPeak: memory.accountedPeak,
         peakRss: memory.peakRss,
+        baseRss: memory.baseRss,
         model,
       });
     }

@@ -1,14 +1,17 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { DatasetDirectory } from '../../data/cache.js';
-import { buildDataset } from '../../data/named-datasets.js';
+import { EspalierError } from '../../errors.js';
 import { chooseKernels } from '../../kernels/index.js';
 import { loadClassifier } from '../../model/model-io.js';
 import { predictRows, predictTexts } from '../../model/predict.js';
 import { evaluateModel } from '../../train/evaluate.js';
 import { quickstartPreset, referencePreset } from '../../train/presets.js';
-import { note, out, ProgressLine } from '../terminal.js';
+import { note, out } from '../terminal.js';
 import { build } from './build.js';
 import { printDataset } from './data.js';
 import { printEvaluation } from './evaluate.js';
@@ -33,10 +36,10 @@ async function quickstart(options: { data: string; out: string; epochs?: number 
   if (!native) note(`a smaller job on the reference backend: ${name}, one epoch (${reason})`);
   const data = join(options.data, name);
   if ((await stat(join(data, 'dataset.json')).catch(() => null)) === null) {
-    const line = new ProgressLine();
-    await buildDataset(name, data, { onProgress: (stage) => line.say(stage) });
+    await makeDataset(name, data);
+  } else {
+    await printDataset(data);
   }
-  await printDataset(data);
   out();
 
   const preset = native ? quickstartPreset : referencePreset;
@@ -59,6 +62,22 @@ async function quickstart(options: { data: string; out: string; epochs?: number 
   out();
   out(`done in ${((performance.now() - started) / 60_000).toFixed(1)} minutes. Try your own words:`);
   out(`  echo "a small domesticated carnivore" | npx espalier predict ${options.out} --k 5`);
+}
+
+/** In a process of its own: what reading the sources takes must not stand in the memory of the training run. */
+async function makeDataset(name: string, path: string): Promise<void> {
+  const program = fileURLToPath(new URL('../main.js', import.meta.url));
+  const child = spawn(process.execPath, [program, 'data', name, '--out', path], { stdio: 'inherit' });
+  const [code] = await once(child, 'close');
+  if (code === 0) return;
+  throw new EspalierError({
+    code: 'DATASET_FAILED',
+    kind: 'data',
+    op: 'quickstart',
+    problem: `the dataset ${name} could not be made`,
+    received: `exit code ${code}`,
+    hint: 'the message above names the cause',
+  });
 }
 
 type Model = Awaited<ReturnType<typeof loadClassifier>>;

@@ -26,13 +26,18 @@ const pruneUnion = z.discriminatedUnion('mode', [
 ]);
 const pruneSpec = orDefault('mode', 'fraction', pruneUnion);
 
+const start = z.enum(['random', 'gradient']);
+const perLabel = positiveInteger.default(16);
+
 const topologyUnion = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('static') }),
+  z.strictObject({ kind: z.literal('static'), perLabel, start: start.default('random') }),
   z.strictObject({
     kind: z.literal('set'),
     prune: pruneSpec.prefault({}),
     every: positiveInteger.default(300),
     until: z.number().min(0).max(1).default(0.66),
+    perLabel,
+    start: start.default('random'),
   }),
   z.strictObject({
     kind: z.literal('rigl'),
@@ -40,14 +45,14 @@ const topologyUnion = z.discriminatedUnion('kind', [
     every: positiveInteger.default(300),
     until: z.number().min(0).max(1).default(0.66),
     sample: z.enum(['batch', 'positives']).default('positives'),
-    perLabel: positiveInteger.default(16),
-    start: z.enum(['random', 'gradient']).default('gradient'),
+    perLabel,
+    start: start.default('gradient'),
   }),
 ]);
 export const topologySpec = orDefault('kind', 'set', topologyUnion);
 
 /** Start weights are uniform within +-startScale / sqrt(weights per label); 0 starts from zero. */
-const startScale = z.number().min(0).max(10).default(1);
+const startScale = z.number().min(0).max(10).default(0.1);
 
 const outputUnion = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('dense'), startScale }),
@@ -65,8 +70,8 @@ export type OutputSpec = z.infer<typeof outputSpec>;
 export const encoderSpec = z.strictObject({
   /** Width of the embedding bag. */
   embedding: positiveInteger.default(512),
-  /** Half-width of the uniform start of the embedding; by default 1 / sqrt(embedding). */
-  embeddingBound: z.number().positive().optional(),
+  /** Half-width of the uniform start of the embedding: rows of unit norm want hidden vectors of some length. */
+  embeddingBound: z.number().positive().default(0.3),
   /** Widths of further linear layers, each with the activation. */
   hidden: z.array(positiveInteger).default([]),
   activation: z.enum(['relu', 'gelu']).default('relu'),

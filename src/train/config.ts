@@ -18,8 +18,11 @@ export const trainConfig = z.strictObject({
   batch: positiveInteger.default(64),
   epochs: z.number().positive().default(10),
   /** Optimiser of the encoder. */
-  optimizer: optimizerSpec.prefault({}),
-  /** Optimiser of the output layer; rare labels want a larger eps (see presets), sgd saves two numbers per weight. */
+  optimizer: optimizerSpec.prefault({ rate: 7e-3 }),
+  /**
+   * Optimiser of the output layer. By default adam of rate 2e-2 and eps 0.064 / batch (see presets: rare labels want
+   * it large); sgd, rate 0.3 * batch by default, saves two numbers per weight.
+   */
   outputOptimizer: optimizerSpec.prefault({}),
   schedule: z
     .strictObject({
@@ -54,7 +57,7 @@ export type TrainConfigInput = z.input<typeof trainConfig>;
 
 /** Fills defaults and refuses what does not fit, with the path, what was expected, and the nearest known key. */
 export function parseConfig(input: unknown, file?: string): TrainConfig {
-  const parsed = trainConfig.safeParse(input);
+  const parsed = trainConfig.safeParse(withOutputDefaults(input));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const path = issue.path.join('.');
@@ -82,6 +85,24 @@ export function parseConfig(input: unknown, file?: string): TrainConfig {
     received: JSON.stringify(valueAt(input, issue.path)) ?? 'nothing',
     file,
   });
+}
+
+const isObject = (x: unknown): x is Record<string, unknown> =>
+  typeof x === 'object' && x !== null && !Array.isArray(x);
+
+/** Rates that an output layer wants are not those of an encoder, and go with the batch: gradients are means over it. */
+function withOutputDefaults(input: unknown): unknown {
+  if (!isObject(input)) return input;
+  const { outputOptimizer = {}, batch = 64 } = input;
+  if (!isObject(outputOptimizer) || typeof batch !== 'number') return input;
+  const { kind = 'adam' } = outputOptimizer;
+  const defaults =
+    kind === 'adam' || kind === 'adamw'
+      ? { rate: 2e-2, eps: 0.064 / batch }
+      : kind === 'sgd'
+        ? { rate: 0.3 * batch }
+        : {};
+  return { ...input, outputOptimizer: { kind, ...defaults, ...outputOptimizer } };
 }
 
 function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {

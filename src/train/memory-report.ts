@@ -76,13 +76,16 @@ async function dryRewiring(
   const { output, device } = classifier;
   if (output.capabilities.growsBy === 'chance') return;
   const encode = (features: SparseBatch) => device.keepOnly(() => classifier.infer(features));
-  await output.rewire(output.capabilities.rewireEvery, Infinity, {
+  const growth = {
     examples: 1,
     evidenceRows: evidence.rows,
     batch: () => ({ h: encode(batch.features), positives: batch.positives }),
     rowsOf: () => new Uint32Array(0),
     hidden: () => encode(evidence),
-  });
+  };
+  // At the start, or at the first rewiring where the start is by chance.
+  (await output.rewire(0, Infinity, growth)) ??
+    (await output.rewire(output.capabilities.rewireEvery, Infinity, growth));
 }
 
 /** The same run with a dense output layer: same optimiser and precision, and with Adam. */

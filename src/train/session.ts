@@ -4,6 +4,7 @@ import { Batch, BatchPlan, batchBytes, batchShape } from '../data/batches.js';
 import type { CsrDataset } from '../data/dataset.js';
 import { labelFrequencies } from '../data/statistics.js';
 import type { Kernels } from '../kernels/face.js';
+import { growsBy } from '../methods/dynamic-sparse/options.js';
 import { Classifier } from '../model/classifier.js';
 import { Optimizer } from '../optim/optimizer.js';
 import { rateFactor } from '../optim/schedule.js';
@@ -60,7 +61,7 @@ export class TrainSession {
     const { rows, validation, baseRss } = data;
     const device = new Device(kernels);
     const largest = batchShape(rows, config.batch);
-    const evidence = growthShape(rows, growsBy(config));
+    const evidence = growthShape(rows, asksFor(config));
     const shape = runShape(config, rows, validation, evidence);
     const optimizers = { encoder: config.optimizer, output: config.outputOptimizer };
     const plan = await planMemory(device, config.model, optimizers, shape, {
@@ -108,9 +109,8 @@ export class TrainSession {
 }
 
 /** What the output layer will ask when it grows. */
-function growsBy({ model: { output } }: TrainConfig): string {
-  return output.kind === 'fan-in' && output.topology.kind === 'rigl' ? output.topology.sample : 'chance';
-}
+const asksFor = ({ model: { output } }: TrainConfig) =>
+  output.kind === 'fan-in' ? growsBy(output.topology) : 'chance';
 
 /** Sizes that decide the memory of a run. */
 function runShape(

@@ -50,7 +50,9 @@ const config = (out: string, more: Partial<TrainConfigInput> = {}): TrainConfigI
 const topologies = {
   set: { kind: 'set', every: 10 },
   'rigl of a batch': { kind: 'rigl', every: 10, sample: 'batch' },
-  'rigl of positives': { kind: 'rigl', every: 10 },
+  'rigl of positives': { kind: 'rigl', every: 10, start: 'random' },
+  'set from the gradient': { kind: 'set', every: 10, start: 'gradient' },
+  'static from the gradient': { kind: 'static', start: 'gradient' },
 } as const;
 const withTopology = (topology: (typeof topologies)[keyof typeof topologies]) => ({
   model: {

@@ -21,10 +21,11 @@ import { Explored } from './explored.js';
 import { growByGradient, pruneOf } from './grow.js';
 import {
   checkTopology,
+  defaultPerLabel,
   type FanInForm,
   type FanInOutputOptions,
+  growsBy,
   type PruneRule,
-  type RiglTopology,
 } from './options.js';
 import { beginRewiring, rewireProgress } from './rewire.js';
 import { drawColumns, RowMarks } from './topology.js';
@@ -67,7 +68,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
       losses: ['bce', 'squaredHinge'],
       optimizers: ['sgd', 'adam', 'adamw', 'adagrad'],
       rewireEvery: options.topology.kind === 'static' ? 0 : options.topology.every,
-      growsBy: options.topology.kind === 'rigl' ? options.topology.sample : 'chance',
+      growsBy: growsBy(options.topology),
     };
     this.allocateWeights(options.initialBias ?? 0);
     this.#columns = this.#newColumns(options.labels);
@@ -144,14 +145,14 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     growth?: GrowthSource,
   ): Promise<RewireReport | null> {
     const { topology } = this.#options;
-    if (topology.kind === 'static') return null;
-    const starts = step === 0 && topology.kind === 'rigl' && topology.start === 'gradient';
-    const progress = starts ? 0 : rewireProgress(topology, step, totalSteps);
-    if (progress === null) return null;
-    const { replaced, threshold } =
-      topology.kind === 'set'
-        ? await this.#regrowAtRandom(topology.prune, progress)
-        : await this.#growByGradient(topology, starts ? 'everything' : topology.prune, progress, growth);
+    const starts = step === 0 && topology.start === 'gradient';
+    const progress = rewireProgress(topology, step, totalSteps);
+    let done: { readonly replaced: number; readonly threshold: number | null };
+    if (starts) done = await this.#growByGradient('positives', 'everything', 0, growth);
+    else if (topology.kind === 'static' || progress === null) return null;
+    else if (topology.kind === 'set') done = await this.#regrowAtRandom(topology.prune, progress);
+    else done = await this.#growByGradient(topology.sample, topology.prune, progress, growth);
+    const { replaced, threshold } = done;
     this.#buildIndex();
     this.#explored?.add(this.#columns);
     const connections = this.labels * this.width;
@@ -168,7 +169,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
   }
 
   async #growByGradient(
-    topology: RiglTopology,
+    sample: 'batch' | 'positives',
     rule: PruneRule | 'everything',
     progress: number,
     growth: GrowthSource | undefined,
@@ -188,7 +189,8 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     const key = this.#options.rewireStream.reserve(labels * fanIn);
     const layer = { labels, fanIn, inputs, loss, columns: this.#columns, weights, bias, weightMoments, key };
     const prune = device.dry ? { perRow: 0 } : pruneOf(rule, progress, layer);
-    const replaced = await growByGradient(device, layer, prune, topology, growth);
+    const { perLabel = defaultPerLabel } = this.#options.topology;
+    const replaced = await growByGradient(device, layer, prune, { sample, perLabel }, growth);
     return { replaced, threshold: 'threshold' in prune ? prune.threshold : null };
   }
 

@@ -133,13 +133,15 @@ describe('growth by gradients', () => {
   });
 
   it('of a small batch, evidence finds columns that all examples would choose, the batch alone does not', async () => {
+    const prune = { mode: 'fraction', fraction: 1, scope: 'label', anneal: 'constant' } as const;
+    const anew = { prune, start: 'random' } as const;
     const agreement = async (sample: RiglTopology['sample']) => {
       const device = float64();
-      const layer = make(device, { sample });
+      const layer = make(device, { ...anew, sample });
       const gradient = await denseGradient(device, layer);
-      await layer.rewire(0, 100, source(device, { batch: 4 }));
-      const whole = make(float64(), { sample: 'batch' });
-      await whole.rewire(0, 100, source(device));
+      await layer.rewire(2, 100, source(device, { batch: 4 }));
+      const whole = make(float64(), { ...anew, sample: 'batch' });
+      await whole.rewire(2, 100, source(device));
       let same = 0;
       // Rare labels: their gradient over all examples is almost that of their positives.
       for (let label = 10; label < labels; label++) {

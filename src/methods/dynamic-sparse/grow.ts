@@ -10,7 +10,7 @@ import type { GrowthSource } from '../../output/layer.js';
 import { breathe } from '../../output/slabs.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import type { PruneRule, RiglTopology } from './options.js';
+import type { PruneRule } from './options.js';
 import { annealed } from './rewire.js';
 import { selectMagnitude } from './topology.js';
 
@@ -37,7 +37,7 @@ export async function growByGradient(
   device: Device,
   layer: Layer,
   prune: FanInRegrowArgs['prune'],
-  topology: RiglTopology,
+  how: { readonly sample: 'batch' | 'positives'; readonly perLabel: number },
   growth: GrowthSource,
 ): Promise<number> {
   const { inputs, labels, fanIn } = layer;
@@ -46,8 +46,7 @@ export async function growByGradient(
   const workspace = device.temporary('workspace', [
     device.kernels.fanInRegrowWorkspace({ batch, inputs, fanIn }),
   ]);
-  const sampler =
-    topology.sample === 'positives' ? new EvidenceSampler(topology.perLabel, batch, growth) : null;
+  const sampler = how.sample === 'positives' ? new EvidenceSampler(how.perLabel, batch, growth) : null;
   let replaced = 0;
   let ties = 'ties' in prune ? prune.ties : 0;
   let begin = 0;

@@ -17,35 +17,50 @@ export type PruneRule =
     }
   | { readonly mode: 'threshold'; readonly tau: number };
 
-export type Topology =
-  /** Connections drawn once: the control. */
-  | { readonly kind: 'static' }
-  /** Sparse evolutionary training: prune the small, regrow at random (Mocanu et al. 2018). */
-  | {
-      readonly kind: 'set';
-      readonly prune: PruneRule;
-      /** Steps between rewirings. */
-      readonly every: number;
-      /** Share of all steps after which connections stay. */
-      readonly until: number;
-    }
-  | RiglTopology;
+/** Where connections come from before the first step: chance, or the gradient of every label's positives. */
+export interface StartRule {
+  /** `gradient`: all connections are chosen by the dense gradient at the start weights. Default `random`. */
+  readonly start?: 'random' | 'gradient';
+  /** Positives looked at per label, at most, wherever all of them are asked for; default 16. */
+  readonly perLabel?: number;
+}
+
+interface Evolution extends StartRule {
+  readonly prune: PruneRule;
+  /** Steps between rewirings. */
+  readonly every: number;
+  /** Share of all steps after which connections stay. */
+  readonly until: number;
+}
+
+/** Prune the small, regrow at random: sparse evolutionary training (Mocanu et al. 2018). */
+export interface SetTopology extends Evolution {
+  readonly kind: 'set';
+}
 
 /** Prune the small, regrow where the dense gradient is largest (Evci et al. 2020). */
-export interface RiglTopology {
+export interface RiglTopology extends Evolution {
   readonly kind: 'rigl';
-  readonly prune: PruneRule;
-  readonly every: number;
-  readonly until: number;
   /**
    * `batch`: the gradient of one batch, as published: it says next to nothing of labels without a positive in it.
    * `positives`: every label's own positives, wherever they are, against the negatives of one batch.
    */
   readonly sample: 'batch' | 'positives';
-  /** Positives looked at per label, at most, with `positives`. */
-  readonly perLabel: number;
-  /** `gradient`: all connections are drawn anew by the gradient before the first step. */
-  readonly start: 'random' | 'gradient';
+}
+
+/** Connections stay as they start: the control. */
+export interface StaticTopology extends StartRule {
+  readonly kind: 'static';
+}
+
+export type Topology = StaticTopology | SetTopology | RiglTopology;
+
+export const defaultPerLabel = 16;
+
+/** What rewiring asks of the training run: nothing, a batch, or all positives beside it. */
+export function growsBy(topology: Topology): 'chance' | 'batch' | 'positives' {
+  if (topology.start === 'gradient') return 'positives';
+  return topology.kind === 'rigl' ? topology.sample : 'chance';
 }
 
 export const defaultRigl: RiglTopology = {
@@ -54,11 +69,11 @@ export const defaultRigl: RiglTopology = {
   every: 300,
   until: 0.66,
   sample: 'positives',
-  perLabel: 16,
+  perLabel: defaultPerLabel,
   start: 'gradient',
 };
 
-export const defaultSet: Extract<Topology, { kind: 'set' }> = {
+export const defaultSet: SetTopology = {
   kind: 'set',
   prune: { mode: 'fraction', fraction: 0.15, scope: 'layer', anneal: 'constant' },
   every: 300,
@@ -67,8 +82,6 @@ export const defaultSet: Extract<Topology, { kind: 'set' }> = {
 
 /** Refuses settings that would never rewire, or prune more than there is. */
 export function checkTopology(topology: Topology): void {
-  if (topology.kind === 'static') return;
-  const { prune, every, until } = topology;
   const check = (holds: boolean, what: string, expected: string, received: number) =>
     ensure(holds, () => ({
       code: 'TOPOLOGY_RANGE',
@@ -78,17 +91,17 @@ export function checkTopology(topology: Topology): void {
       expected,
       received: `${received}`,
     }));
+  const { perLabel = 1 } = topology;
+  check(
+    Number.isInteger(perLabel) && perLabel >= 1,
+    'topology.perLabel',
+    'a positive whole number',
+    perLabel,
+  );
+  if (topology.kind === 'static') return;
+  const { prune, every, until } = topology;
   check(Number.isInteger(every) && every >= 1, 'topology.every', 'a positive whole number of steps', every);
   check(until >= 0 && until <= 1, 'topology.until', 'a share of all steps, 0 to 1', until);
-  if (topology.kind === 'rigl') {
-    const { perLabel } = topology;
-    check(
-      Number.isInteger(perLabel) && perLabel >= 1,
-      'topology.perLabel',
-      'a positive whole number',
-      perLabel,
-    );
-  }
   if (prune.mode === 'threshold') {
     check(prune.tau > 0 && prune.tau < Infinity, 'topology.prune.tau', 'a positive magnitude', prune.tau);
   } else {

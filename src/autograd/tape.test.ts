@@ -185,3 +185,37 @@ describe('Tape', () => {
     expect(peaks[1]).toEqual(peaks[0]);
   });
 });
+
+describe('backwardTo', () => {
+  it('stops at a tensor, hands its gradient out, and backward goes on with what is given', () => {
+    const d = float64Device();
+    const p = parameter(d, [2], [1, 2]);
+    const q = parameter(d, [2], [3, 4]);
+    const run = (halfway: boolean) => {
+      p.zeroGrad();
+      q.zeroGrad();
+      const tape = new Tape(d);
+      const x = tape.run(scale, { x: p, alpha: 3 });
+      const y = tape.run(multiply, { a: tape.run(relu, { x }), b: q });
+      if (!halfway) tape.backward(y);
+      else {
+        const gradient = tape.backwardTo(x, y);
+        expect(numbers(gradient?.data ?? null)).toEqual([3, 4]);
+        expect(p.hasGradient).toBe(false);
+        expect(q.hasGradient).toBe(true);
+        tape.backward(x, gradient ?? undefined);
+      }
+      return [numbers(gradientOf(p)), numbers(gradientOf(q)), d.ledger.live().activations];
+    };
+    expect(run(true)).toEqual(run(false));
+  });
+
+  it('is null where no gradient reaches the tensor', () => {
+    const d = float64Device();
+    const p = parameter(d, [2], [1, 2]);
+    const tape = new Tape(d);
+    const aside = tape.run(scale, { x: p, alpha: 2 });
+    expect(tape.backwardTo(aside, tape.run(scale, { x: p, alpha: 5 }))).toBeNull();
+    expect(numbers(gradientOf(p))).toEqual([5, 5]);
+  });
+});

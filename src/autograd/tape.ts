@@ -70,6 +70,28 @@ export class Tape {
    * Consumes the seed, the tape and the activations: read outputs before, or name those to `retain`.
    */
   backward(root: Tensor, seed?: Tensor, retain: readonly Tensor[] = []): void {
+    this.#seed(root, seed);
+    for (let i = this.#nodes.length - 1; i >= 0; i--) this.#backwardNode(this.#nodes[i], retain);
+    this.#nodes = [];
+    this.#gradients.clear();
+  }
+
+  /**
+   * Walks back from `root` as far as the tensor `stop` and returns its gradient (null: none reached it), so that a
+   * second gradient can be added or the two be compared; `backward(stop, gradient)` then goes on.
+   */
+  backwardTo(stop: Tensor, root: Tensor, seed?: Tensor, retain: readonly Tensor[] = []): Tensor | null {
+    this.#seed(root, seed);
+    for (let node = this.#nodes.at(-1); node !== undefined && node.out !== stop; node = this.#nodes.at(-1)) {
+      this.#nodes.pop();
+      this.#backwardNode(node, retain);
+    }
+    const gradient = this.#gradients.get(stop) ?? null;
+    this.#gradients.delete(stop);
+    return gradient;
+  }
+
+  #seed(root: Tensor, seed: Tensor | undefined): void {
     const start = seed ?? this.device.fromArray(root.shape, new Float64Array(root.size).fill(1), 'gradients');
     if (shapeText(start.shape) !== shapeText(root.shape)) {
       throw new EspalierError({
@@ -82,9 +104,6 @@ export class Tape {
       });
     }
     this.#gradients.set(root, start);
-    for (let i = this.#nodes.length - 1; i >= 0; i--) this.#backwardNode(this.#nodes[i], retain);
-    this.#nodes = [];
-    this.#gradients.clear();
   }
 
   #backwardNode({ op, args, saved, out }: Node, retain: readonly Tensor[]): void {

@@ -14,6 +14,11 @@ export function trainingPrinter(): { event(event: TrainEvent): void; done(): voi
         );
         if (e.resumedAt > 0) line.say(`resumed at step ${e.resumedAt}`);
         break;
+      case 'clusters':
+        line.say(
+          `${e.clusters.toLocaleString('en')} clusters of up to ${e.largest} labels in ${e.seconds.toFixed(1)} s, for the auxiliary objective`,
+        );
+        break;
       case 'progress': {
         const filled = Math.floor((20 * e.step) / e.steps);
         const bar = `${'#'.repeat(filled)}${'-'.repeat(20 - filled)}`;

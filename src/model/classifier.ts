@@ -1,17 +1,18 @@
 /** A classifier: an encoder of sparse rows on the tape, and an output layer beside it. */
+import type { Parameter } from '../autograd/parameter.js';
 import { Tape } from '../autograd/tape.js';
 import type { Floats } from '../kernels/face.js';
 import { RandomStream } from '../kernels/random.js';
 import { FixedFanInOutput } from '../methods/dynamic-sparse/fan-in-output.js';
 import { Dropout, EmbeddingBag, GELU, LayerNorm, Linear, ReLU, Sequential } from '../nn/layers.js';
-import type { Module } from '../nn/module.js';
+import type { ForwardContext, Module } from '../nn/module.js';
 import type { SparseBatch } from '../ops/sparse-batch.js';
 import type { OptimizerSpec } from '../optim/rules.js';
 import { DenseOutput } from '../output/dense.js';
 import type { OutputLayer } from '../output/layer.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
-import type { EncoderSpec, ModelSpec } from './spec.js';
+import type { EncoderSpec, IntermediateSpec, ModelSpec, OutputSpec } from './spec.js';
 
 export interface ClassifierShape {
   readonly features: number;
@@ -30,6 +31,8 @@ export class Classifier {
   readonly shape: ClassifierShape;
   readonly spec: ModelSpec;
   readonly encoder: Sequential<SparseBatch>;
+  /** Between encoder and output layer, where the description has one. */
+  readonly intermediate: Sequential | null;
   readonly output: OutputLayer;
   /** Every source of randomness after construction, by name: saved in checkpoints. */
   readonly streams: ReadonlyMap<string, RandomStream>;
@@ -42,8 +45,13 @@ export class Classifier {
     this.encoder = makeEncoder(device, shape.features, spec.encoder, stream('encoder'));
     const streams = { dropout: stream('dropout'), output: stream('output'), rewire: stream('rewire') };
     this.streams = new Map(Object.entries(streams));
+    const middle = intermediateOf(spec.output);
+    this.intermediate =
+      middle === null
+        ? null
+        : makeIntermediate(device, hiddenWidth(spec.encoder), middle, stream('intermediate'));
     const common = {
-      inputs: hiddenWidth(spec.encoder),
+      inputs: middle?.width ?? hiddenWidth(spec.encoder),
       labels: shape.labels,
       loss: spec.loss,
       optimizer: options.outputOptimizer,
@@ -59,18 +67,39 @@ export class Classifier {
 
   /** Learnt numbers, connections not counted. */
   get weightCount(): number {
-    const encoder = this.encoder.parameters().reduce((sum, { size }) => sum + size, 0);
-    return encoder + this.output.weightCount;
+    let count = this.output.weightCount;
+    for (const [, { size }] of this.namedParameters()) count += size;
+    return count;
+  }
+
+  /** What the encoder's optimiser trains: `encoder.*`, then `intermediate.*`. */
+  *namedParameters(): Generator<[string, Parameter]> {
+    yield* this.encoder.namedParameters('encoder.');
+    if (this.intermediate !== null) yield* this.intermediate.namedParameters('intermediate.');
+  }
+
+  zeroGrad(): void {
+    for (const [, parameter] of this.namedParameters()) parameter.zeroGrad();
   }
 
   /** Hidden vectors [B, d] on `tape`. */
   encode(batch: SparseBatch, tape: Tape, training: boolean): Tensor {
-    return this.encoder.forward(batch, { tape, training, dropoutStream: this.#stream('dropout') });
+    return this.encoder.forward(batch, this.#context(tape, training));
   }
 
-  /** Hidden vectors without a way back. */
+  /** What the output layer sees: h itself, or the intermediate layer's [B, P]. */
+  widen(h: Tensor, tape: Tape, training: boolean): Tensor {
+    return this.intermediate?.forward(h, this.#context(tape, training)) ?? h;
+  }
+
+  /** What the output layer sees, without a way back. */
   infer(batch: SparseBatch): Tensor {
-    return this.encode(batch, new Tape(this.device), false);
+    const tape = new Tape(this.device);
+    return this.widen(this.encode(batch, tape, false), tape, false);
+  }
+
+  #context(tape: Tape, training: boolean): ForwardContext {
+    return { tape, training, dropoutStream: this.#stream('dropout') };
   }
 
   #stream(name: string): RandomStream {
@@ -78,7 +107,12 @@ export class Classifier {
   }
 }
 
-/** d, what the output layer sees. */
+/** The intermediate layer of a description, where its kind of output layer can have one. */
+export function intermediateOf(output: OutputSpec): IntermediateSpec | null {
+  return 'intermediate' in output ? output.intermediate : null;
+}
+
+/** d, the width of the encoder's output. */
 export function hiddenWidth(spec: EncoderSpec): number {
   return spec.hidden.at(-1) ?? spec.embedding;
 }
@@ -114,9 +148,25 @@ function makeEncoder(
   return new Sequential<SparseBatch>(bag, ...rest);
 }
 
+function makeIntermediate(
+  device: Device,
+  inputs: number,
+  { width, activation, startScale }: IntermediateSpec,
+  stream: RandomStream,
+): Sequential {
+  const bound = startScale / Math.sqrt(inputs);
+  if (activation === 'relu')
+    return new Sequential(new Linear(device, inputs, width, { stream, bound, activation }));
+  return new Sequential(new Linear(device, inputs, width, { stream, bound }), new GELU());
+}
+
 /** The logit of each label's share of rows, kept within +-15. */
 function startBias(device: Device, spec: ModelSpec, shares: Float64Array | undefined): number | Floats {
   if (device.dry || shares === undefined || spec.biasStart === 'zero' || spec.loss !== 'bce') return 0;
-  const logit = (p: number) => Math.max(-15, Math.min(15, Math.log(p / (1 - p))));
-  return Float64Array.from(shares, logit);
+  return logits(shares);
+}
+
+/** log(p / (1 - p)), kept within +-15. */
+export function logits(shares: Float64Array): Float64Array {
+  return shares.map((p) => Math.max(-15, Math.min(15, Math.log(p / (1 - p)))));
 }

@@ -7,7 +7,7 @@ import type { Kernels } from '../kernels/face.js';
 import { openModel, type SavedModel, saveModel } from '../store/index.js';
 import { restoreArrays } from '../store/safetensors-reader.js';
 import { Device } from '../tensor/device.js';
-import { Classifier, type ClassifierShape } from './classifier.js';
+import { Classifier, type ClassifierShape, hiddenWidth, intermediateOf } from './classifier.js';
 import { type ModelSpec, modelSpec } from './spec.js';
 import { modelArrays } from './state.js';
 
@@ -107,19 +107,22 @@ export async function loadClassifier(path: string, kernels: Kernels): Promise<Lo
 function checkSizes(
   tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>,
   { features, labels }: ClassifierShape,
-  { encoder }: ModelSpec,
+  { encoder, output }: ModelSpec,
   file: string,
 ): void {
   const table = tensors.get('encoder.layers.0.weight')?.shape;
   const bias = tensors.get('output.bias')?.shape;
-  if (table?.[0] === features && table[1] === encoder.embedding && bias?.[0] === labels) return;
+  const middle = intermediateOf(output);
+  const wide = middle === null ? null : tensors.get('intermediate.layers.0.weight')?.shape;
+  const middleFits = middle === null || (wide?.[0] === middle.width && wide[1] === hiddenWidth(encoder));
+  if (table?.[0] === features && table[1] === encoder.embedding && bias?.[0] === labels && middleFits) return;
   throw new EspalierError({
     code: 'MODEL_CONFIG',
     kind: 'data',
     op: 'loadClassifier',
     problem: 'the description of the model and its tensors disagree',
-    expected: `a table [${features}, ${encoder.embedding}] and ${labels} labels`,
-    received: `a table [${table?.join(', ') ?? 'missing'}] and ${bias?.[0] ?? 'no'} labels`,
+    expected: `a table [${features}, ${encoder.embedding}], ${labels} labels and an intermediate layer of ${middle?.width ?? 0}`,
+    received: `a table [${table?.join(', ') ?? 'missing'}], ${bias?.[0] ?? 'no'} labels and an intermediate layer of ${wide?.[0] ?? 0}`,
     hint: 'restore the model from a copy, or train it again',
     file,
   });

@@ -54,6 +54,23 @@ export const topologySpec = orDefault('kind', 'set', topologyUnion);
 /** Start weights are uniform within +-startScale / sqrt(weights per label); 0 starts from zero. */
 const startScale = z.number().min(0).max(10).default(0.1);
 
+/**
+ * A dense layer between the encoder and a sparse output layer, h' = act(A h + a) of width P: sparse labels choose
+ * their connections among P features instead of d, and more gradient finds its way back. The encoder's optimiser
+ * trains it. Ullah et al. 2024, section 3.
+ */
+export const intermediateSpec = z
+  .strictObject({
+    /** P; connections take 4 bytes instead of 2 above 65,536. */
+    width: positiveInteger,
+    activation: z.enum(['relu', 'gelu']).default('relu'),
+    /** Start weights are uniform within +-startScale / sqrt(d). */
+    startScale: z.number().gt(0).max(10).default(1),
+  })
+  .nullable()
+  .default(null);
+export type IntermediateSpec = NonNullable<z.infer<typeof intermediateSpec>>;
+
 const outputUnion = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('dense'), startScale }),
   z.strictObject({
@@ -62,6 +79,7 @@ const outputUnion = z.discriminatedUnion('kind', [
     startScale,
     form: z.enum(['fast', 'compact']).default('fast'),
     topology: topologySpec.prefault({}),
+    intermediate: intermediateSpec,
   }),
 ]);
 export const outputSpec = orDefault('kind', 'fan-in', outputUnion);

@@ -3,26 +3,27 @@ import type { Optimizer } from '../optim/optimizer.js';
 import type { NamedArray } from '../output/layer.js';
 import type { Classifier } from './classifier.js';
 
-/** Weights and connections: `encoder.*` and `output.*`. */
+/** Weights and connections: `encoder.*`, `intermediate.*` and `output.*`. */
 export function modelArrays(classifier: Classifier): NamedArray[] {
-  const encoder = [...classifier.encoder.namedParameters('encoder.')].map(([name, { shape, data }]) => ({
+  const parameters = [...classifier.namedParameters()].map(([name, { shape, data }]) => ({
     name,
     shape,
     data,
   }));
-  return [...encoder, ...prefixed('output.', classifier.output.state().model)];
+  return [...parameters, ...prefixed('output.', classifier.output.state().model)];
 }
 
-/** Moments of both optimisers: `optimizer.encoder.*` and `optimizer.output.*`. */
+/** Moments of both optimisers: `optimizer.encoder.*`, `optimizer.intermediate.*` and `optimizer.output.*`. */
 export function optimizerArrays(classifier: Classifier, optimizer: Optimizer): NamedArray[] {
-  const encoder = [...optimizer.state()].map(([name, data]) => ({
-    name: `optimizer.encoder.${name}`,
+  const parameters = [...optimizer.state()].map(([name, data]) => ({
+    name: `optimizer.${name}`,
     shape: [data.length],
     data,
   }));
-  return [...encoder, ...prefixed('optimizer.output.', classifier.output.state().optimizer)];
+  return [...parameters, ...prefixed('optimizer.output.', classifier.output.state().optimizer)];
 }
 
-function prefixed(prefix: string, arrays: readonly NamedArray[]): NamedArray[] {
+/** The arrays under longer names. */
+export function prefixed(prefix: string, arrays: readonly NamedArray[]): NamedArray[] {
   return arrays.map((array) => ({ ...array, name: prefix + array.name }));
 }

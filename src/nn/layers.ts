@@ -29,7 +29,7 @@ function initUniform(
   });
 }
 
-/** y = act(x W^T + b): x [B, in], W [out, in]; W and b start in U(-1/sqrt(in), 1/sqrt(in)). */
+/** y = act(x W^T + b): x [B, in], W [out, in]; W and b start in U(-bound, bound), by default 1/sqrt(in). */
 export class Linear extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter | null;
@@ -39,10 +39,16 @@ export class Linear extends Module {
     device: Device,
     inFeatures: number,
     outFeatures: number,
-    options: { readonly stream: RandomStream; readonly bias?: boolean; readonly activation?: Activation },
+    options: {
+      readonly stream: RandomStream;
+      readonly bias?: boolean;
+      readonly activation?: Activation;
+      /** Half-width of the uniform start. */
+      readonly bound?: number;
+    },
   ) {
     super();
-    const bound = 1 / Math.sqrt(inFeatures);
+    const bound = options.bound ?? 1 / Math.sqrt(inFeatures);
     this.weight = new Parameter(device, [outFeatures, inFeatures]);
     initUniform(device, this.weight, options.stream, -bound, bound);
     this.bias = options.bias === false ? null : new Parameter(device, [outFeatures]);

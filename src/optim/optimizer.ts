@@ -35,12 +35,12 @@ export class Optimizer {
     this.#steps = value;
   }
 
-  /** Norm of all gradients together; NaN or infinite when some gradient is. */
-  gradientNorm(): number {
+  /** Norm of all gradients together, or of those whose name begins so; NaN or infinite when some gradient is. */
+  gradientNorm(prefix = ''): number {
     const { kernels } = this.#device;
     let squares = 0;
-    for (const { parameter } of this.#slots) {
-      if (!parameter.hasGradient) continue;
+    for (const { name, parameter } of this.#slots) {
+      if (!parameter.hasGradient || !name.startsWith(prefix)) continue;
       const rows = parameter.rowGradient;
       if (rows !== null) squares += kernels.sumSquares(rows.count * parameter.shape[1], rows.values.data);
       else if (parameter.grad !== null) squares += kernels.sumSquares(parameter.size, parameter.grad.data);

@@ -10,19 +10,32 @@ import { type Shape, shapeText, sizeOf, Tensor } from './tensor.js';
 
 export class Device {
   readonly kernels: Kernels;
-  readonly ledger = new MemoryLedger();
+  readonly ledger: MemoryLedger;
   readonly allocator: Allocator;
   readonly arena: StepArena;
   readonly dry: boolean;
   /** The dtype of weights and activations. */
   readonly precision: 'float32' | 'float64';
 
-  constructor(kernels: Kernels, options: { readonly dry?: boolean } = {}) {
-    this.dry = options.dry ?? false;
-    this.kernels = this.dry ? withoutWork(kernels) : kernels;
+  readonly #as: MemoryTag | null;
+
+  constructor(
+    kernels: Kernels,
+    options: { readonly dry?: boolean; readonly partOf?: Device; readonly as?: MemoryTag } = {},
+  ) {
+    const { partOf, as = null } = options;
+    this.dry = partOf?.dry ?? options.dry ?? false;
+    this.kernels = this.dry && partOf === undefined ? withoutWork(kernels) : kernels;
     this.precision = kernels.precision;
-    this.allocator = new Allocator(this.ledger, this.dry);
-    this.arena = new StepArena(this.ledger, this.dry);
+    this.#as = as;
+    this.ledger = partOf?.ledger ?? new MemoryLedger();
+    this.allocator = new Allocator(this.ledger, this.dry, as);
+    this.arena = partOf?.arena ?? new StepArena(this.ledger, this.dry);
+  }
+
+  /** This device, but for its books: everything taken through it is counted under `tag`. */
+  countedAs(tag: MemoryTag): Device {
+    return new Device(this.kernels, { partOf: this, as: tag });
   }
 
   /** The same kernels without memory or work: what planning runs on. */
@@ -32,13 +45,19 @@ export class Device {
 
   /** A zeroed tensor that outlives steps. */
   persistent(tag: MemoryTag, shape: Shape, dtype: Dtype = this.precision): Tensor {
-    return new Tensor(shape, dtype, this.allocator.allocate(tag, dtype, sizeOf(shape)), tag, null);
+    return new Tensor(
+      shape,
+      dtype,
+      this.allocator.allocate(tag, dtype, sizeOf(shape)),
+      this.#as ?? tag,
+      null,
+    );
   }
 
   /** A tensor of this step, contents unspecified. */
   temporary(tag: MemoryTag, shape: Shape, dtype: Dtype = this.precision): Tensor {
-    const { block, data } = this.arena.take(tag, dtype, sizeOf(shape));
-    return new Tensor(shape, dtype, data, tag, block);
+    const { block, data } = this.arena.take(this.#as ?? tag, dtype, sizeOf(shape));
+    return new Tensor(shape, dtype, data, block.tag, block);
   }
 
   /** Runs `work` and returns every temporary that it took, but for the one that it hands out. */

@@ -12,6 +12,7 @@ export const memoryTags = [
   'activations',
   'workspace',
   'data',
+  'auxiliary',
 ] as const;
 export type MemoryTag = (typeof memoryTags)[number];
 
@@ -101,16 +102,20 @@ export class Allocator {
   readonly ledger: MemoryLedger;
   /** A dry allocator counts and hands out empty arrays. */
   readonly dry: boolean;
+  /** Counts everything under this tag, whatever the callers say; null: as they say. */
+  readonly #as: MemoryTag | null;
   /** What each array costs: the empty arrays of a dry allocator cannot say. */
   readonly #costs = new WeakMap<object, number>();
 
-  constructor(ledger: MemoryLedger, dry = false) {
+  constructor(ledger: MemoryLedger, dry = false, as: MemoryTag | null = null) {
     this.ledger = ledger;
     this.dry = dry;
+    this.#as = as;
   }
 
   /** A zeroed array; shared, so that worker threads can read one copy of the weights. */
-  allocate<D extends Dtype>(tag: MemoryTag, dtype: D, length: number): Dtypes[D] {
+  allocate<D extends Dtype>(wanted: MemoryTag, dtype: D, length: number): Dtypes[D] {
+    const tag = this.#as ?? wanted;
     const bytes = length * bytesPerElement(dtype);
     this.ledger.acquire(tag, bytes);
     try {
@@ -141,6 +146,6 @@ export class Allocator {
       problem: `this array of ${tag} was not allocated here, or was released before`,
     }));
     this.#costs.delete(array);
-    this.ledger.release(tag, bytes);
+    this.ledger.release(this.#as ?? tag, bytes);
   }
 }

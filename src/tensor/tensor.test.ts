@@ -69,4 +69,18 @@ describe('Device', () => {
     expect(dry.ledger.live()).toMatchObject({ weights: 8000, activations: 64 });
     expect(wet.ledger.liveBytes).toBe(0);
   });
+
+  it('can be counted under one tag: same memory, same ledger, other books', () => {
+    const d = device();
+    const part = d.countedAs('auxiliary');
+    const held = part.allocator.allocate('weights', 'float64', 4);
+    const t = part.temporary('gradients', [8]);
+    expect([t.tag, part.persistent('weights', [1]).tag]).toEqual(['auxiliary', 'auxiliary']);
+    expect(d.ledger.live()).toMatchObject({ auxiliary: 32 + 64 + 8, weights: 0, gradients: 0 });
+    part.allocator.release('weights', held);
+    d.arena.reset();
+    expect(() => t.data).toThrow(/TENSOR_RELEASED/);
+    expect(d.ledger.liveBytes).toBe(8);
+    expect(d.dryTwin().countedAs('auxiliary').persistent('weights', [9]).data).toHaveLength(0);
+  });
 });

@@ -24,6 +24,22 @@ export const trainConfig = z.strictObject({
    * it large); sgd, rate 0.3 * batch by default, saves two numbers per weight.
    */
   outputOptimizer: optimizerSpec.prefault({}),
+  /**
+   * A second objective that helps the gradient through while connections are few: a dense head on the encoder's
+   * output learns in which cluster of labels an example's labels fall. null: none.
+   */
+  auxiliary: z
+    .strictObject({
+      /** Weight of the second loss at the start; it falls along a cosine and is 0 from epoch `cutoff` on. */
+      lambda: z.number().min(0).lt(1).default(0.4),
+      cutoff: z.number().positive().default(2),
+      /** Most labels of a cluster. */
+      maxClusterSize: positiveInteger.default(100),
+      /** Learning rate of the head; by default the output optimiser's, whose other settings it shares. */
+      rate: z.number().positive().optional(),
+    })
+    .nullable()
+    .default(null),
   schedule: z
     .strictObject({
       kind: z.enum(['constant', 'cosine', 'linear']).default('cosine'),

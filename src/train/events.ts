@@ -21,6 +21,16 @@ export function scoresOf(report: TopKReport): Scores {
   };
 }
 
+export interface AuxiliaryProgress {
+  /** Weight of its loss. */
+  readonly lambda: number;
+  /** Mean over examples, summed over clusters. */
+  readonly loss: number;
+  /** Norms of the two gradients that meet at the encoder's output, weights of the losses included. */
+  readonly mainNorm: number;
+  readonly auxiliaryNorm: number;
+}
+
 export type TrainEvent =
   | {
       readonly event: 'start';
@@ -35,6 +45,18 @@ export type TrainEvent =
       readonly weights: number;
     }
   | {
+      /** Labels in clusters, for the auxiliary objective. */
+      readonly event: 'clusters';
+      readonly clusters: number;
+      /** Labels of the largest cluster. */
+      readonly largest: number;
+      /** Mean cosine between a label and the centre of its cluster. */
+      readonly similarity: number | null;
+      /** Labels that no training row describes. */
+      readonly withoutFeatures: number;
+      readonly seconds: number;
+    }
+  | {
       readonly event: 'progress';
       readonly step: number;
       readonly steps: number;
@@ -45,6 +67,8 @@ export type TrainEvent =
       readonly rate: number;
       /** Norm of the gradient that reached the encoder, last step. */
       readonly encoderNorm: number;
+      /** The auxiliary objective while it lasts: its loss a mean like `loss`, the rest of the last step. */
+      readonly auxiliary: AuxiliaryProgress | null;
       readonly examplesPerSecond: number;
       readonly etaSeconds: number;
       readonly rssBytes: number;

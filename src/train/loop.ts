@@ -2,9 +2,9 @@
 
 import { fillBatch } from '../data/batches.js';
 import { EspalierError } from '../errors.js';
-import type { Scores, TrainEvent } from './events.js';
+import type { AuxiliaryProgress, Scores, TrainEvent } from './events.js';
 import type { TrainSession } from './session.js';
-import { trainStep } from './step.js';
+import { type StepOutcome, trainStep } from './step.js';
 
 export interface LoopHooks {
   emit(event: TrainEvent): void;
@@ -42,12 +42,14 @@ export async function runLoop(session: TrainSession, from: number, hooks: LoopHo
     const position = { epoch: Math.floor(step / order.stepsPerEpoch), step: step % order.stepsPerEpoch };
     fillBatch(rows, order.rowIds(position), batch);
     const rates = session.rates(step);
-    const { loss, encoderNorm } = await trainStep(classifier, optimizer, batch, rates);
-    if (!Number.isFinite(loss) || !Number.isFinite(encoderNorm))
-      throw diverged(step, loss, encoderNorm, rates.output);
+    if (rates.lambda === 0) session.endAuxiliary();
+    const outcome = await trainStep(classifier, optimizer, batch, rates, session.auxiliary);
+    const { loss, gradientNorm } = outcome;
+    if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm))
+      throw diverged(step, loss, gradientNorm, rates.output);
     step++;
     await rewire(session, step, hooks);
-    meter.count(step, batch.features.rows, loss, encoderNorm, rates.output);
+    meter.count(step, batch.features.rows, outcome, rates.output);
     if (step % validateEvery === 0 || step === totalSteps) {
       meter.flush();
       const paused = performance.now();
@@ -84,7 +86,10 @@ class Meter {
   #step: number;
   #losses = 0;
   #steps = 0;
+  #auxiliaryLosses = 0;
+  #auxiliarySteps = 0;
   #encoderNorm = 0;
+  #auxiliary: AuxiliaryProgress | null = null;
   #rate = 0;
   examples = 0;
 
@@ -105,11 +110,16 @@ class Meter {
     this.#lastEmit += ms;
   }
 
-  count(step: number, rows: number, loss: number, encoderNorm: number, rate: number): void {
+  count(step: number, rows: number, outcome: StepOutcome, rate: number): void {
     this.#step = step;
-    this.#losses += loss;
+    this.#losses += outcome.loss;
     this.#steps++;
-    this.#encoderNorm = encoderNorm;
+    this.#encoderNorm = outcome.encoderNorm;
+    this.#auxiliary = outcome.auxiliary;
+    if (outcome.auxiliary !== null) {
+      this.#auxiliaryLosses += outcome.auxiliary.loss;
+      this.#auxiliarySteps++;
+    }
     this.#rate = rate;
     this.examples += rows;
     if (performance.now() - this.#lastEmit >= progressEveryMs) this.flush();
@@ -128,12 +138,18 @@ class Meter {
       loss: this.#losses / this.#steps,
       rate: this.#rate,
       encoderNorm: this.#encoderNorm,
+      auxiliary:
+        this.#auxiliary === null
+          ? null
+          : { ...this.#auxiliary, loss: this.#auxiliaryLosses / this.#auxiliarySteps },
       examplesPerSecond: this.examples / seconds,
       etaSeconds: (seconds / (this.#step - this.#from)) * (totalSteps - this.#step),
       rssBytes: process.memoryUsage.rss(),
     });
     this.#losses = 0;
     this.#steps = 0;
+    this.#auxiliaryLosses = 0;
+    this.#auxiliarySteps = 0;
     this.#lastEmit = performance.now();
   }
 }

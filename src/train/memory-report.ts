@@ -1,12 +1,13 @@
 /** The memory table of a run: what was held, beside what a dense output layer would have needed. */
 import type { Positives } from '../kernels/face.js';
-import { Classifier } from '../model/classifier.js';
+import { Classifier, hiddenWidth } from '../model/classifier.js';
 import type { ModelSpec } from '../model/spec.js';
 import type { SparseBatch } from '../ops/sparse-batch.js';
 import { Optimizer } from '../optim/optimizer.js';
 import type { OptimizerSpec } from '../optim/rules.js';
 import type { Device } from '../tensor/device.js';
 import { type BytesByTag, memoryTags } from '../tensor/memory.js';
+import { type AuxiliaryShape, auxiliaryHead } from './auxiliary.js';
 import type { TrainConfig } from './config.js';
 import { trainStep } from './step.js';
 
@@ -22,6 +23,8 @@ export interface RunShape {
   readonly dataBytes: number;
   /** Rows and stored features of the largest encoding for growth by gradients; absent where there is none. */
   readonly evidence?: { readonly rows: number; readonly nnz: number };
+  /** The auxiliary objective; absent where there is none. */
+  readonly auxiliary?: AuxiliaryShape;
 }
 
 export interface MemoryPlan {
@@ -41,8 +44,14 @@ export async function planMemory(
 ): Promise<MemoryPlan> {
   const dry = device.dryTwin();
   dry.ledger.acquire('data', shape.dataBytes);
+  const { auxiliary } = shape;
+  // The clusters are made before the model.
+  dry.ledger.acquire('auxiliary', auxiliary?.clusteringBytes ?? 0);
+  dry.ledger.release('auxiliary', auxiliary?.clusteringBytes ?? 0);
   const classifier = new Classifier(dry, shape, spec, { seed: 0, outputOptimizer: optimizers.output });
-  const optimizer = new Optimizer(dry, classifier.encoder.namedParameters(), optimizers.encoder);
+  const optimizer = new Optimizer(dry, classifier.namedParameters(), optimizers.encoder);
+  const width = hiddenWidth(spec.encoder);
+  const head = auxiliary === undefined ? null : auxiliaryHead(dry, width, { ...shape, seed: 0 }, auxiliary);
   const none = new Uint32Array(0);
   const sparse = (rows: number, nnz: number) => ({
     rows,
@@ -57,7 +66,8 @@ export async function planMemory(
     positives: { count: shape.batchPositives, label: none, row: none },
   };
   const clip = options.clip === true ? 1 : null;
-  await trainStep(classifier, optimizer, batch, { encoder: 0, output: 0, clip });
+  const lambda = head === null ? 0 : 0.5;
+  await trainStep(classifier, optimizer, batch, { encoder: 0, output: 0, auxiliary: 0, lambda, clip }, head);
   dry.arena.reset();
   await dryRewiring(classifier, batch, sparse(shape.evidence?.rows ?? 0, shape.evidence?.nnz ?? 0));
   const rows = options.evaluateBatch ?? shape.batch;
@@ -88,7 +98,7 @@ async function dryRewiring(
     (await output.rewire(output.capabilities.rewireEvery, Infinity, growth));
 }
 
-/** The same run with a dense output layer: same optimiser and precision, and with Adam. */
+/** The same run with a dense output layer and no helpers: same optimiser and precision, and with Adam. */
 export async function denseRivals(run: {
   readonly device: Device;
   readonly config: TrainConfig;
@@ -96,8 +106,9 @@ export async function denseRivals(run: {
 }): Promise<{ denseSame: BytesByTag; denseAdam: BytesByTag }> {
   const { device, config, shape } = run;
   const dense: ModelSpec = { ...config.model, output: { kind: 'dense', startScale: 1 } };
+  const alone = { ...shape, auxiliary: undefined };
   const plan = (output: OptimizerSpec) =>
-    planMemory(device, dense, { encoder: config.optimizer, output }, shape, { clip: config.clip !== null });
+    planMemory(device, dense, { encoder: config.optimizer, output }, alone, { clip: config.clip !== null });
   return {
     denseSame: (await plan(config.outputOptimizer)).bytes,
     denseAdam: (await plan({ kind: 'adam', rate: 1 })).bytes,
@@ -134,12 +145,14 @@ export function formatMemoryTable(table: MemoryTable, outputKind: string): strin
       'peak MiB',
       columns.map(([title]) => title),
     ),
-    ...memoryTags.map((tag) =>
-      line(
-        tag,
-        columns.map(([, of]) => mebibytes(of(tag))),
+    ...memoryTags
+      .filter((tag) => tag !== 'auxiliary' || table.measured[tag] > 0)
+      .map((tag) =>
+        line(
+          tag,
+          columns.map(([, of]) => mebibytes(of(tag))),
+        ),
       ),
-    ),
     line(
       'total',
       columns.map(([, , total]) => mebibytes(total)),

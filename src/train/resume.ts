@@ -1,7 +1,7 @@
 /** What a checkpoint holds, and how training goes on from it bit for bit. */
 import { z } from 'zod';
 import { EspalierError } from '../errors.js';
-import { modelArrays, optimizerArrays } from '../model/state.js';
+import { modelArrays, optimizerArrays, prefixed } from '../model/state.js';
 import type { CheckpointStore, RunLog } from '../store/index.js';
 import { restoreArrays } from '../store/safetensors-reader.js';
 import type { TrainSession } from './session.js';
@@ -11,13 +11,20 @@ const savedState = z.object({
   step: z.number().int().min(0),
   optimizerSteps: z.number().int().min(0),
   outputSteps: z.number().int().min(0),
+  /** Of the auxiliary head; 0 where there is none. */
+  auxiliarySteps: z.number().int().min(0),
   streams: z.record(z.string(), z.object({ key0: word, key1: word, counter: z.number().int().min(0) })),
   logPosition: z.number().int().min(0),
 });
 
-const arraysOf = ({ classifier, optimizer }: TrainSession) => [
-  ...modelArrays(classifier),
-  ...optimizerArrays(classifier, optimizer),
+/** The auxiliary head is there until its weight is 0; then nothing depends on it any more. */
+const auxiliaryAt = (session: TrainSession, step: number) =>
+  session.rates(step).lambda > 0 ? session.auxiliary : null;
+
+const arraysOf = (session: TrainSession, step: number) => [
+  ...modelArrays(session.classifier),
+  ...optimizerArrays(session.classifier, session.optimizer),
+  ...prefixed('auxiliary.', auxiliaryAt(session, step)?.state() ?? []),
 ];
 
 /** Saves everything that step `step + 1` depends on; returns the directory. */
@@ -33,10 +40,11 @@ export async function saveCheckpoint(
     step,
     optimizerSteps: optimizer.steps,
     outputSteps: classifier.output.steps,
+    auxiliarySteps: auxiliaryAt(session, step)?.output.steps ?? 0,
     streams: Object.fromEntries([...classifier.streams].map(([name, stream]) => [name, stream.state()])),
     logPosition: log.position(),
   };
-  const saved = await store.save({ step, arrays: arraysOf(session), state });
+  const saved = await store.save({ step, arrays: arraysOf(session, step), state });
   return saved.directory;
 }
 
@@ -56,8 +64,11 @@ export async function restoreCheckpoint(
     if (!parsed.success) throw damaged(checkpoint.directory, parsed.error.issues[0].message);
     const state = parsed.data;
     const { classifier, optimizer } = session;
-    await restoreArrays(checkpoint.tensors, arraysOf(session));
+    await restoreArrays(checkpoint.tensors, arraysOf(session, state.step));
     classifier.output.loaded();
+    const auxiliary = auxiliaryAt(session, state.step);
+    auxiliary?.loaded();
+    if (auxiliary !== null) auxiliary.output.steps = state.auxiliarySteps;
     for (const [name, stream] of classifier.streams) {
       const saved = state.streams[name];
       if (saved === undefined) throw damaged(checkpoint.directory, `no state of the stream ${name}`);

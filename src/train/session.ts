@@ -4,12 +4,15 @@ import { Batch, BatchPlan, batchBytes, batchShape } from '../data/batches.js';
 import type { CsrDataset } from '../data/dataset.js';
 import { labelFrequencies } from '../data/statistics.js';
 import type { Kernels } from '../kernels/face.js';
+import { type AuxiliaryHead, auxiliaryWeight } from '../methods/dynamic-sparse/auxiliary.js';
 import { growsBy } from '../methods/dynamic-sparse/options.js';
-import { Classifier } from '../model/classifier.js';
+import { Classifier, hiddenWidth } from '../model/classifier.js';
 import { Optimizer } from '../optim/optimizer.js';
 import { rateFactor } from '../optim/schedule.js';
 import { Device } from '../tensor/device.js';
+import { type AuxiliaryShape, auxiliaryHead, clusterTargets } from './auxiliary.js';
 import type { TrainConfig } from './config.js';
+import type { TrainEvent } from './events.js';
 import { type GrowthShape, growthShape, TrainingGrowth } from './growth.js';
 import { type MemoryPlan, planMemory, type RunShape } from './memory-report.js';
 import type { StepRates } from './step.js';
@@ -26,6 +29,9 @@ export class TrainSession {
   readonly plan: MemoryPlan;
   readonly classifier: Classifier;
   readonly optimizer: Optimizer;
+  /** What was found about the labels for the auxiliary objective, if it is asked for. */
+  readonly clusters: Extract<TrainEvent, { event: 'clusters' }> | null;
+  #auxiliary: AuxiliaryHead | null;
   readonly order: BatchPlan;
   readonly batch: Batch;
   /** What growth by gradients asks; it sees the batch of the last step. */
@@ -36,7 +42,7 @@ export class TrainSession {
   /** Resident bytes before anything of the run was made. */
   readonly baseRss: number;
 
-  private constructor(parts: Omit<TrainSession, 'rates'>) {
+  private constructor(parts: Omit<TrainSession, 'rates' | 'endAuxiliary'>) {
     this.config = parts.config;
     this.device = parts.device;
     this.rows = parts.rows;
@@ -45,6 +51,8 @@ export class TrainSession {
     this.plan = parts.plan;
     this.classifier = parts.classifier;
     this.optimizer = parts.optimizer;
+    this.clusters = parts.clusters;
+    this.#auxiliary = parts.auxiliary;
     this.order = parts.order;
     this.batch = parts.batch;
     this.growth = parts.growth;
@@ -62,7 +70,8 @@ export class TrainSession {
     const device = new Device(kernels);
     const largest = batchShape(rows, config.batch);
     const evidence = growthShape(rows, asksFor(config));
-    const shape = runShape(config, rows, validation, evidence);
+    const targets = await clusterTargets(config, kernels, rows);
+    const shape = runShape(config, rows, validation, evidence, targets?.shape);
     const optimizers = { encoder: config.optimizer, output: config.outputOptimizer };
     const plan = await planMemory(device, config.model, optimizers, shape, {
       clip: config.clip !== null,
@@ -70,11 +79,19 @@ export class TrainSession {
     });
     const frequencies = labelFrequencies(rows);
     device.ledger.acquire('data', shape.dataBytes);
+    device.ledger.acquire('auxiliary', targets?.shape.clusteringBytes ?? 0);
+    device.ledger.release('auxiliary', targets?.shape.clusteringBytes ?? 0);
     const classifier = new Classifier(device, rows, config.model, {
       seed: config.seed,
       outputOptimizer: config.outputOptimizer,
       labelShares: Float64Array.from(frequencies, (f) => f / Math.max(1, rows.rows)),
     });
+    const { seed, model } = config;
+    const about = targets === null ? null : { ...targets, biasStart: model.biasStart };
+    const auxiliary =
+      about === null
+        ? null
+        : auxiliaryHead(device, hiddenWidth(model.encoder), { ...shape, seed }, about.shape, about);
     device.arena.reserve(plan.arenaBytes);
     const order = new BatchPlan({ rows: rows.rows, batch: config.batch, seed: config.seed });
     const batch = new Batch(largest);
@@ -86,7 +103,9 @@ export class TrainSession {
       shape,
       plan,
       classifier,
-      optimizer: new Optimizer(device, classifier.encoder.namedParameters(), config.optimizer),
+      optimizer: new Optimizer(device, classifier.namedParameters(), config.optimizer),
+      clusters: targets?.event ?? null,
+      auxiliary,
       order,
       batch,
       growth: new TrainingGrowth(rows, classifier, batch, evidence),
@@ -96,13 +115,30 @@ export class TrainSession {
     });
   }
 
-  /** Learning rates of step `step` (0-based). */
+  /** The auxiliary head; null where there is none, or its time is over. */
+  get auxiliary(): AuxiliaryHead | null {
+    return this.#auxiliary;
+  }
+
+  /** Gives the head and its memory back. */
+  endAuxiliary(): void {
+    this.#auxiliary?.release();
+    this.#auxiliary = null;
+  }
+
+  /** Learning rates and the weight of the auxiliary loss of step `step` (0-based). */
   rates(step: number): StepRates {
-    const { config } = this;
+    const { config, order } = this;
+    const { auxiliary } = config;
     const factor = rateFactor(config.schedule, step, this.totalSteps);
     return {
       encoder: config.optimizer.rate * factor,
       output: config.outputOptimizer.rate * factor,
+      auxiliary: (auxiliary?.rate ?? config.outputOptimizer.rate) * factor,
+      lambda:
+        auxiliary === null
+          ? 0
+          : auxiliaryWeight(auxiliary.lambda, auxiliary.cutoff, step / order.stepsPerEpoch),
       clip: config.clip,
     };
   }
@@ -118,6 +154,7 @@ function runShape(
   rows: CsrDataset,
   validation: CsrDataset | null,
   evidence: GrowthShape | null,
+  auxiliary: AuxiliaryShape | undefined,
 ): RunShape {
   const largest = batchShape(rows, config.batch);
   const scored = validation === null ? 0 : batchBytes(batchShape(validation, evaluationBatch));
@@ -135,5 +172,6 @@ function runShape(
       4 * rows.labels +
       (evidence?.bytes ?? 0),
     evidence: evidence?.evidence,
+    auxiliary,
   };
 }

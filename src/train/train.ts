@@ -82,6 +82,7 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
       plannedBytes: session.plan.totalBytes,
       weights: session.classifier.weightCount,
     });
+    if (session.clusters !== null) emit(session.clusters);
     let scores: Scores | null = null;
     const result = await runLoop(session, from, {
       emit,

@@ -1,3 +1,4 @@
+export { AuxiliaryHead, type AuxiliaryHeadOptions, auxiliaryWeight } from './auxiliary.js';
 export { FixedFanInOutput } from './fan-in-output.js';
 export {
   defaultSet,

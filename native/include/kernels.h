@@ -60,6 +60,10 @@ int es_advise_huge(void *data, int64_t bytes);
 #define ES_FAN_IN_STEP_PARAMETERS \
   (ES_STEP_PARAMETERS, int64_t fan_in, const void *columns, int32_t column_bytes, const uint16_t *index)
 #define ES_DENSE_STEP_PARAMETERS (ES_STEP_PARAMETERS)
+/* begin, end and chunk count groups. */
+#define ES_GROUPED_STEP_PARAMETERS                                                                              \
+  (ES_STEP_PARAMETERS, int64_t groups, int64_t group_size, int64_t fan_in, const uint32_t *starts, const void *columns, \
+   int32_t column_bytes)
 
 #endif /* ES_KERNELS_H: the list below may be included many times */
 
@@ -175,6 +179,22 @@ ES_KERNEL(fan_in_top_k,
            float *workspace, int64_t workspace_length),
           (batch, inputs, labels, fan_in, k, h, columns, column_bytes, weights, bias, top_labels, top_scores, workspace,
            workspace_length))
+
+/* ---- output layers: labels in groups that share their inputs ---- */
+ES_KERNEL(grouped_workspace, (int64_t batch, int64_t inputs, int64_t fan_in, int64_t group_size, double *length),
+          (batch, inputs, fan_in, group_size, length))
+ES_KERNEL(grouped_step, ES_GROUPED_STEP_PARAMETERS,
+          (ES_STEP_NAMES, groups, group_size, fan_in, starts, columns, column_bytes))
+ES_KERNEL(grouped_top_k_workspace,
+          (int64_t batch, int64_t inputs, int64_t fan_in, int64_t group_size, int64_t k, double *length),
+          (batch, inputs, fan_in, group_size, k, length))
+ES_KERNEL(grouped_top_k,
+          (int64_t batch, int64_t inputs, int64_t labels, int64_t k, const float *h, const float *weights,
+           const float *bias, int64_t groups, int64_t group_size, int64_t fan_in, const uint32_t *starts,
+           const void *columns, int32_t column_bytes, const uint32_t *label_of, uint32_t *top_labels, float *top_scores,
+           float *workspace, int64_t workspace_length),
+          (batch, inputs, labels, k, h, weights, bias, groups, group_size, fan_in, starts, columns, column_bytes, label_of,
+           top_labels, top_scores, workspace, workspace_length))
 
 /* ---- output layers: dense ---- */
 ES_KERNEL(dense_workspace, (int64_t batch, int64_t inputs, int64_t labels, int64_t chunk, double *length),

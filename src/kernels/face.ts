@@ -417,6 +417,40 @@ export interface DenseWeights {
 export interface DenseStepArgs extends OutputStepCommon, DenseWeights {}
 export interface DenseTopKArgs extends TopKCommon, DenseWeights {}
 
+/**
+ * Labels in groups that share their inputs: group g owns the slots starts[g] to starts[g + 1], one label each, and
+ * z[b,s] = bias[s] + sum_k weights[s,k] * h[b, columns[g,k]]. Weights, biases and positives are in slot order.
+ */
+export interface GroupedWeights {
+  readonly fanIn: number;
+  readonly groups: number;
+  /** No group is larger. */
+  readonly groupSize: number;
+  /** [groups + 1], ascending from 0 to `labels`. */
+  readonly starts: Uint32Array;
+  /** [groups, fanIn]; no column twice in a row. */
+  readonly columns: Columns;
+  /** [labels, fanIn] */
+  readonly weights: Floats;
+  /** [labels] */
+  readonly bias: Floats;
+}
+
+/** `begin`, `end` and `chunk` count groups; the last slab ends at `groups`. */
+export interface GroupedStepArgs extends OutputStepCommon, GroupedWeights {}
+
+export interface GroupedTopKArgs extends TopKCommon, GroupedWeights {
+  /** [labels]: the label of every slot, which results name and ties compare. */
+  readonly labelOf: Uint32Array;
+}
+
+export interface GroupedShape {
+  readonly batch: number;
+  readonly inputs: number;
+  readonly fanIn: number;
+  readonly groupSize: number;
+}
+
 export interface WorkspaceShape {
   readonly batch: number;
   readonly inputs: number;
@@ -477,10 +511,14 @@ export interface Kernels {
   fanInRegrowWorkspace(shape: Pick<WorkspaceShape, 'batch' | 'inputs' | 'fanIn'>): number;
   denseStep(args: DenseStepArgs): number;
   denseTopK(args: DenseTopKArgs): void;
+  groupedStep(args: GroupedStepArgs): number;
+  groupedTopK(args: GroupedTopKArgs): void;
   /** Elements of `workspace` for a step of this shape (depends on the thread count). */
   fanInWorkspace(shape: WorkspaceShape): number;
   denseWorkspace(shape: WorkspaceShape): number;
+  groupedWorkspace(shape: GroupedShape): number;
   topKWorkspace(shape: WorkspaceShape, k: number): number;
+  groupedTopKWorkspace(shape: GroupedShape, k: number): number;
 }
 
 /** The names of all kernels, for tables that must not miss one. */

@@ -4,6 +4,7 @@ import type {
   FanInIndexShape,
   FanInWeights,
   Floats,
+  GroupedWeights,
   Kernels,
   OutputStepCommon,
   TopKCommon,
@@ -23,9 +24,13 @@ export type OutputKernels = Pick<
   | 'fanInRegrowWorkspace'
   | 'denseStep'
   | 'denseTopK'
+  | 'groupedStep'
+  | 'groupedTopK'
   | 'fanInWorkspace'
   | 'denseWorkspace'
+  | 'groupedWorkspace'
   | 'topKWorkspace'
+  | 'groupedTopKWorkspace'
 >;
 
 /** What follows the 27 arguments that native/include/kernels.h lists as ES_STEP_PARAMETERS. */
@@ -36,12 +41,23 @@ interface OutputAddon {
   dense_workspace(b: number, d: number, l: number, chunk: number, length: Float64Array): void;
   dense_top_k_workspace(batch: number, inputs: number, k: number, length: Float64Array): void;
   fan_in_top_k_workspace(batch: number, inputs: number, k: number, length: Float64Array): void;
+  grouped_workspace(b: number, d: number, f: number, size: number, length: Float64Array): void;
+  grouped_top_k_workspace(
+    b: number,
+    d: number,
+    f: number,
+    size: number,
+    k: number,
+    length: Float64Array,
+  ): void;
   fan_in_index_length(d: number, l: number, f: number, chunk: number, length: Float64Array): void;
   fan_in_index_build: StepCall;
   fan_in_step: StepCall;
   fan_in_regrow_workspace(batch: number, inputs: number, fanIn: number, length: Float64Array): void;
   fan_in_regrow: StepCall;
   dense_step: StepCall;
+  grouped_step: StepCall;
+  grouped_top_k: StepCall;
   fan_in_logits: StepCall;
   fan_in_top_k: StepCall;
   dense_top_k: StepCall;
@@ -72,6 +88,12 @@ export function outputKernels(backend: NativeBackend): OutputKernels {
           ? a.fan_in_top_k_workspace(batch, inputs, k, out)
           : a.dense_top_k_workspace(batch, inputs, k, out),
       ),
+    groupedWorkspace: ({ batch, inputs, fanIn, groupSize }) =>
+      length('groupedWorkspace', (a) => a.grouped_workspace(batch, inputs, fanIn, groupSize, out)),
+    groupedTopKWorkspace: ({ batch, inputs, fanIn, groupSize }, k) =>
+      length('groupedTopKWorkspace', (a) =>
+        a.grouped_top_k_workspace(batch, inputs, fanIn, groupSize, k, out),
+      ),
     fanInIndexLength: indexLength,
 
     fanInIndexBuild(args) {
@@ -101,6 +123,27 @@ export function outputKernels(backend: NativeBackend): OutputKernels {
       const common = stepArguments(op, args, args.weights, args.bias, args.inputs, out);
       guarded(op, COLUMN_HINT, () => addon().dense_step(...common));
       return out[0];
+    },
+
+    groupedStep(args) {
+      const op = 'groupedStep';
+      const layer = groupArguments(op, args);
+      const common = stepArguments(op, args, args.weights, args.bias, args.fanIn, out);
+      guarded(op, COLUMN_HINT, () => addon().grouped_step(...common, ...layer));
+      return out[0];
+    },
+
+    groupedTopK(args) {
+      const { batch, inputs, labels, k, fanIn, labelOf } = args;
+      const op = 'groupedTopK';
+      need(op, 'labelOf', labelOf, labels);
+      const layer = groupArguments(op, args);
+      const w = f32(op, 'weights', args.weights, labels * fanIn);
+      const bias = f32(op, 'bias', args.bias, labels);
+      const [h, ...results] = topKArguments(op, args);
+      guarded(op, COLUMN_HINT, () =>
+        addon().grouped_top_k(batch, inputs, labels, k, h, w, bias, ...layer, labelOf, ...results),
+      );
     },
 
     fanInLogits(args) {
@@ -192,6 +235,13 @@ function fanInArguments(
     f32(op, 'weights', weights, labels * fanIn),
     f32(op, 'bias', bias, labels),
   ];
+}
+
+/** groups, group_size, fan_in, starts, columns, column_bytes of native/include/kernels.h. */
+function groupArguments(op: string, { groups, groupSize, fanIn, starts, columns }: GroupedWeights) {
+  need(op, 'starts', starts, groups + 1);
+  need(op, 'columns', columns, groups * fanIn);
+  return [groups, groupSize, fanIn, starts, columns, columns.BYTES_PER_ELEMENT] as const;
 }
 
 function topKArguments(op: string, { batch, inputs, k, h, topLabels, topScores, workspace }: TopKCommon) {

@@ -99,7 +99,9 @@ function withoutWork(kernels: Kernels): Kernels {
     'fanInWorkspace',
     'fanInRegrowWorkspace',
     'denseWorkspace',
+    'groupedWorkspace',
     'topKWorkspace',
+    'groupedTopKWorkspace',
   ]);
   const nothing = () => 0;
   return new Proxy(kernels, {

@@ -47,6 +47,8 @@ inline void add_group(float *p, F sums) { _mm512_storeu_ps(p, _mm512_add_ps(_mm5
 inline bool any_nonzero(F a) { return _mm512_cmp_ps_mask(a.v, _mm512_setzero_ps(), _CMP_NEQ_UQ) != 0; }
 // Bit i: not (a[i] <= b[i]); set when either is NaN.
 inline uint32_t not_below(F a, F b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_NLE_UQ); }
+// Bit i: not (a[i] < b[i]).
+inline uint32_t not_less(F a, F b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_NLT_UQ); }
 // a > 0 normal: a = mantissa * 2^exponent, mantissa in [1, 2).
 inline F exponent_of(F a) { return {_mm512_getexp_ps(a.v)}; }
 inline F mantissa_of(F a) { return {_mm512_getmant_ps(a.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero)}; }
@@ -68,6 +70,9 @@ inline bool any_nonzero(F a) {
 }
 inline uint32_t not_below(F a, F b) {
   return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a.v, b.v, _CMP_NLE_UQ)));
+}
+inline uint32_t not_less(F a, F b) {
+  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a.v, b.v, _CMP_NLT_UQ)));
 }
 inline F exponent_of(F a) {
   __m256i biased = _mm256_srli_epi32(_mm256_castps_si256(a.v), 23);
@@ -93,6 +98,7 @@ inline void add_group(float *p, Sums sums) {
 
 inline bool any_nonzero(F a) { return a.v != 0.0f; }
 inline uint32_t not_below(F a, F b) { return a.v <= b.v ? 0 : 1; }
+inline uint32_t not_less(F a, F b) { return a.v < b.v ? 0 : 1; }
 inline uint32_t bits_of(float x) {
   uint32_t bits;
   __builtin_memcpy(&bits, &x, 4);

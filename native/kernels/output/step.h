@@ -24,11 +24,15 @@ struct StepArgs {
   int64_t workspace_length;
   double *loss_sum;
 
-  bool in_range() const {
-    return batch >= 0 && inputs >= 1 && labels >= 0 && chunk >= 1 && begin >= 0 && begin <= end && end <= labels &&
-           begin % chunk == 0 && (end == labels || end % chunk == 0) && loss_sum != nullptr &&
+  bool sizes_in_range() const {
+    return batch >= 0 && inputs >= 1 && labels >= 0 && chunk >= 1 && loss_sum != nullptr &&
            (loss == LOSS_BCE || loss == LOSS_SQUARED_HINGE);
   }
+  // begin and end count labels, or groups of labels, of which there are `total`.
+  bool slab_in_range(int64_t total) const {
+    return begin >= 0 && begin <= end && end <= total && begin % chunk == 0 && (end == total || end % chunk == 0);
+  }
+  bool in_range() const { return sizes_in_range() && slab_in_range(labels); }
   int64_t chunks() const { return (end - begin + chunk - 1) / chunk; }
   bool wants_dh() const { return backward && dh != nullptr; }
 };

@@ -51,10 +51,11 @@ struct TopKLayout {
   TopKLayout(int64_t rows, int64_t best) : padded(round_up(rows, 16)), k(best), worker(round_up(padded * (2 + 2 * best), 16)) {}
 };
 
-// The heaps of one worker. Labels must come in ascending order.
-class Best {
+// The heaps of one worker. ASCENDING: labels come in ascending order, so that a tie with the worst never enters.
+template <bool ASCENDING>
+class Heaps {
  public:
-  Best(const TopKLayout &at, float *base)
+  Heaps(const TopKLayout &at, float *base)
       : k_(at.k),
         threshold_(base),
         heap_(reinterpret_cast<Candidate *>(base + at.padded)),
@@ -74,13 +75,15 @@ class Best {
   inline void offer(uint32_t label, int64_t first, const F *z) {
 #pragma GCC unroll 8
     for (int v = 0; v < NV; v++) {
-      uint32_t mask = not_below(z[v], load(threshold_ + first + v * W));
+      F threshold = load(threshold_ + first + v * W);
+      uint32_t mask = ASCENDING ? not_below(z[v], threshold) : not_less(z[v], threshold);
       if (__builtin_expect(mask != 0, 0)) enter(label, first + v * W, z[v], mask);
     }
   }
 
   inline void offer_one(uint32_t label, int64_t row, float score) {
-    if (!(score <= threshold_[row])) insert(row, {score, label});
+    bool enters = ASCENDING ? !(score <= threshold_[row]) : !(score < threshold_[row]);
+    if (enters) insert(row, {score, label});
   }
 
   // Best first; returns how many.
@@ -129,6 +132,8 @@ class Best {
   int32_t *held_;
   int64_t rows_ = 0;
 };
+
+using Best = Heaps<true>;
 
 // base: the areas of `workers` workers; top_labels, top_scores [rows, k].
 inline void merge_best(const TopKLayout &at, float *base, int workers, int64_t rows, uint32_t *top_labels, float *top_scores) {

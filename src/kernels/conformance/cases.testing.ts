@@ -7,9 +7,19 @@ import * as elementwise from './elementwise.testing.js';
 import { FAN_IN_REGROW_CASES } from './fan-in-regrow.testing.js';
 import { GEMM_CASES } from './gemm.testing.js';
 import { LAYER_NORM_BACKWARD_CASES, LAYER_NORM_CASES } from './layer-norm.testing.js';
-import { DENSE_STEP_CASES, FAN_IN_INDEX_BUILD_CASES, FAN_IN_STEP_CASES } from './output-step.testing.js';
+import {
+  DENSE_STEP_CASES,
+  FAN_IN_INDEX_BUILD_CASES,
+  FAN_IN_STEP_CASES,
+  GROUPED_STEP_CASES,
+} from './output-step.testing.js';
 import { DROPOUT_CASES, UNIFORM_CASES } from './random-fill.testing.js';
-import { DENSE_TOP_K_CASES, FAN_IN_LOGITS_CASES, FAN_IN_TOP_K_CASES } from './top-k.testing.js';
+import {
+  DENSE_TOP_K_CASES,
+  FAN_IN_LOGITS_CASES,
+  FAN_IN_TOP_K_CASES,
+  GROUPED_TOP_K_CASES,
+} from './top-k.testing.js';
 import { UPDATE_CASES, UPDATE_ROWS_CASES } from './update.testing.js';
 
 /** Lengths differ between backends; that they suffice is what the guards of all other cases check. */
@@ -71,9 +81,21 @@ export const CASES: Readonly<Record<KernelName, readonly Case[]>> = {
   fanInIndexBuild: FAN_IN_INDEX_BUILD_CASES,
   denseStep: DENSE_STEP_CASES,
   denseTopK: DENSE_TOP_K_CASES,
+  groupedStep: GROUPED_STEP_CASES,
+  groupedTopK: GROUPED_TOP_K_CASES,
   fanInWorkspace: [lengthCase((kernels) => WORKSPACES.map((shape) => kernels.fanInWorkspace(shape)))],
   denseWorkspace: [
     lengthCase((kernels) => WORKSPACES.map((shape) => kernels.denseWorkspace({ ...shape, fanIn: 0 }))),
+  ],
+  groupedWorkspace: [
+    lengthCase((kernels) =>
+      WORKSPACES.map((shape) => kernels.groupedWorkspace({ ...shape, groupSize: shape.chunk })),
+    ),
+  ],
+  groupedTopKWorkspace: [
+    lengthCase((kernels) =>
+      WORKSPACES.map((shape) => kernels.groupedTopKWorkspace({ ...shape, groupSize: shape.chunk }, 5)),
+    ),
   ],
   topKWorkspace: [lengthCase((kernels) => WORKSPACES.map((shape) => kernels.topKWorkspace(shape, 5)))],
 };

@@ -9,6 +9,8 @@ export interface StepShape {
   readonly labels: number;
   /** 0: a dense layer. */
   readonly fanIn: number;
+  /** 0: every label has its own columns; else labels in groups of at most so many share theirs. */
+  readonly group: number;
   readonly chunk: number;
   readonly loss: LabelLoss;
   /** A name of RULES, or null: gradients only. */
@@ -35,6 +37,7 @@ export const BASE: StepShape = {
   inputs: 40,
   labels: 100,
   fanIn: 5,
+  group: 0,
   chunk: 32,
   loss: 'bce',
   rule: 'sgd',
@@ -64,7 +67,7 @@ export function titleOf(difference: Difference): string {
 
 export interface StepData {
   readonly h: Float32Array;
-  /** [labels, fanIn], or none of a dense layer. */
+  /** [labels, fanIn], equal within a group, or none of a dense layer. */
   readonly columns: Uint16Array | Uint32Array;
   readonly weights: Weights;
   readonly bias: Weights;
@@ -84,8 +87,10 @@ export function makeStepData(name: string, shape: StepShape): StepData {
   const chosenRule = RULES[rule ?? 'sgd'];
   const weights = weightsFor(chosenRule, data, labels * width);
   const columns = new (wide ? Uint32Array : Uint16Array)(labels * fanIn);
-  for (let label = 0; label < labels && fanIn > 0; label++) {
-    columns.set(data.distinct(fanIn, inputs), label * fanIn);
+  const starts = startsOf(shape);
+  for (let g = 0; g + 1 < starts.length && fanIn > 0; g++) {
+    const own = data.distinct(fanIn, inputs);
+    for (let label = starts[g]; label < starts[g + 1]; label++) columns.set(own, label * fanIn);
   }
   const bias = weightsFor(chosenRule, data, labels);
   return {
@@ -142,9 +147,20 @@ export function commonArguments(shape: StepShape, data: StepData, lab: Lab, work
   return { ...common, weights: lab.inout(weights.w), bias: lab.inout(bias.w) };
 }
 
-/** begin and end of every slab, in order. */
-export function slabsOf({ slabs, labels }: StepShape): { begin: number; end: number }[] {
-  const ends = [...slabs, labels];
+/** Where groups begin, and the end: every second of them smaller, every sixth empty; without groups, every label. */
+export function startsOf({ labels, group }: StepShape): Uint32Array {
+  if (group === 0) return Uint32Array.from({ length: labels + 1 }, (_, l) => l);
+  const starts = [0];
+  for (let i = 0, at = 0; at < labels; i++) {
+    at += i % 6 === 5 ? 0 : i % 2 === 1 ? Math.ceil(group / 2) : group;
+    starts.push(Math.min(at, labels));
+  }
+  return Uint32Array.from(starts);
+}
+
+/** begin and end of every slab, in order: labels, or groups where there are some. */
+export function slabsOf(shape: StepShape): { begin: number; end: number }[] {
+  const ends = [...shape.slabs, startsOf(shape).length - 1];
   return ends.map((end, i) => ({ begin: i === 0 ? 0 : ends[i - 1], end }));
 }
 

@@ -10,6 +10,7 @@ import {
   type StepData,
   type StepShape,
   slabsOf,
+  startsOf,
   THREAD_DEPENDENT,
   titleOf,
 } from './output-shape.testing.js';
@@ -18,7 +19,8 @@ import { RULES } from './update.testing.js';
 function stepCase(difference: Difference, base: StepShape): Case {
   const shape = { ...base, ...difference };
   const name = titleOf(difference);
-  const data = lazy(() => makeStepData(`step ${shape.fanIn === 0 ? 'dense' : 'fan-in'} ${name}`, shape));
+  const kind = shape.group > 0 ? 'grouped' : shape.fanIn === 0 ? 'dense' : 'fan-in';
+  const data = lazy(() => makeStepData(`step ${kind} ${name}`, shape));
   return {
     name,
     run: (kernels, lab) => runStep(kernels, lab, shape, data()),
@@ -38,6 +40,7 @@ function stepCase(difference: Difference, base: StepShape): Case {
 /** All slabs of one step; everything that came out. */
 export function runStep(kernels: Kernels, lab: Lab, shape: StepShape, data: StepData): Outputs {
   const { batch, inputs, labels, fanIn, chunk } = shape;
+  if (shape.group > 0) return runGrouped(kernels, lab, shape, data);
   const dense = fanIn === 0;
   const workspace = dense
     ? kernels.denseWorkspace({ batch, inputs, labels, chunk, fanIn })
@@ -52,6 +55,27 @@ export function runStep(kernels: Kernels, lab: Lab, shape: StepShape, data: Step
     for (const slab of slabsOf(shape)) loss += kernels.fanInStep({ ...fanInArgs, ...slab, index });
   }
   return { loss, ...resultsOf(args) };
+}
+
+function runGrouped(kernels: Kernels, lab: Lab, shape: StepShape, data: StepData): Outputs {
+  const layer = groupsIn(lab, shape, data.columns);
+  const args = commonArguments(shape, data, lab, kernels.groupedWorkspace({ ...shape, ...layer }));
+  let loss = 0;
+  for (const slab of slabsOf(shape)) loss += kernels.groupedStep({ ...args, ...layer, ...slab });
+  return { loss, ...resultsOf(args) };
+}
+
+/** Groups as kernels take them; `columns` has a row per label. */
+export function groupsIn(lab: Lab, shape: StepShape, columns: ArrayLike<number>) {
+  const { fanIn, group: groupSize, labels } = shape;
+  const starts = startsOf(shape);
+  const groups = starts.length - 1;
+  const own = new (shape.wide ? Uint32Array : Uint16Array)(groups * fanIn);
+  // An empty group has columns too: any.
+  for (let g = 0; g < groups; g++) {
+    for (let k = 0; k < fanIn; k++) own[g * fanIn + k] = starts[g] < labels ? columns[starts[g] * fanIn + k] : k;
+  }
+  return { fanIn, groupSize, groups, starts: lab.u32(starts), columns: shape.wide ? lab.u32(own) : lab.u16(own) };
 }
 
 export function columnsIn(lab: Lab, shape: StepShape, data: StepData) {
@@ -146,14 +170,16 @@ const DENSE: readonly Difference[] = [
 ];
 
 /** Seeded random shapes, so that combinations nobody thought of are met. */
-function fuzz(seed: string, count: number, fanIn: boolean): Difference[] {
+function fuzz(seed: string, count: number, fanIn: boolean, grouped = false): Difference[] {
   const data = new Data(seed);
   const upTo = (n: number) => 1 + data.stream.below(n);
   return Array.from({ length: count }, (): Difference => {
     const inputs = upTo(data.pick([3, 40, 200]));
     const labels = upTo(data.pick([5, 60, 300]));
     const chunk = upTo(data.pick([4, 40, 140]));
-    const cut = chunk * data.stream.below(Math.floor(labels / chunk) + 1);
+    const group = grouped ? upTo(data.pick([1, 5, 33])) : 0;
+    const total = startsOf({ ...BASE, labels, group }).length - 1;
+    const cut = chunk * data.stream.below(Math.floor(total / chunk) + 1);
     return {
       batch: upTo(data.pick([4, 20, 100])),
       inputs,
@@ -161,7 +187,8 @@ function fuzz(seed: string, count: number, fanIn: boolean): Difference[] {
       chunk,
       ...(fanIn && { fanIn: upTo(Math.min(inputs, data.pick([4, 33, 70]))), wide: data.pick([false, true]) }),
       ...(fanIn && { index: data.pick([false, true]) }),
-      slabs: cut === 0 || cut === labels ? [] : [cut],
+      ...(grouped && { group }),
+      slabs: cut === 0 || cut === total ? [] : [cut],
       loss: data.pick(['bce', 'squaredHinge']),
       rule: data.pick([null, ...Object.keys(RULES)]),
       dh: data.pick([true, true, false]),
@@ -212,6 +239,25 @@ export const DENSE_STEP_CASES: readonly Case[] = [
   ...[...COMMON, ...DENSE].map((difference) => stepCase(difference, DENSE_BASE)),
   ...fuzz('dense fuzz', 40, false).map((difference) => stepCase(difference, DENSE_BASE)),
   showsNotFinite(DENSE_BASE),
+];
+
+const GROUPED_BASE: StepShape = { ...BASE, group: 8, chunk: 4 };
+const GROUPED: readonly Difference[] = [
+  ...[1, 2, 3, 5, 6, 7, 16, 32, 33, 100, 1000].map((group) => ({ group })),
+  ...[1, 4, 8, 16].map((slab) => ({ chunk: 1, slabs: [slab] })),
+  { slabs: [4, 8, 12] },
+  { group: 32, batch: 130, inputs: 300, fanIn: 128, labels: 200 },
+  { group: 16, batch: 64, inputs: 90, fanIn: 33, labels: 150, loss: 'squaredHinge', slabs: [8] },
+  { group: 16, loss: 'squaredHinge', gradients: false, rule: 'adam', batch: 65, slabs: [4] },
+  { group: 5, loss: 'squaredHinge', gradients: false, squares: false, logits: 0.2 },
+];
+
+export const GROUPED_STEP_CASES: readonly Case[] = [
+  ...[...COMMON.filter(({ slabs }) => slabs === undefined), ...FAN_IN, ...GROUPED].map((difference) =>
+    stepCase(difference, GROUPED_BASE),
+  ),
+  ...fuzz('grouped fuzz', 80, true, true).map((difference) => stepCase(difference, GROUPED_BASE)),
+  showsNotFinite(GROUPED_BASE),
 ];
 
 /** Some chunks get new columns, only those are rebuilt; then a step as usual. */

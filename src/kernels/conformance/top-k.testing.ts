@@ -8,6 +8,8 @@ interface Shape {
   readonly labels: number;
   /** 0: dense */
   readonly fanIn: number;
+  /** Labels in groups of so many share their columns, and their slots are in another order than their numbers. */
+  readonly group?: number;
   readonly wide?: boolean;
   /** Whole numbers: every sum is exact in any order, and many logits are equal. */
   readonly exact: boolean;
@@ -15,8 +17,9 @@ interface Shape {
   readonly special?: boolean;
 }
 
-function titleOf({ batch, inputs, labels, wide, exact, special, fanIn }: Shape): string {
+function titleOf({ batch, inputs, labels, wide, exact, special, fanIn, group }: Shape): string {
   const words = [`B ${batch}`, `d ${inputs}`, `L ${labels}`];
+  if (group !== undefined) words.push(`G ${group}`);
   if (fanIn > 0) words.push(`F ${fanIn}`);
   if (wide) words.push('wide columns');
   words.push(exact ? 'ties' : 'no ties');
@@ -29,12 +32,17 @@ function make(shape: Shape) {
   const data = new Data(`top k ${titleOf(shape)}`);
   const numbers = (n: number) => (exact ? data.whole(n, 3) : data.floats(n));
   const columns = new (shape.wide ? Uint32Array : Uint16Array)(labels * fanIn);
-  for (let label = 0; label < labels && fanIn > 0; label++)
-    columns.set(data.distinct(fanIn, inputs), label * fanIn);
+  const { group = 1 } = shape;
+  for (let label = 0; label < labels && fanIn > 0; label++) {
+    const first = label - (label % group);
+    if (first === label) columns.set(data.distinct(fanIn, inputs), label * fanIn);
+    else columns.copyWithin(label * fanIn, first * fanIn, (first + 1) * fanIn);
+  }
+  const labelOf = data.stream.shuffle(Uint32Array.from({ length: labels }, (_, l) => l));
   const bias = numbers(labels);
   if (special)
     for (let l = 0; l < labels; l++) bias[l] = data.pick([bias[l], bias[l], Number.NaN, Infinity, -Infinity]);
-  return { h: numbers(batch * inputs), weights: numbers(labels * (fanIn || inputs)), bias, columns };
+  return { h: numbers(batch * inputs), weights: numbers(labels * (fanIn || inputs)), bias, columns, labelOf };
 }
 
 type Made = ReturnType<typeof make>;
@@ -51,6 +59,20 @@ function layerIn(lab: Lab, shape: Shape, made: Made) {
     bias: lab.input(made.bias),
     columns: shape.wide ? lab.u32(made.columns) : lab.u16(made.columns),
   };
+}
+
+function groupedTopK(kernels: Kernels, lab: Lab, shape: Shape, made: Made, k: number) {
+  const { labels, fanIn, group: groupSize = 1 } = shape;
+  const groups = Math.ceil(labels / groupSize);
+  const starts = lab.u32(Array.from({ length: groups + 1 }, (_, g) => Math.min(labels, g * groupSize)));
+  const own = made.columns.filter((_, i) => Math.floor(i / fanIn) % groupSize === 0);
+  const columns = shape.wide ? lab.u32(own) : lab.u16(own);
+  const topLabels = lab.u32Output(shape.batch * k);
+  const topScores = lab.output(shape.batch * k);
+  const workspace = lab.scratch(kernels.groupedTopKWorkspace({ ...shape, groupSize }, k));
+  const layer = { ...layerIn(lab, shape, made), groupSize, groups, starts, columns };
+  kernels.groupedTopK({ ...layer, labelOf: lab.u32(made.labelOf), k, topLabels, topScores, workspace });
+  return { topLabels, topScores };
 }
 
 function topK(kernels: Kernels, lab: Lab, shape: Shape, made: Made, k: number) {
@@ -93,7 +115,8 @@ function topKCase(shape: Shape, ks: readonly number[]): Case {
     run: (kernels, lab) => {
       const outputs: Outputs = {};
       for (const k of ks) {
-        const { topLabels, topScores } = topK(kernels, lab, shape, data(), k);
+        const run = shape.group === undefined ? topK : groupedTopK;
+        const { topLabels, topScores } = run(kernels, lab, shape, data(), k);
         outputs[`scores ${k}`] = topScores;
         // Where logits may round differently, near ties may change places: then only the scores are compared.
         if (shape.exact) outputs[`labels ${k}`] = topLabels;
@@ -163,6 +186,10 @@ function shapes(fanIn: boolean): Shape[] {
 }
 
 const KS = [1, 5, 16, 100];
+
+export const GROUPED_TOP_K_CASES = shapes(true).flatMap((shape) =>
+  [1, 4, 9].map((group) => topKCase({ ...shape, group }, group === 9 ? KS : [5])),
+);
 
 export const FAN_IN_TOP_K_CASES = shapes(true).map((shape) => topKCase(shape, KS));
 export const DENSE_TOP_K_CASES = shapes(false).map((shape) => topKCase(shape, KS));

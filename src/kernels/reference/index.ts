@@ -14,6 +14,7 @@ import * as elementwise from './elementwise.js';
 import { fanInLogits, fanInStep, fanInTopK } from './fan-in.js';
 import { fanInRegrow } from './fan-in-regrow.js';
 import { gemm } from './gemm.js';
+import { groupedStep, groupedTopK } from './grouped.js';
 import { layerNorm, layerNormBackward } from './layer-norm.js';
 import { dropout, uniform } from './random-fill.js';
 import { update, updateRows } from './update.js';
@@ -51,8 +52,12 @@ export function referenceKernels(precision: 'float32' | 'float64'): Kernels {
     fanInRegrowWorkspace: () => 0,
     denseStep,
     denseTopK,
+    groupedStep,
+    groupedTopK,
     fanInWorkspace: () => 0,
     denseWorkspace: () => 0,
+    groupedWorkspace: () => 0,
+    groupedTopKWorkspace: ({ batch }) => batch,
     topKWorkspace: (shape: WorkspaceShape) => shape.batch,
   };
 }

@@ -113,11 +113,24 @@ export abstract class LabelMatrixOutput implements OutputLayer {
     for (const b of initialBias) this.#newBias = Math.min(this.#newBias, b);
   }
 
+  /** What `chunk` counts and slabs cut: labels, or groups of them. */
+  protected get units(): number {
+    return this.#labels;
+  }
+
+  /** The positives as the kernels number them, with the temporaries that hold them. */
+  protected placed(positives: Positives, _batch: number): { positives: Positives; held: readonly Tensor[] } {
+    return { positives, held: [] };
+  }
+
   /** Runs one slab of the fused step. */
   protected abstract slab(common: OutputStepCommon): number;
   /** Fan-in 0 for a dense layer: the kernels choose by it. */
   protected abstract workspaceShape(batch: number): WorkspaceShape;
   protected abstract workspaceLength(batch: number): number;
+  protected topKWorkspaceLength(batch: number, k: number): number {
+    return this.device.kernels.topKWorkspace(this.workspaceShape(batch), k);
+  }
   protected abstract topKInto(
     h: Tensor,
     k: number,
@@ -198,15 +211,17 @@ export abstract class LabelMatrixOutput implements OutputLayer {
   ): Promise<number> {
     const { device, chunk } = this;
     const batch = h.shape[0];
+    const { units } = this;
+    const { positives: placed, held } = this.placed(positives, batch);
     const workspace = device.temporary('workspace', [this.workspaceLength(batch)]);
     const slab = slabLabels({
-      labels: this.#labels,
+      labels: units,
       chunk,
       threads: device.kernels.threads,
-      flopsPerLabel: (how.backward ? 6 : 2) * batch * this.width,
+      flopsPerLabel: ((how.backward ? 6 : 2) * batch * this.width * this.#labels) / Math.max(1, units),
       slow: device.kernels.name.startsWith('reference'),
     });
-    const total = await overSlabs(this.#labels, slab, (begin, end) =>
+    const total = await overSlabs(units, slab, (begin, end) =>
       this.slab({
         batch,
         inputs: this.inputs,
@@ -216,7 +231,7 @@ export abstract class LabelMatrixOutput implements OutputLayer {
         chunk,
         h: h.data,
         dh: how.dh?.data ?? null,
-        positives,
+        positives: placed,
         loss: this.loss,
         gradScale: how.gradScale,
         update: how.update,
@@ -225,7 +240,7 @@ export abstract class LabelMatrixOutput implements OutputLayer {
         workspace: workspace.data,
       }),
     );
-    device.release(workspace);
+    for (const used of [...held, workspace]) device.release(used);
     return total;
   }
 
@@ -239,8 +254,7 @@ export abstract class LabelMatrixOutput implements OutputLayer {
       received: `${k}`,
     }));
     const { device } = this;
-    const length = device.kernels.topKWorkspace(this.workspaceShape(batch), k);
-    const workspace = device.temporary('workspace', [length]);
+    const workspace = device.temporary('workspace', [this.topKWorkspaceLength(batch, k)]);
     const labels = new Uint32Array(batch * k);
     const scores = device.precision === 'float32' ? new Float32Array(batch * k) : new Float64Array(batch * k);
     this.topKInto(h, k, labels, scores, workspace.data);
@@ -270,8 +284,7 @@ export abstract class LabelMatrixOutput implements OutputLayer {
     };
   }
 
-  /** Weight rows and bias of new label j from old label map[j]; `fresh` fills the rows that have none. */
-  protected resizeRows(map: Int32Array, fresh: (weights: Floats, row: number) => void): void {
+  protected checkLabelMap(map: Int32Array): void {
     for (const from of map) {
       ensure(from >= -1 && from < this.#labels, () => ({
         code: 'LABEL_MAP_RANGE',
@@ -282,6 +295,11 @@ export abstract class LabelMatrixOutput implements OutputLayer {
         received: `${from}`,
       }));
     }
+  }
+
+  /** Weight rows and bias of new label j from old label map[j]; `fresh` fills the rows that have none. */
+  protected resizeRows(map: Int32Array, fresh: (weights: Floats, row: number) => void): void {
+    this.checkLabelMap(map);
     const { width } = this;
     const moved = (old: Floats, tag: 'weights' | 'optimizer', per: number): Floats => {
       const next = this.device.persistent(tag, [map.length * per]).data;

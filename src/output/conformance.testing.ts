@@ -31,6 +31,8 @@ export interface Subject {
   /** For a large subject: fewer batches and optimisers. */
   readonly brief?: boolean;
   make(device: Device, setup: Setup): OutputLayer;
+  /** Sets every weight to 0 and the bias of label l to bias(l); by default weights and biases are rows by label. */
+  flatten?(layer: OutputLayer, bias: (label: number) => number): void;
 }
 
 /** Large enough eps that float32 and float64 agree on tiny gradients too. */
@@ -101,6 +103,13 @@ const snapshot = (layer: OutputLayer) => {
   const { model, optimizer } = layer.state();
   return [...model, ...optimizer].map(({ name, data }) => ({ name, data: Array.from(data) }));
 };
+
+function flattenRows(layer: OutputLayer, bias: (label: number) => number): void {
+  const arrays = new Map(layer.state().model.map(({ name, data }) => [name, data]));
+  arrays.get('weights')!.fill(0);
+  const biases = arrays.get('bias')!;
+  for (let l = 0; l < layer.labels; l++) biases[l] = bias(l);
+}
 
 export function describeOutputLayer(subject: Subject, backend: Backend): void {
   const { inputs, labels, batch, chunk, brief = false } = subject;
@@ -360,11 +369,7 @@ export function describeOutputLayer(subject: Subject, backend: Backend): void {
 
     it('ranks ties by the smaller label, a NaN last', async () => {
       const layer = make();
-      const arrays = new Map(layer.state().model.map(({ name, data }) => [name, data]));
-      arrays.get('weights')!.fill(0);
-      arrays.get('bias')!.fill(0.5);
-      arrays.get('bias')![4] = 2;
-      arrays.get('bias')![1] = Number.NaN;
+      (subject.flatten ?? flattenRows)(layer, (l) => (l === 4 ? 2 : l === 1 ? Number.NaN : 0.5));
       layer.loaded();
       const top = await layer.topK(hidden(one.h), labels);
       const expected = [4, 0, 2, 3, ...Array.from({ length: labels - 5 }, (_, i) => i + 5), 1];

@@ -73,9 +73,16 @@ export function groupsIn(lab: Lab, shape: StepShape, columns: ArrayLike<number>)
   const own = new (shape.wide ? Uint32Array : Uint16Array)(groups * fanIn);
   // An empty group has columns too: any.
   for (let g = 0; g < groups; g++) {
-    for (let k = 0; k < fanIn; k++) own[g * fanIn + k] = starts[g] < labels ? columns[starts[g] * fanIn + k] : k;
+    for (let k = 0; k < fanIn; k++)
+      own[g * fanIn + k] = starts[g] < labels ? columns[starts[g] * fanIn + k] : k;
   }
-  return { fanIn, groupSize, groups, starts: lab.u32(starts), columns: shape.wide ? lab.u32(own) : lab.u16(own) };
+  return {
+    fanIn,
+    groupSize,
+    groups,
+    starts: lab.u32(starts),
+    columns: shape.wide ? lab.u32(own) : lab.u16(own),
+  };
 }
 
 export function columnsIn(lab: Lab, shape: StepShape, data: StepData) {

@@ -1,0 +1,384 @@
+/**
+ * The output layer of labels in groups: the labels of a group share one list of F inputs and keep weights of their
+ * own, so that a step gathers F inputs once per group and is made of small dense products.
+ * z[b,l] = bias[l] + sum_k w[l,k] h[b, columns[g(l),k]]. HASTE (arXiv 2606.01117), section on grouped fan-in.
+ */
+import { EspalierError } from '../../errors.js';
+import type { Columns, Floats, OutputStepCommon, Positives, WorkspaceShape } from '../../kernels/face.js';
+import { RandomStream } from '../../kernels/random.js';
+import { LabelMatrixOutput } from '../../output/base.js';
+import type {
+  Connections,
+  NamedArray,
+  OutputCapabilities,
+  RewireReport,
+  StepOptions,
+  StepResult,
+} from '../../output/layer.js';
+import { overSlabs } from '../../output/slabs.js';
+import type { Device } from '../../tensor/device.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import { rewireProgress } from '../dynamic-sparse/rewire.js';
+import { drawColumns, RowMarks } from '../dynamic-sparse/topology.js';
+import { checkGroupedOptions, type GroupedOutputOptions } from './options.js';
+import { checkPlaces, groupOf, orderInto, regroup, startsInto } from './places.js';
+import { beginGroupedRewiring, scoreGroups } from './rewire.js';
+
+/** The widest layer input that 16-bit columns can name. */
+const shortColumns = 65_536;
+/** Groups worked on at once: enough that threads share work evenly, few enough for small layers. */
+const defaultChunk = 4;
+
+export class GroupedFanInOutput extends LabelMatrixOutput {
+  readonly kind = 'grouped';
+  readonly width: number;
+  readonly capabilities: OutputCapabilities;
+  /** G, the size that groups are filled up to. */
+  readonly groupSize: number;
+  readonly #options: GroupedOutputOptions;
+  #groups: number;
+  /** [groups, F] */
+  #columns: Columns;
+  /** [groups + 1] */
+  #starts: Uint32Array;
+  /** [L], of labels; weights, biases and their moments are in the order of slots. */
+  #slotOf: Uint32Array;
+  /** [L], of slots */
+  #labelOf: Uint32Array;
+
+  constructor(device: Device, options: GroupedOutputOptions) {
+    checkGroupedOptions(options);
+    super(device, { ...options, chunk: options.chunk ?? defaultChunk });
+    const { labels, group, fanIn, topology } = options;
+    this.#options = options;
+    this.width = fanIn;
+    this.groupSize = group;
+    this.#groups = options.groups ?? Math.ceil(labels / group);
+    this.capabilities = {
+      losses: ['bce', 'squaredHinge'],
+      optimizers: ['sgd', 'adam', 'adamw', 'adagrad'],
+      rewires: topology.kind !== 'static',
+    };
+    this.#slotOf = this.#indices(labels);
+    this.#labelOf = this.#indices(labels);
+    this.#starts = this.#indices(this.#groups + 1);
+    this.#columns = this.#newColumns(this.#groups);
+    if (!device.dry) {
+      orderInto(this.#slotOf, options.order ?? 'identity', options.stream);
+      this.#nameSlots();
+      startsInto(this.#starts, labels, group);
+    }
+    this.allocateWeights(this.#bySlot(options.initialBias ?? 0));
+    const key = options.stream.reserve(labels * fanIn);
+    if (device.dry) return;
+    drawColumns(this.#columns, fanIn, this.inputs, 0, this.#groups, options.stream);
+    this.#drawWeights(key, 0, labels);
+  }
+
+  /** F */
+  get fanIn(): number {
+    return this.width;
+  }
+
+  get groups(): number {
+    return this.#groups;
+  }
+
+  /** [groups, F] */
+  get columns(): Columns {
+    return this.#columns;
+  }
+
+  /** [L]: the place of every label; labels of neighbouring slots share inputs. */
+  get slotOf(): Uint32Array {
+    return this.#slotOf;
+  }
+
+  protected override get units(): number {
+    return this.#groups;
+  }
+
+  #indices(length: number): Uint32Array {
+    return this.device.allocator.allocate('indices', 'uint32', length);
+  }
+
+  get #columnType(): 'uint16' | 'uint32' {
+    return this.inputs <= shortColumns ? 'uint16' : 'uint32';
+  }
+
+  #newColumns(groups: number): Columns {
+    return this.device.allocator.allocate('indices', this.#columnType, groups * this.width);
+  }
+
+  #nameSlots(): void {
+    for (let label = 0; label < this.#slotOf.length; label++) this.#labelOf[this.#slotOf[label]] = label;
+  }
+
+  /** Numbers of labels in the order of their slots. */
+  #bySlot(ofLabels: number | Floats): number | Floats {
+    // A wrong length is refused where it is used.
+    if (typeof ofLabels === 'number' || this.device.dry || ofLabels.length !== this.labels) return ofLabels;
+    return Float64Array.from(this.#labelOf, (label) => ofLabels[label]);
+  }
+
+  /** Start weights, U(-1/sqrt(F), 1/sqrt(F)), of slots [from, to). */
+  #drawWeights(key: ReturnType<RandomStream['reserve']>, from: number, to: number): void {
+    const bound = this.startScale / Math.sqrt(this.width);
+    const out = this.weights.subarray(from * this.width, to * this.width);
+    this.device.kernels.uniform({ ...key, n: out.length, low: -bound, high: bound, out });
+  }
+
+  override async step(h: Tensor, targets: Positives, options: StepOptions): Promise<StepResult> {
+    const { gradients } = options;
+    if (gradients === undefined || gradients.bias.length < this.labels || this.device.dry)
+      return super.step(h, targets, options);
+    // For checks: kernels write in the order of slots, callers read in that of labels.
+    const bySlot = { weights: gradients.weights.slice(), bias: gradients.bias.slice() };
+    const result = await super.step(h, targets, { ...options, gradients: bySlot });
+    for (const [label, slot] of this.#slotOf.entries()) {
+      const { width } = this;
+      gradients.weights.set(bySlot.weights.subarray(slot * width, (slot + 1) * width), label * width);
+      gradients.bias[label] = bySlot.bias[slot];
+    }
+    return result;
+  }
+
+  protected override placed(positives: Positives, batch: number) {
+    const { device } = this;
+    const { count } = positives;
+    const pairs = device.temporary('workspace', [count], 'float64');
+    const label = device.temporary('workspace', [count], 'uint32');
+    const row = device.temporary('workspace', [count], 'uint32');
+    const placed = { count, label: label.raw as Uint32Array, row: row.raw as Uint32Array };
+    if (!device.dry) {
+      // One number per pair, exact below 2^53.
+      const keys = pairs.raw as Float64Array;
+      for (let i = 0; i < count; i++) keys[i] = this.#slotOf[positives.label[i]] * batch + positives.row[i];
+      keys.sort();
+      for (let i = 0; i < count; i++) {
+        placed.label[i] = Math.floor(keys[i] / batch);
+        placed.row[i] = keys[i] % batch;
+      }
+    }
+    return { positives: placed, held: [pairs, label, row] };
+  }
+
+  #layer() {
+    return {
+      fanIn: this.width,
+      groups: this.#groups,
+      groupSize: this.groupSize,
+      starts: this.#starts,
+      columns: this.#columns,
+      weights: this.weights,
+      bias: this.bias,
+    };
+  }
+
+  protected slab(common: OutputStepCommon): number {
+    return this.device.kernels.groupedStep({ ...common, ...this.#layer() });
+  }
+
+  #groupedShape(batch: number) {
+    return { batch, inputs: this.inputs, fanIn: this.width, groupSize: this.groupSize };
+  }
+
+  protected workspaceShape(batch: number): WorkspaceShape {
+    return { batch, inputs: this.inputs, labels: this.labels, chunk: this.chunk, fanIn: this.width };
+  }
+
+  protected workspaceLength(batch: number): number {
+    return this.device.kernels.groupedWorkspace(this.#groupedShape(batch));
+  }
+
+  protected override topKWorkspaceLength(batch: number, k: number): number {
+    return this.device.kernels.groupedTopKWorkspace(this.#groupedShape(batch), k);
+  }
+
+  protected topKInto(h: Tensor, k: number, topLabels: Uint32Array, topScores: Floats, workspace: Floats) {
+    this.device.kernels.groupedTopK({
+      ...this.#layer(),
+      batch: h.shape[0],
+      inputs: this.inputs,
+      labels: this.labels,
+      h: h.data,
+      k,
+      topLabels,
+      topScores,
+      workspace,
+      labelOf: this.#labelOf,
+    });
+  }
+
+  protected logitsOfAll(h: Tensor): Tensor {
+    const all = this.device.dry ? [] : Array.from(this.#slotOf.keys());
+    return this.#logits(h, all, this.labels);
+  }
+
+  protected logitsOf(h: Tensor, chosen: Uint32Array): Tensor {
+    return this.#logits(h, chosen, chosen.length);
+  }
+
+  /** The chosen labels as a fixed fan-in layer, columns written out. */
+  #logits(h: Tensor, chosen: ArrayLike<number>, count: number): Tensor {
+    const { device, inputs, width: fanIn } = this;
+    const batch = h.shape[0];
+    const columns = device.temporary('workspace', [count * fanIn], this.#columnType);
+    const weights = device.temporary('workspace', [count * fanIn]);
+    const bias = device.temporary('workspace', [count]);
+    for (let i = 0; i < chosen.length && !device.dry; i++) {
+      const slot = this.#slotOf[chosen[i]];
+      const group = groupOf(this.#starts, slot);
+      columns.raw.set(this.#columns.subarray(group * fanIn, (group + 1) * fanIn), i * fanIn);
+      weights.data.set(this.weights.subarray(slot * fanIn, (slot + 1) * fanIn), i * fanIn);
+      bias.data[i] = this.bias[slot];
+    }
+    const out = device.temporary('activations', [batch, count]);
+    const shape = { ...this.workspaceShape(batch), labels: count };
+    const workspace = device.temporary('workspace', [device.kernels.topKWorkspace(shape, 1)]);
+    device.kernels.fanInLogits({
+      batch,
+      inputs,
+      labels: count,
+      fanIn,
+      columns: columns.raw as Columns,
+      weights: weights.data,
+      bias: bias.data,
+      begin: 0,
+      end: count,
+      h: h.data,
+      out: out.data,
+      workspace: workspace.data,
+    });
+    for (const used of [columns, weights, bias, workspace]) device.release(used);
+    return out;
+  }
+
+  override async rewire(step: number, totalSteps: number): Promise<RewireReport | null> {
+    const { topology, rewireStream } = this.#options;
+    const progress = rewireProgress(topology, step, totalSteps);
+    if (progress === null || topology.kind === 'static') return null;
+    const { device, width: fanIn } = this;
+    const groups = this.#groups;
+    const target = { ...this.#layer(), inputs: this.inputs, moments: this.weightMoments };
+    const scores = device.allocator.allocate('workspace', device.precision, groups * fanIn);
+    // Plain TypeScript: about 30 ms at a time.
+    const atOnce = Math.max(1, Math.floor(4_000_000 / (fanIn * this.groupSize)));
+    await overSlabs(groups, atOnce, (from, to) => {
+      scoreGroups(target, scores, from, to);
+      return 0;
+    });
+    const { threshold, replaceGroups } = beginGroupedRewiring(
+      target,
+      scores,
+      topology.prune,
+      progress,
+      rewireStream,
+    );
+    const replaced = await overSlabs(groups, atOnce, replaceGroups);
+    device.allocator.release('workspace', scores);
+    return { step, replaced, connections: this.labels * fanIn, threshold };
+  }
+
+  connections(label: number): Connections {
+    this.checkLabel('connections', label);
+    const slot = this.#slotOf[label];
+    const group = groupOf(this.#starts, slot);
+    const row = (array: Columns | Floats, i: number) => array.subarray(i * this.width, (i + 1) * this.width);
+    return {
+      inputs: Uint32Array.from(row(this.#columns, group)),
+      weights: Float64Array.from(row(this.weights, slot)),
+      bias: this.bias[slot],
+    };
+  }
+
+  resizeLabels(map: Int32Array): void {
+    this.checkLabelMap(map);
+    const { width, groupSize, device } = this;
+    const { stream } = this.#options;
+    const old = [this.#slotOf, this.#labelOf, this.#starts, this.#columns] as const;
+    const next = device.dry
+      ? regroup(map, identity(this.labels), dryStarts(this.labels, this.#groups, groupSize), groupSize)
+      : regroup(map, this.#slotOf, this.#starts, groupSize);
+    const { slotFrom, groupFrom } = next;
+    const fresh: number[] = [];
+    this.resizeRows(slotFrom, (_weights, slot) => fresh.push(slot));
+    this.#groups = groupFrom.length;
+    this.#slotOf = this.#indices(map.length);
+    this.#labelOf = this.#indices(map.length);
+    this.#starts = this.#indices(this.#groups + 1);
+    this.#columns = this.#newColumns(this.#groups);
+    if (!device.dry) {
+      this.#slotOf.set(next.slotOf);
+      this.#nameSlots();
+      this.#starts.set(next.starts);
+      for (const [g, from] of groupFrom.entries()) {
+        if (from < 0) drawColumns(this.#columns, width, this.inputs, g, g + 1, stream);
+        else this.#columns.set(old[3].subarray(from * width, (from + 1) * width), g * width);
+      }
+    }
+    for (const array of old) device.allocator.release('indices', array);
+    for (const slot of fresh) {
+      const key = stream.reserve(width);
+      if (!device.dry) this.#drawWeights(key, slot, slot + 1);
+    }
+  }
+
+  protected dryTwin(device: Device): GroupedFanInOutput {
+    // NOTE: copies of the streams: planning must not shift the draws of training.
+    const stream = RandomStream.from(this.#options.stream.state());
+    const { labels } = this;
+    return new GroupedFanInOutput(device, {
+      ...this.#options,
+      ...{ stream, labels, initialBias: 0, order: 'identity', groups: this.#groups },
+    });
+  }
+
+  override state(): { readonly model: NamedArray[]; readonly optimizer: NamedArray[] } {
+    const { model, optimizer } = super.state();
+    return {
+      model: [
+        ...model,
+        { name: 'columns', shape: [this.#groups, this.width], data: this.#columns },
+        { name: 'starts', shape: [this.#groups + 1], data: this.#starts },
+        { name: 'slots', shape: [this.labels], data: this.#slotOf },
+      ],
+      optimizer,
+    };
+  }
+
+  /** Checks groups, slots and columns that came from a file. */
+  override loaded(): void {
+    checkPlaces(this.#slotOf, this.#starts, this.groupSize);
+    const marks = new RowMarks(this.inputs);
+    for (let group = 0; group < this.#groups; group++) {
+      marks.nextRow();
+      for (let at = group * this.width; at < (group + 1) * this.width; at++) {
+        const column = this.#columns[at];
+        if (column < this.inputs && !marks.used(column)) {
+          marks.use(column);
+          continue;
+        }
+        throw new EspalierError({
+          code: 'COLUMNS_INVALID',
+          kind: 'data',
+          op: 'GroupedFanInOutput.loaded',
+          problem: `group ${group} has a column that is out of range or occurs twice`,
+          expected: `${this.width} different columns below ${this.inputs}`,
+          received: `${column}`,
+          hint: 'the model file is damaged or was made by another program: restore it from a copy',
+        });
+      }
+    }
+    this.#nameSlots();
+  }
+}
+
+const identity = (n: number): Uint32Array => Uint32Array.from({ length: n }, (_, i) => i);
+
+/** Groups as a layer starts with: a dry one holds none. */
+function dryStarts(labels: number, groups: number, size: number): Uint32Array {
+  const starts = new Uint32Array(groups + 1);
+  startsInto(starts, labels, size);
+  return starts;
+}

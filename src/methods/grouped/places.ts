@@ -1,0 +1,116 @@
+/** Where labels are: the slot of every label, and the groups that slots are cut into. */
+import { EspalierError, ensure } from '../../errors.js';
+import type { RandomStream } from '../../kernels/random.js';
+import type { GroupOrder } from './options.js';
+
+/** Writes the slot of every label. */
+export function orderInto(slotOf: Uint32Array, order: GroupOrder, stream: RandomStream): void {
+  if (order instanceof Uint32Array) {
+    ensure(order.length === slotOf.length && isPermutation(order), () => ({
+      code: 'GROUP_ORDER',
+      kind: 'usage',
+      op: 'GroupedFanInOutput',
+      problem: 'the order of labels is not a permutation of them',
+      expected: `every slot from 0 to ${slotOf.length - 1} once`,
+      received: `${order.length} slots`,
+    }));
+    slotOf.set(order);
+    return;
+  }
+  for (let label = 0; label < slotOf.length; label++) slotOf[label] = label;
+  if (order === 'random') stream.shuffle(slotOf);
+}
+
+export function isPermutation(slotOf: Uint32Array): boolean {
+  const seen = new Uint8Array(slotOf.length);
+  for (const slot of slotOf) {
+    if (slot >= slotOf.length || seen[slot] === 1) return false;
+    seen[slot] = 1;
+  }
+  return true;
+}
+
+/** Groups of `size` slots, as many as there are labels for; were there more groups, the rest is spread over the last. */
+export function startsInto(starts: Uint32Array, labels: number, size: number): void {
+  const groups = starts.length - 1;
+  for (let g = 0; g <= groups; g++) starts[g] = Math.min(g * size, labels - (groups - g));
+}
+
+/** The group of a slot, by bisection. */
+export function groupOf(starts: Uint32Array, slot: number): number {
+  let low = 0;
+  let high = starts.length - 1;
+  while (high - low > 1) {
+    const middle = (low + high) >>> 1;
+    if (starts[middle] <= slot) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Refuses groups and slots, come from a file, that no layer could have written. */
+export function checkPlaces(slotOf: Uint32Array, starts: Uint32Array, size: number): void {
+  let sound = isPermutation(slotOf) && starts[0] === 0 && starts[starts.length - 1] === slotOf.length;
+  for (let g = 0; g + 1 < starts.length; g++) {
+    sound &&= starts[g] <= starts[g + 1] && starts[g + 1] - starts[g] <= size;
+  }
+  if (sound) return;
+  throw new EspalierError({
+    code: 'GROUPS_INVALID',
+    kind: 'data',
+    op: 'GroupedFanInOutput.loaded',
+    problem: 'the groups do not hold every label once',
+    expected: `${slotOf.length} labels in groups of at most ${size}`,
+    hint: 'the model file is damaged or was made by another program: restore it from a copy',
+  });
+}
+
+/** Places of labels after some came and went. */
+export interface Regrouped {
+  readonly slotOf: Uint32Array;
+  readonly starts: Uint32Array;
+  /** [groups]: the old group whose inputs a group continues, or -1. */
+  readonly groupFrom: Int32Array;
+  /** [labels]: the old slot whose weights a slot continues, or -1. */
+  readonly slotFrom: Int32Array;
+}
+
+/**
+ * A label that stays keeps the inputs of its group, so groups that lose labels stay as they are, only smaller; new
+ * labels first fill these, in order, then groups of their own. Groups without labels go.
+ */
+export function regroup(
+  map: Int32Array,
+  oldSlotOf: Uint32Array,
+  oldStarts: Uint32Array,
+  size: number,
+): Regrouped {
+  const groups: { from: number; labels: number[] }[] = [];
+  const fresh: number[] = [];
+  const byGroup: number[][] = Array.from({ length: oldStarts.length - 1 }, () => []);
+  for (const [label, from] of map.entries()) {
+    if (from < 0) fresh.push(label);
+    else byGroup[groupOf(oldStarts, oldSlotOf[from])].push(label);
+  }
+  for (const [from, labels] of byGroup.entries()) {
+    // Several new labels may continue the same old one: what does not fit becomes a group of the same inputs.
+    for (let i = 0; i < labels.length; i += size) groups.push({ from, labels: labels.slice(i, i + size) });
+  }
+  let next = 0;
+  for (const { labels } of groups)
+    while (labels.length < size && next < fresh.length) labels.push(fresh[next++]);
+  for (; next < fresh.length; next += size) groups.push({ from: -1, labels: fresh.slice(next, next + size) });
+
+  const slotOf = new Uint32Array(map.length);
+  const slotFrom = new Int32Array(map.length);
+  const starts = new Uint32Array(groups.length + 1);
+  let slot = 0;
+  for (const [g, { labels }] of groups.entries()) {
+    for (const label of labels) {
+      slotFrom[slot] = map[label] < 0 ? -1 : oldSlotOf[map[label]];
+      slotOf[label] = slot++;
+    }
+    starts[g + 1] = slot;
+  }
+  return { slotOf, starts, slotFrom, groupFrom: Int32Array.from(groups, ({ from }) => from) };
+}

@@ -3,15 +3,14 @@ import type { Parameter } from '../autograd/parameter.js';
 import { Tape } from '../autograd/tape.js';
 import type { Floats } from '../kernels/face.js';
 import { RandomStream } from '../kernels/random.js';
-import { FixedFanInOutput } from '../methods/dynamic-sparse/fan-in-output.js';
 import { Dropout, EmbeddingBag, GELU, LayerNorm, Linear, ReLU, Sequential } from '../nn/layers.js';
 import type { ForwardContext, Module } from '../nn/module.js';
 import type { SparseBatch } from '../ops/sparse-batch.js';
 import type { OptimizerSpec } from '../optim/rules.js';
-import { DenseOutput } from '../output/dense.js';
 import type { OutputLayer } from '../output/layer.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { makeOutput } from './output.js';
 import type { EncoderSpec, IntermediateSpec, ModelSpec, OutputSpec } from './spec.js';
 
 export interface ClassifierShape {
@@ -59,10 +58,7 @@ export class Classifier {
       startScale: spec.output.startScale,
       initialBias: startBias(device, spec, options.labelShares),
     };
-    this.output =
-      spec.output.kind === 'dense'
-        ? new DenseOutput(device, common)
-        : new FixedFanInOutput(device, { ...common, ...spec.output, rewireStream: streams.rewire });
+    this.output = makeOutput(device, spec.output, common, streams.rewire);
   }
 
   /** Learnt numbers, connections not counted. */

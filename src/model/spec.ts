@@ -51,6 +51,18 @@ const topologyUnion = z.discriminatedUnion('kind', [
 ]);
 export const topologySpec = orDefault('kind', 'set', topologyUnion);
 
+/** Groups of labels grow inputs at random, or not at all. */
+const groupedTopologyUnion = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('static') }),
+  z.strictObject({
+    kind: z.literal('set'),
+    prune: pruneSpec.prefault({}),
+    every: positiveInteger.default(300),
+    until: z.number().min(0).max(1).default(0.66),
+  }),
+]);
+const groupedTopologySpec = orDefault('kind', 'set', groupedTopologyUnion);
+
 /** Start weights are uniform within +-startScale / sqrt(weights per label); 0 starts from zero. */
 const startScale = z.number().min(0).max(10).default(0.1);
 
@@ -80,6 +92,16 @@ const outputUnion = z.discriminatedUnion('kind', [
     form: z.enum(['fast', 'compact']).default('fast'),
     topology: topologySpec.prefault({}),
     intermediate: intermediateSpec,
+  }),
+  z.strictObject({
+    kind: z.literal('grouped'),
+    fanIn: positiveInteger.default(128),
+    /** Labels that share their inputs. */
+    group: positiveInteger.default(32),
+    /** Which labels share: as they are numbered, or drawn at random. */
+    order: z.enum(['identity', 'random']).default('identity'),
+    startScale,
+    topology: groupedTopologySpec.prefault({}),
   }),
 ]);
 export const outputSpec = orDefault('kind', 'fan-in', outputUnion);

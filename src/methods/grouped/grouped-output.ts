@@ -18,6 +18,7 @@ import type {
 import { overSlabs } from '../../output/slabs.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
+import { Explored } from '../dynamic-sparse/explored.js';
 import { rewireProgress } from '../dynamic-sparse/rewire.js';
 import { drawColumns, RowMarks } from '../dynamic-sparse/topology.js';
 import { checkGroupedOptions, type GroupedOutputOptions } from './options.js';
@@ -45,6 +46,7 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
   #slotOf: Uint32Array;
   /** [L], of slots */
   #labelOf: Uint32Array;
+  #explored: Explored | null = null;
 
   constructor(device: Device, options: GroupedOutputOptions) {
     checkGroupedOptions(options);
@@ -57,7 +59,8 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
     this.capabilities = {
       losses: ['bce', 'squaredHinge'],
       optimizers: ['sgd', 'adam', 'adamw', 'adagrad'],
-      rewires: topology.kind !== 'static',
+      rewireEvery: topology.kind === 'static' ? 0 : topology.every,
+      growsBy: 'chance',
     };
     this.#slotOf = this.#indices(labels);
     this.#labelOf = this.#indices(labels);
@@ -70,9 +73,11 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
     }
     this.allocateWeights(this.#bySlot(options.initialBias ?? 0));
     const key = options.stream.reserve(labels * fanIn);
-    if (device.dry) return;
-    drawColumns(this.#columns, fanIn, this.inputs, 0, this.#groups, options.stream);
-    this.#drawWeights(key, 0, labels);
+    if (!device.dry) {
+      drawColumns(this.#columns, fanIn, this.inputs, 0, this.#groups, options.stream);
+      this.#drawWeights(key, 0, labels);
+    }
+    this.#explored = this.#startExploring();
   }
 
   /** F */
@@ -108,6 +113,15 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
 
   #newColumns(groups: number): Columns {
     return this.device.allocator.allocate('indices', this.#columnType, groups * this.width);
+  }
+
+  #startExploring(): Explored | null {
+    if (this.capabilities.rewireEvery === 0) return null;
+    const { width: fanIn, inputs, device } = this;
+    if (this.#explored !== null) device.allocator.release('indices', this.#explored.bits);
+    const explored = new Explored({ labels: this.#groups, fanIn, inputs }, (n) => this.#indices(n));
+    if (!device.dry) explored.add(this.#columns);
+    return explored;
   }
 
   #nameSlots(): void {
@@ -277,7 +291,9 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
     );
     const replaced = await overSlabs(groups, atOnce, replaceGroups);
     device.allocator.release('workspace', scores);
-    return { step, replaced, connections: this.labels * fanIn, threshold };
+    this.#explored?.add(this.#columns);
+    const explored = this.#explored?.share ?? 0;
+    return { step, replaced, connections: this.labels * fanIn, threshold, explored };
   }
 
   connections(label: number): Connections {
@@ -322,6 +338,7 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
       const key = stream.reserve(width);
       if (!device.dry) this.#drawWeights(key, slot, slot + 1);
     }
+    this.#explored = this.#startExploring();
   }
 
   protected dryTwin(device: Device): GroupedFanInOutput {
@@ -336,6 +353,10 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
 
   override state(): { readonly model: NamedArray[]; readonly optimizer: NamedArray[] } {
     const { model, optimizer } = super.state();
+    const tried = this.#explored;
+    if (tried !== null) {
+      optimizer.push({ name: 'explored', shape: [tried.tracked, tried.words], data: tried.bits });
+    }
     return {
       model: [
         ...model,

@@ -2,10 +2,15 @@
 import { ensure } from '../../errors.js';
 import type { RandomStream } from '../../kernels/random.js';
 import type { OutputBaseOptions } from '../../output/base.js';
-import { checkTopology, type Topology } from '../dynamic-sparse/options.js';
+import {
+  checkTopology,
+  type SetTopology,
+  type StartRule,
+  type StaticTopology,
+} from '../dynamic-sparse/options.js';
 
 /** `prune.scope: 'label'` means every group on its own here. */
-export type GroupedTopology = Extract<Topology, { kind: 'static' | 'set' }>;
+export type GroupedTopology = Omit<StaticTopology, keyof StartRule> | Omit<SetTopology, keyof StartRule>;
 
 /**
  * Which labels share a group: groups are cut from the labels in this order. `identity`: as they are numbered;

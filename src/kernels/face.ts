@@ -235,6 +235,8 @@ export type LabelLoss = 'bce' | 'squaredHinge';
 /** The positives of a batch, sorted by label, then row; no pair twice. */
 export interface Positives {
   readonly count: number;
+  /** How many there may be, for those who keep room for copies; by default `count`. */
+  readonly capacity?: number;
   /** [count], each < labels */
   readonly label: Uint32Array;
   /** [count], each < batch */

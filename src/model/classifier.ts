@@ -49,7 +49,7 @@ export class Classifier {
       middle === null
         ? null
         : makeIntermediate(device, hiddenWidth(spec.encoder), middle, stream('intermediate'));
-    const common = {
+    const layer = {
       inputs: middle?.width ?? hiddenWidth(spec.encoder),
       labels: shape.labels,
       loss: spec.loss,
@@ -58,7 +58,7 @@ export class Classifier {
       startScale: spec.output.startScale,
       initialBias: startBias(device, spec, options.labelShares),
     };
-    this.output = makeOutput(device, spec.output, common, streams.rewire);
+    this.output = makeOutput(device, spec.output, layer, streams.rewire, options.labelShares);
   }
 
   /** Learnt numbers, connections not counted. */
@@ -105,6 +105,7 @@ export class Classifier {
 
 /** The intermediate layer of a description, where its kind of output layer can have one. */
 export function intermediateOf(output: OutputSpec): IntermediateSpec | null {
+  if (output.kind === 'bottleneck') return { width: output.width, activation: 'none', startScale: 1 };
   return 'intermediate' in output ? output.intermediate : null;
 }
 
@@ -151,7 +152,7 @@ function makeIntermediate(
   stream: RandomStream,
 ): Sequential {
   const bound = startScale / Math.sqrt(inputs);
-  if (activation === 'relu')
+  if (activation !== 'gelu')
     return new Sequential(new Linear(device, inputs, width, { stream, bound, activation }));
   return new Sequential(new Linear(device, inputs, width, { stream, bound }), new GELU());
 }

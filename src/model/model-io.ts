@@ -111,7 +111,11 @@ function checkSizes(
   file: string,
 ): void {
   const table = tensors.get('encoder.layers.0.weight')?.shape;
-  const bias = tensors.get('output.bias')?.shape;
+  // One bias per label, in one layer or in head and tail.
+  const biases = ['output.bias', 'output.head.bias', 'output.tail.bias'].flatMap(
+    (name) => tensors.get(name)?.shape[0] ?? [],
+  );
+  const bias = biases.length === 0 ? undefined : [biases.reduce((sum, n) => sum + n, 0)];
   const middle = intermediateOf(output);
   const wide = middle === null ? null : tensors.get('intermediate.layers.0.weight')?.shape;
   const middleFits = middle === null || (wide?.[0] === middle.width && wide[1] === hiddenWidth(encoder));

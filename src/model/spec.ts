@@ -81,7 +81,10 @@ export const intermediateSpec = z
   })
   .nullable()
   .default(null);
-export type IntermediateSpec = NonNullable<z.infer<typeof intermediateSpec>>;
+/** What stands between encoder and output layer; `none`, a linear layer, is that of a bottleneck. */
+export interface IntermediateSpec extends Omit<NonNullable<z.infer<typeof intermediateSpec>>, 'activation'> {
+  readonly activation: 'relu' | 'gelu' | 'none';
+}
 
 const outputUnion = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('dense'), startScale }),
@@ -100,9 +103,17 @@ const outputUnion = z.discriminatedUnion('kind', [
     group: positiveInteger.default(32),
     /** Which labels share: as they are numbered, or drawn at random. */
     order: z.enum(['identity', 'random']).default('identity'),
+    /** Most frequent labels that get a dense layer: below 1 a share of the labels, else how many. */
+    head: z.number().min(0).default(0),
     startScale,
     topology: groupedTopologySpec.prefault({}),
+    intermediate: intermediateSpec,
   }),
+  /**
+   * A linear layer d to width, then a dense layer on top: a factored weight matrix, and the rival of a sparse layer
+   * of fan-in `width` at equal memory.
+   */
+  z.strictObject({ kind: z.literal('bottleneck'), width: positiveInteger.default(64), startScale }),
 ]);
 export const outputSpec = orDefault('kind', 'fan-in', outputUnion);
 export type OutputSpec = z.infer<typeof outputSpec>;

@@ -21,8 +21,8 @@ import type {
   GrowthSource,
   NamedArray,
   OutputCapabilities,
-  OutputLayer,
   OutputPlan,
+  PlannableOutput,
   RewireReport,
   StepOptions,
   StepResult,
@@ -47,7 +47,7 @@ export interface OutputBaseOptions {
   readonly startScale?: number;
 }
 
-export abstract class LabelMatrixOutput implements OutputLayer {
+export abstract class LabelMatrixOutput implements PlannableOutput {
   abstract readonly kind: string;
   abstract readonly capabilities: OutputCapabilities;
   /** Weights per label: d for a dense layer, the fan-in for a sparse one. */
@@ -141,7 +141,7 @@ export abstract class LabelMatrixOutput implements OutputLayer {
   protected abstract logitsOf(h: Tensor, labels: Uint32Array): Tensor;
   protected abstract logitsOfAll(h: Tensor): Tensor;
   /** The same layer on a dry device. */
-  protected abstract dryTwin(device: Device): LabelMatrixOutput;
+  abstract dryTwin(device: Device): LabelMatrixOutput;
   abstract connections(label: number): Connections;
 
   async rewire(_step: number, _totalSteps: number, _growth?: GrowthSource): Promise<RewireReport | null> {

@@ -119,7 +119,7 @@ export class DenseOutput extends LabelMatrixOutput {
     this.resizeRows(map, (weights, row) => this.#draw(weights, row, 1));
   }
 
-  protected dryTwin(device: Device): DenseOutput {
+  dryTwin(device: Device): DenseOutput {
     // NOTE: a copy of the stream: planning must not shift the draws of training.
     const stream = RandomStream.from(this.#options.stream.state());
     return new DenseOutput(device, { ...this.#options, stream, labels: this.labels, initialBias: 0 });

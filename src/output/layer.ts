@@ -3,6 +3,7 @@
  * labels, and hands the gradient of the hidden vectors back to the tape; B x L logits never exist.
  */
 import type { Columns, Floats, LabelLoss, Positives } from '../kernels/face.js';
+import type { Device } from '../tensor/device.js';
 import type { BytesByTag } from '../tensor/memory.js';
 import type { Shape, Tensor } from '../tensor/tensor.js';
 
@@ -141,4 +142,10 @@ export interface OutputLayer {
   loaded(): void;
   /** Steps taken, for optimisers that count. */
   steps: number;
+}
+
+/** A layer that others can be composed of: they plan by running twins of their parts. */
+export interface PlannableOutput extends OutputLayer {
+  /** The same layer on a dry device. It holds nothing and shifts no stream of random numbers. */
+  dryTwin(device: Device): PlannableOutput;
 }

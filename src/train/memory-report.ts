@@ -77,14 +77,15 @@ export async function planMemory(
   return { bytes, totalBytes: dry.ledger.peakBytes, arenaBytes: dry.arena.highWaterBytes };
 }
 
-/** What growth by gradients takes, where the layer grows so. */
+/** What a rewiring takes: scores of groups, or gradients where the layer grows by them. */
 async function dryRewiring(
   classifier: Classifier,
   batch: { readonly features: SparseBatch; readonly positives: Positives },
   evidence: SparseBatch,
 ): Promise<void> {
   const { output, device } = classifier;
-  if (output.capabilities.growsBy === 'chance') return;
+  const { growsBy, rewireEvery } = output.capabilities;
+  if (growsBy === 'chance' && rewireEvery === 0) return;
   const encode = (features: SparseBatch) => device.keepOnly(() => classifier.infer(features));
   const growth = {
     examples: 1,
@@ -94,8 +95,7 @@ async function dryRewiring(
     hidden: () => encode(evidence),
   };
   // At the start, or at the first rewiring where the start is by chance.
-  (await output.rewire(0, Infinity, growth)) ??
-    (await output.rewire(output.capabilities.rewireEvery, Infinity, growth));
+  (await output.rewire(0, Infinity, growth)) ?? (await output.rewire(rewireEvery, Infinity, growth));
 }
 
 /** The same run with a dense output layer and no helpers: same optimiser and precision, and with Adam. */

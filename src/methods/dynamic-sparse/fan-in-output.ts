@@ -160,6 +160,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
   }
 
   async #regrowAtRandom(rule: PruneRule, progress: number) {
+    if (this.device.dry) return { replaced: 0, threshold: null };
     const { labels, width: fanIn, inputs, weights, weightMoments: moments } = this;
     const target = { labels, fanIn, inputs, columns: this.#columns, weights, moments };
     const { threshold, replaceRows } = beginRewiring(target, rule, progress, this.#options.rewireStream);
@@ -301,7 +302,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     this.#explored = this.#startExploring();
   }
 
-  protected dryTwin(device: Device): FixedFanInOutput {
+  dryTwin(device: Device): FixedFanInOutput {
     // NOTE: copies of the streams: planning must not shift the draws of training.
     const stream = RandomStream.from(this.#options.stream.state());
     return new FixedFanInOutput(device, { ...this.#options, stream, labels: this.labels, initialBias: 0 });

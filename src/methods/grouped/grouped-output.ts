@@ -159,14 +159,14 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
 
   protected override placed(positives: Positives, batch: number) {
     const { device } = this;
-    const { count } = positives;
-    const pairs = device.temporary('workspace', [count], 'float64');
-    const label = device.temporary('workspace', [count], 'uint32');
-    const row = device.temporary('workspace', [count], 'uint32');
+    const { count, capacity = count } = positives;
+    const pairs = device.temporary('workspace', [capacity], 'float64');
+    const label = device.temporary('workspace', [capacity], 'uint32');
+    const row = device.temporary('workspace', [capacity], 'uint32');
     const placed = { count, label: label.raw as Uint32Array, row: row.raw as Uint32Array };
     if (!device.dry) {
       // One number per pair, exact below 2^53.
-      const keys = pairs.raw as Float64Array;
+      const keys = (pairs.raw as Float64Array).subarray(0, count);
       for (let i = 0; i < count; i++) keys[i] = this.#slotOf[positives.label[i]] * batch + positives.row[i];
       keys.sort();
       for (let i = 0; i < count; i++) {
@@ -276,6 +276,10 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
     const groups = this.#groups;
     const target = { ...this.#layer(), inputs: this.inputs, moments: this.weightMoments };
     const scores = device.allocator.allocate('workspace', device.precision, groups * fanIn);
+    if (device.dry) {
+      device.allocator.release('workspace', scores);
+      return null;
+    }
     // Plain TypeScript: about 30 ms at a time.
     const atOnce = Math.max(1, Math.floor(4_000_000 / (fanIn * this.groupSize)));
     await overSlabs(groups, atOnce, (from, to) => {
@@ -341,7 +345,7 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
     this.#explored = this.#startExploring();
   }
 
-  protected dryTwin(device: Device): GroupedFanInOutput {
+  dryTwin(device: Device): GroupedFanInOutput {
     // NOTE: copies of the streams: planning must not shift the draws of training.
     const stream = RandomStream.from(this.#options.stream.state());
     const { labels } = this;

@@ -1,0 +1,392 @@
+/**
+ * Two output layers as one: frequent labels in a head (usually dense), all others in a tail (usually sparse). Loss
+ * and gradients are sums, the best labels a merge. The split of HASTE (arXiv 2606.01117), for any two layers.
+ */
+import { EspalierError, ensure } from '../errors.js';
+import type { Floats, LabelLoss, Positives } from '../kernels/face.js';
+import type { Device } from '../tensor/device.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { checkGradients, checkPositives } from './check.js';
+import { mergeTopK } from './head-tail-top-k.js';
+import type {
+  Connections,
+  GrowthSource,
+  NamedArray,
+  OutputCapabilities,
+  OutputPlan,
+  PlannableOutput,
+  RewireReport,
+  StepOptions,
+  StepResult,
+  StepShape,
+  TopK,
+} from './layer.js';
+
+export interface HeadTailOptions {
+  /** L */
+  readonly labels: number;
+  /** [H] the labels of the head, ascending. */
+  readonly headLabels: Uint32Array;
+  /** Of H labels: number i of it is headLabels[i]. */
+  readonly head: PlannableOutput;
+  /** Of the L - H others, in ascending order. */
+  readonly tail: PlannableOutput;
+}
+
+type Gradients = NonNullable<StepOptions['gradients']>;
+
+export class HeadTailOutput implements PlannableOutput {
+  readonly kind = 'head-tail';
+  readonly head: PlannableOutput;
+  readonly tail: PlannableOutput;
+  readonly inputs: number;
+  readonly loss: LabelLoss;
+  readonly capabilities: OutputCapabilities;
+  readonly #device: Device;
+  /** [H], ascending */
+  #headLabels: Uint32Array;
+  /** [L - H], ascending */
+  #tailLabels: Uint32Array;
+  /** [L]: the number within the head, or ~ the number within the tail. */
+  #place: Int32Array;
+  /** Of a dry layer, whose accounted arrays are empty: the labels of its head, for resizing. */
+  #dryHeadLabels: Uint32Array;
+
+  constructor(device: Device, { labels, headLabels, head, tail }: HeadTailOptions) {
+    this.#device = device;
+    this.head = head;
+    this.tail = tail;
+    this.inputs = head.inputs;
+    this.loss = head.loss;
+    const fits =
+      head.inputs === tail.inputs && head.loss === tail.loss && head.labels + tail.labels === labels;
+    ensure(fits && headLabels.length === head.labels, () => ({
+      code: 'HEAD_TAIL_SHAPE',
+      kind: 'usage',
+      op: 'HeadTailOutput',
+      problem: 'head and tail do not make one layer',
+      expected: `the same inputs and loss, ${headLabels.length} labels in the head and ${labels - headLabels.length} in the tail`,
+      received: `${head.inputs} and ${tail.inputs} inputs, ${head.loss} and ${tail.loss}, ${head.labels} and ${tail.labels} labels`,
+    }));
+    const [a, b] = [head.capabilities, tail.capabilities];
+    this.capabilities = {
+      losses: a.losses.filter((loss) => b.losses.includes(loss)),
+      optimizers: a.optimizers.filter((name) => b.optimizers.includes(name)),
+      rewireEvery: b.rewireEvery || a.rewireEvery,
+      growsBy: b.growsBy === 'chance' ? a.growsBy : b.growsBy,
+    };
+    this.#headLabels = device.allocator.allocate('indices', 'uint32', head.labels);
+    this.#tailLabels = device.allocator.allocate('indices', 'uint32', tail.labels);
+    this.#place = device.allocator.allocate('indices', 'int32', labels);
+    this.#dryHeadLabels = device.dry ? headLabels : new Uint32Array(0);
+    if (device.dry) return;
+    this.#headLabels.set(headLabels);
+    this.#derive();
+  }
+
+  /** Places and tail labels from the labels of the head. */
+  #derive(): void {
+    let next = 0;
+    let tail = 0;
+    for (let label = 0; label < this.#place.length; label++) {
+      if (this.#headLabels[next] === label) this.#place[label] = next++;
+      else if (tail < this.#tailLabels.length) {
+        this.#place[label] = ~tail;
+        this.#tailLabels[tail++] = label;
+      }
+    }
+    ensure(next === this.#headLabels.length && next + tail === this.#place.length, () => ({
+      code: 'HEAD_LABELS',
+      kind: 'data',
+      op: 'HeadTailOutput',
+      problem: 'the labels of the head are not ascending labels of the layer',
+      expected: `${this.#headLabels.length} different labels below ${this.#place.length}, ascending`,
+      hint: 'a model file that says otherwise is damaged: restore it from a copy',
+    }));
+  }
+
+  get labels(): number {
+    return this.head.labels + this.tail.labels;
+  }
+
+  /** [H] the labels of the head, ascending. */
+  get headLabels(): Uint32Array {
+    return this.#headLabels;
+  }
+
+  get weightCount(): number {
+    return this.head.weightCount + this.tail.weightCount;
+  }
+
+  get steps(): number {
+    return this.head.steps;
+  }
+
+  set steps(taken: number) {
+    this.head.steps = taken;
+    this.tail.steps = taken;
+  }
+
+  async step(h: Tensor, targets: Positives, options: StepOptions): Promise<StepResult> {
+    const device = this.#device;
+    if (!device.dry) {
+      checkPositives('head-tail.step', targets, h.shape[0], this.labels);
+      if (options.gradients !== undefined) this.#checkGradients(options.gradients);
+    }
+    const { head, tail, release } = this.#split(targets);
+    const parts = options.gradients === undefined ? null : this.#partGradients(options.gradients);
+    const a = await this.head.step(h, head, { ...options, gradients: parts?.head });
+    const b = await this.tail.step(h, tail, { ...options, gradients: parts?.tail });
+    if (parts !== null && options.gradients !== undefined && !device.dry) {
+      this.#joinGradients(parts, options.gradients);
+    }
+    if (a.dh !== null && b.dh !== null) {
+      device.kernels.add(a.dh.size, a.dh.data, b.dh.data, 1, a.dh.data);
+      device.release(b.dh);
+    }
+    release();
+    const squares = a.squares === null || b.squares === null ? null : a.squares + b.squares;
+    return { loss: a.loss + b.loss, dh: a.dh, squares };
+  }
+
+  async evaluate(h: Tensor, targets: Positives): Promise<number> {
+    if (!this.#device.dry) checkPositives('head-tail.evaluate', targets, h.shape[0], this.labels);
+    const { head, tail, release } = this.#split(targets);
+    const loss = (await this.head.evaluate(h, head)) + (await this.tail.evaluate(h, tail));
+    release();
+    return loss;
+  }
+
+  /** The positives of both parts, numbered as they number labels; their order stays. */
+  #split(targets: Positives): { head: Positives; tail: Positives; release: () => void } {
+    const device = this.#device;
+    const { count } = targets;
+    // The share of the head is known only now: every part gets room for all of them, so that plans stay exact.
+    const capacity = targets.capacity ?? count;
+    const label = device.temporary('workspace', [capacity], 'uint32');
+    const row = device.temporary('workspace', [capacity], 'uint32');
+    const [labels, rows] = [label.raw as Uint32Array, row.raw as Uint32Array];
+    const seen = device.dry ? 0 : count;
+    let heads = 0;
+    for (let i = 0; i < seen; i++) if (this.#place[targets.label[i]] >= 0) heads++;
+    let [atHead, atTail] = [0, heads];
+    for (let i = 0; i < seen; i++) {
+      const place = this.#place[targets.label[i]];
+      const at = place >= 0 ? atHead++ : atTail++;
+      labels[at] = place >= 0 ? place : ~place;
+      rows[at] = targets.row[i];
+    }
+    const part = (from: number, to: number): Positives => ({
+      count: to - from,
+      capacity,
+      label: labels.subarray(from, to),
+      row: rows.subarray(from, to),
+    });
+    const release = () => {
+      for (const used of [label, row]) device.release(used);
+    };
+    return { head: part(0, heads), tail: part(heads, seen), release };
+  }
+
+  /** Connections of each label, in order: where its row begins in arrays of gradients. */
+  #rowLengths(): { head: number; tail: number } {
+    const length = (part: PlannableOutput) => (part.labels === 0 ? 0 : part.connections(0).inputs.length);
+    return { head: length(this.head), tail: length(this.tail) };
+  }
+
+  #checkGradients(gradients: Gradients): void {
+    const { head, tail } = this.#rowLengths();
+    const weights = head * this.head.labels + tail * this.tail.labels;
+    checkGradients('head-tail.step', gradients, weights, this.labels);
+  }
+
+  #partGradients(like: Gradients): { head: Gradients; tail: Gradients } {
+    const lengths = this.#rowLengths();
+    const kind = like.weights instanceof Float32Array ? Float32Array : Float64Array;
+    const of = (part: PlannableOutput, length: number): Gradients => ({
+      weights: new kind(part.labels * length),
+      bias: new kind(part.labels),
+    });
+    return { head: of(this.head, lengths.head), tail: of(this.tail, lengths.tail) };
+  }
+
+  #joinGradients(parts: { head: Gradients; tail: Gradients }, out: Gradients): void {
+    const lengths = this.#rowLengths();
+    let at = 0;
+    for (const [label, place] of this.#place.entries()) {
+      const [part, length] = place >= 0 ? [parts.head, lengths.head] : [parts.tail, lengths.tail];
+      const local = place >= 0 ? place : ~place;
+      out.weights.set(part.weights.subarray(local * length, (local + 1) * length), at);
+      out.bias[label] = part.bias[local];
+      at += length;
+    }
+  }
+
+  async topK(h: Tensor, k: number): Promise<TopK> {
+    const head = await this.head.topK(h, k);
+    const tail = await this.tail.topK(h, k);
+    return mergeTopK(head, this.#headLabels, tail, this.#tailLabels, h.shape[0]);
+  }
+
+  async scores(h: Tensor, labels?: Uint32Array): Promise<Tensor> {
+    const device = this.#device;
+    if (!device.dry) for (const label of labels ?? []) this.#checkLabel('scores', label);
+    const chosen = labels ?? Uint32Array.from({ length: device.dry ? 0 : this.labels }, (_, l) => l);
+    const columns = { head: [] as number[], tail: [] as number[] };
+    const locals = { head: [] as number[], tail: [] as number[] };
+    for (const [i, label] of device.dry ? [] : chosen.entries()) {
+      const place = this.#place[label];
+      const part = place >= 0 ? 'head' : 'tail';
+      columns[part].push(i);
+      locals[part].push(place >= 0 ? place : ~place);
+    }
+    const width = labels?.length ?? this.labels;
+    const out = device.temporary('activations', [h.shape[0], width]);
+    for (const part of ['head', 'tail'] as const) {
+      const z = await this[part].scores(h, Uint32Array.from(locals[part]));
+      const n = columns[part].length;
+      for (let b = 0; b < h.shape[0] && n > 0; b++) {
+        for (let i = 0; i < n; i++) out.data[b * width + columns[part][i]] = z.data[b * n + i];
+      }
+      device.release(z);
+    }
+    return out;
+  }
+
+  async rewire(step: number, totalSteps: number, growth?: GrowthSource): Promise<RewireReport | null> {
+    const reports: RewireReport[] = [];
+    for (const part of ['head', 'tail'] as const) {
+      const report = await this[part].rewire(step, totalSteps, growth && this.#growthOf(part, growth));
+      if (report !== null) reports.push(report);
+    }
+    if (reports.length < 2) return reports[0] ?? null;
+    const [a, b] = reports;
+    const connections = a.connections + b.connections;
+    const explored = (a.explored * a.connections + b.explored * b.connections) / connections;
+    return { step, replaced: a.replaced + b.replaced, connections, threshold: null, explored };
+  }
+
+  /** A part sees its own labels only. */
+  #growthOf(part: 'head' | 'tail', growth: GrowthSource): GrowthSource {
+    const labels = part === 'head' ? this.#headLabels : this.#tailLabels;
+    return {
+      examples: growth.examples,
+      evidenceRows: growth.evidenceRows,
+      batch: () => {
+        const { h, positives } = growth.batch();
+        return { h, positives: this.#split(positives)[part] };
+      },
+      rowsOf: (label) => growth.rowsOf(labels[label]),
+      hidden: (rows) => growth.hidden(rows),
+    };
+  }
+
+  connections(label: number): Connections {
+    this.#checkLabel('connections', label);
+    const place = this.#place[label];
+    return place >= 0 ? this.head.connections(place) : this.tail.connections(~place);
+  }
+
+  /** Labels stay in the part they are in; new ones are rare, and go to the tail. */
+  resizeLabels(map: Int32Array): void {
+    for (const from of map) if (from !== -1) this.#checkLabel('resizeLabels', from, 'LABEL_MAP_RANGE');
+    const device = this.#device;
+    const places = device.dry ? this.#dryPlaces() : this.#place;
+    const maps = { head: [] as number[], tail: [] as number[] };
+    const heads: number[] = [];
+    for (const [label, from] of map.entries()) {
+      if (from >= 0 && places[from] >= 0) {
+        heads.push(label);
+        maps.head.push(places[from]);
+      } else {
+        maps.tail.push(from < 0 ? -1 : ~places[from]);
+      }
+    }
+    this.head.resizeLabels(Int32Array.from(maps.head));
+    this.tail.resizeLabels(Int32Array.from(maps.tail));
+    for (const old of [this.#headLabels, this.#tailLabels, this.#place]) {
+      device.allocator.release('indices', old);
+    }
+    this.#headLabels = device.allocator.allocate('indices', 'uint32', maps.head.length);
+    this.#tailLabels = device.allocator.allocate('indices', 'uint32', maps.tail.length);
+    this.#place = device.allocator.allocate('indices', 'int32', map.length);
+    if (device.dry) {
+      this.#dryHeadLabels = Uint32Array.from(heads);
+      return;
+    }
+    this.#headLabels.set(heads);
+    this.#derive();
+  }
+
+  #dryPlaces(): Int32Array {
+    const places = new Int32Array(this.labels).fill(-1);
+    for (const [i, label] of this.#dryHeadLabels.entries()) places[label] = i;
+    let tail = 0;
+    return places.map((place) => (place >= 0 ? place : ~tail++));
+  }
+
+  dryTwin(device: Device): HeadTailOutput {
+    return new HeadTailOutput(device, {
+      labels: this.labels,
+      headLabels: this.#device.dry ? this.#dryHeadLabels : this.#headLabels,
+      head: this.head.dryTwin(device),
+      tail: this.tail.dryTwin(device),
+    });
+  }
+
+  async plan(shape: StepShape): Promise<OutputPlan> {
+    const device = this.#device.dryTwin();
+    const twin = this.dryTwin(device);
+    const nothing = new Uint32Array(0);
+    const h = device.temporary('activations', [shape.batch, this.inputs]);
+    device.temporary('data', [2 * shape.positives], 'uint32');
+    await twin.step(h, { count: shape.positives, label: nothing, row: nothing }, { rate: 0 });
+    const [head, tail] = [await this.head.plan(shape), await this.tail.plan(shape)];
+    return {
+      bytes: device.ledger.atPeak(),
+      totalBytes: device.ledger.peakBytes,
+      flopsPerExample: head.flopsPerExample + tail.flopsPerExample,
+    };
+  }
+
+  state(): { readonly model: NamedArray[]; readonly optimizer: NamedArray[] } {
+    const [head, tail] = [this.head.state(), this.tail.state()];
+    const named = (part: string, arrays: NamedArray[]) =>
+      arrays.map((array) => ({ ...array, name: `${part}.${array.name}` }));
+    const labels = { name: 'head.labels', shape: [this.#headLabels.length], data: this.#headLabels };
+    return {
+      model: [labels, ...named('head', head.model), ...named('tail', tail.model)],
+      optimizer: [...named('head', head.optimizer), ...named('tail', tail.optimizer)],
+    };
+  }
+
+  loaded(): void {
+    this.#derive();
+    this.head.loaded();
+    this.tail.loaded();
+  }
+
+  #checkLabel(op: string, label: number, code = 'LABEL_RANGE'): void {
+    if (Number.isInteger(label) && label >= 0 && label < this.labels) return;
+    throw new EspalierError({
+      code,
+      kind: 'usage',
+      op,
+      problem: 'there is no such label',
+      expected: `0 to ${this.labels - 1}`,
+      received: `${label}`,
+    });
+  }
+}
+
+/** The `count` most frequent labels, ascending; of equally frequent ones the smaller. */
+export function mostFrequent(frequencies: ArrayLike<number>, count: number): Uint32Array {
+  const order = Uint32Array.from({ length: frequencies.length }, (_, l) => l);
+  order.sort((a, b) => frequencies[b] - frequencies[a] || a - b);
+  return order.slice(0, count).sort();
+}
+
+/** Those elements of `ofLabels` that belong to `labels`. */
+export function ofPart<T extends number | Floats>(ofLabels: T, labels: Uint32Array): number | Float64Array {
+  return typeof ofLabels === 'number' ? ofLabels : Float64Array.from(labels, (label) => ofLabels[label]);
+}

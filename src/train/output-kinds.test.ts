@@ -1,0 +1,125 @@
+/** Every kind of output layer through the whole of training: planned, trained, saved, stopped, resumed, loaded. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Tape } from '../autograd/tape.js';
+import { DatasetDirectory, writeDatasetDirectory } from '../data/cache.js';
+import { plantedDataset } from '../data/planted.js';
+import { selectKernels } from '../kernels/index.js';
+import { loadClassifier } from '../model/model-io.js';
+import { modelArrays } from '../model/state.js';
+import { mostFrequent } from '../output/head-tail.js';
+import type { TrainConfigInput } from './config.js';
+import { evaluateModel } from './evaluate.js';
+import type { TrainEvent } from './events.js';
+import { train } from './train.js';
+
+const shape = { features: 120, labels: 40, seed: 3 };
+const kernels = selectKernels({ backend: 'reference' });
+let home: string;
+let data: string;
+
+beforeAll(async () => {
+  home = await mkdtemp(join(tmpdir(), 'espalier-kinds-'));
+  data = join(home, 'data');
+  await writeDatasetDirectory(data, {
+    name: 'planted',
+    origin: 'made',
+    licence: 'none',
+    train: plantedDataset({ ...shape, rows: 600 }),
+    validation: plantedDataset({ ...shape, rows: 100, split: 'validation' }),
+    test: plantedDataset({ ...shape, rows: 200, split: 'test' }),
+  });
+});
+afterAll(() => rm(home, { recursive: true, force: true }));
+
+type Output = NonNullable<TrainConfigInput['model']>['output'];
+const topology = { kind: 'set', every: 10 } as const;
+const kinds: Record<string, { output: Output; labelsInHead?: number }> = {
+  dense: { output: { kind: 'dense' } },
+  grouped: { output: { kind: 'grouped', fanIn: 10, group: 4, topology } },
+  'grouped in random order': { output: { kind: 'grouped', fanIn: 10, group: 4, order: 'random', topology } },
+  'grouped with a dense head': {
+    output: { kind: 'grouped', fanIn: 8, group: 8, head: 0.2, topology },
+    labelsInHead: 8,
+  },
+  'grouped with a head of five': {
+    output: { kind: 'grouped', fanIn: 8, group: 8, head: 5, topology },
+    labelsInHead: 5,
+  },
+  'grouped behind an intermediate layer': {
+    output: { kind: 'grouped', fanIn: 8, group: 4, topology, intermediate: { width: 32 } },
+  },
+  bottleneck: { output: { kind: 'bottleneck', width: 12 } },
+};
+
+const config = (out: string, output: Output, more: Partial<TrainConfigInput> = {}): TrainConfigInput => ({
+  data,
+  out: join(home, out),
+  backend: 'reference',
+  batch: 32,
+  epochs: 6,
+  optimizer: { kind: 'adam', rate: 2e-2 },
+  outputOptimizer: { kind: 'adam', rate: 2e-2 },
+  model: { encoder: { embedding: 24, dropout: 0.1 }, output },
+  ...more,
+});
+
+const arraysOf = async (run: string) => {
+  const { classifier } = await loadClassifier(join(home, run), kernels);
+  return Object.fromEntries(modelArrays(classifier).map(({ name, data }) => [name, Array.from(data)]));
+};
+
+describe.each(Object.entries(kinds))('output %s', (name, { output, labelsInHead }) => {
+  it('learns planted labels within its planned memory; the saved model scores the same', async () => {
+    const events: TrainEvent[] = [];
+    const result = await train(config(`${name} learns`, output), { onEvent: (e) => events.push(e) });
+    expect(result.validation?.precision['1']).toBeGreaterThan(70);
+    const directory = await DatasetDirectory.open(data);
+    const again = await evaluateModel(join(home, `${name} learns`), directory, 'validation', kernels);
+    expect(100 * again.at[0].precision.value).toBeCloseTo(result.validation?.precision['1'] ?? 0, 9);
+    expect(result.classifier.device.arena.growths).toBe(0);
+    const start = events.find((e) => e.event === 'start');
+    expect(result.memory.accountedPeak).toBeLessThanOrEqual(
+      start?.event === 'start' ? start.plannedBytes : 0,
+    );
+    if (labelsInHead === undefined) return;
+    const head = (await arraysOf(`${name} learns`))['output.head.labels'];
+    expect(head).toEqual(Array.from(mostFrequent(result.frequencies, labelsInHead)));
+  });
+
+  it('stopped and resumed ends with the same bits', async () => {
+    const [whole, halves] = [`${name} whole`, `${name} halves`];
+    await train(config(whole, output, { epochs: 3 }));
+    const stop = new AbortController();
+    const onEvent = (e: TrainEvent) => {
+      if (e.event === 'validation') stop.abort();
+    };
+    const stopped = await train(config(halves, output, { epochs: 3 }), { signal: stop.signal, onEvent });
+    expect(stopped.finished).toBe(false);
+    await train(config(halves, output, { epochs: 3 }), { resume: true });
+    expect(await arraysOf(halves)).toEqual(await arraysOf(whole));
+  });
+});
+
+describe('a bottleneck', () => {
+  it('is a linear layer on the tape, then a dense layer of its width', async () => {
+    const { classifier } = await train(
+      config('factored', { kind: 'bottleneck', width: 12 }, { epochs: 0.1 }),
+    );
+    expect(classifier.output).toMatchObject({ kind: 'dense', inputs: 12, labels: 40 });
+    const encoder = 120 * 24 + 24;
+    expect(classifier.weightCount).toBe(encoder + (24 * 12 + 12) + 40 * (12 + 1));
+    // Linear: without a bias, twice the input gives twice the output.
+    const { device, intermediate } = classifier;
+    const bias = modelArrays(classifier).find(({ name }) => name === 'intermediate.layers.0.bias');
+    bias?.data.fill(0);
+    const h = Float32Array.from({ length: 24 }, (_, i) => Math.sin(i));
+    const of = (x: Float32Array) =>
+      Array.from(classifier.widen(device.fromArray([1, 24], x), new Tape(device), false).data);
+    const [once, twice] = [of(h), of(h.map((x) => -2 * x))];
+    expect(intermediate).not.toBeNull();
+    for (const [i, y] of once.entries()) expect(twice[i]).toBeCloseTo(-2 * y, 5);
+  });
+});

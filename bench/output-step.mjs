@@ -6,6 +6,7 @@
 import { parseArgs } from 'node:util';
 import { loadNative } from '../dist/kernels/index.js';
 import { nativeBackend } from '../dist/kernels/native-addon.js';
+import { problem } from './lib/fan-in-problem.mjs';
 import { duel, local, median, printDuel, printMachine } from './lib/harness.mjs';
 import { startRival } from './lib/rival.mjs';
 
@@ -27,48 +28,6 @@ const [fanIn, chunk, rounds] = ['fan-in', 'chunk', 'rounds'].map(number);
 
 // Floors are what the project promises, not what this machine reaches.
 const FLOORS = { peak: 0.29, threads: 1.75, many: 0.9, torch: 30 };
-
-let word = 0x9e3779b9;
-/** Uniform in [0, 1): xorshift32. */
-function random() {
-  word ^= word << 13;
-  word ^= word >>> 17;
-  word ^= word << 5;
-  return (word >>> 0) / 2 ** 32;
-}
-
-const floats = (/** @type {number} */ n, /** @type {number} */ scale) =>
-  Float32Array.from({ length: n }, () => (2 * random() - 1) * scale);
-
-/** Distinct columns per label, and a batch with four positives per row. */
-function problem(/** @type {number} */ labels) {
-  const columns = new Uint16Array(labels * fanIn);
-  const seen = new Int32Array(inputs).fill(-1);
-  for (let slot = 0; slot < columns.length; slot++) {
-    const label = Math.floor(slot / fanIn);
-    let column = Math.floor(random() * inputs);
-    while (seen[column] === label) column = Math.floor(random() * inputs);
-    seen[column] = label;
-    columns[slot] = column;
-  }
-  const pairs = Array.from(
-    { length: 4 * batch },
-    (_, i) => Math.floor(random() * labels) * batch + (i % batch),
-  );
-  const sorted = [...new Set(pairs)].sort((a, b) => a - b);
-  return {
-    labels,
-    columns,
-    weights: floats(labels * fanIn, 1 / Math.sqrt(fanIn)),
-    bias: new Float32Array(labels).fill(-3),
-    h: floats(batch * inputs, 1),
-    positives: {
-      count: sorted.length,
-      label: Uint32Array.from(sorted, (x) => Math.floor(x / batch)),
-      row: Uint32Array.from(sorted, (x) => x % batch),
-    },
-  };
-}
 
 const none = { m: null, v: null };
 const plainSgd = { kind: 'sgd', rate: 1e-3, momentum: 0, nesterov: false, weightDecay: 0 };
@@ -128,7 +87,8 @@ const show = async (name, ours, rival, floor) =>
 
 printMachine();
 console.log(`labels ${labels}, batch ${batch}, inputs ${inputs}, fan-in ${fanIn}, chunk ${chunk}`);
-const data = problem(labels);
+const shaped = (/** @type {number} */ labels) => problem({ labels, fanIn, inputs, batch });
+const data = shaped(labels);
 for (const form of ['fast', 'compact']) {
   const [one, two] = [1, 2].map((threads) => step(data, threads, form));
   console.log(`${form}: ${one.kernels.name}, ${one.bytes.toFixed(2)} bytes per connection`);
@@ -149,6 +109,6 @@ for (const form of ['fast', 'compact']) {
   await show('fast, T2, dense PyTorch step', two.timed, rival, FLOORS.torch);
   rival.stop();
 }
-const large = step(problem(many), 2, 'fast');
+const large = step(shaped(many), 2, 'fast');
 const small = step(data, 2, 'fast');
 await show(`rate at ${many} labels, T2`, scaled(large.timed, labels / many), small.timed, FLOORS.many);

@@ -5,6 +5,7 @@
 #include "../random/philox.h"
 #include "block.h"
 #include "index.h"
+#include "select.h"
 
 namespace ES_NS {
 namespace {
@@ -50,7 +51,7 @@ struct Regrow {
 
 struct Layout {
   Blocks blocks;
-  int64_t tile, hidden, by_input, logits, dense, strips, lists, marks, worker;
+  int64_t tile, hidden, by_input, logits, dense, strips, lists, candidates, marks, worker;
 
   static constexpr int64_t HEADER = 16;
 
@@ -60,9 +61,10 @@ struct Layout {
     logits = round_up(tile * blocks.padded(), 16);
     dense = round_up(tile * inputs + W, 16);
     strips = round_up(strips_length(tile, KC), 16);
-    lists = round_up(fan_in, 16);
+    lists = round_up(fan_in + W, 16);
+    candidates = round_up(inputs + W, 16);
     marks = round_up((inputs + 3) / 4, 16);
-    worker = logits + dense + strips + 3 * lists + marks + 16;
+    worker = logits + dense + strips + lists + 2 * candidates + marks + 16;
   }
   int64_t length(int workers) const { return HEADER + hidden + by_input + workers * worker + 16; }
 };
@@ -72,8 +74,8 @@ struct Worker {
   float *dense;     // [labels of the tile][inputs]
   float *strips;
   uint32_t *doomed;  // slots of a row that go
-  uint32_t *grown;   // columns that come, largest gradient first
-  float *sizes;      // their gradients
+  uint32_t *grown;   // columns that come, ascending; room for all candidates
+  float *keys;       // of candidates
   uint8_t *used;     // [inputs], all 0 between rows
   double *counts;    // replaced, ties used, code
 
@@ -83,9 +85,9 @@ struct Worker {
     strips = dense + at.dense;
     doomed = reinterpret_cast<uint32_t *>(strips + at.strips);
     grown = doomed + at.lists;
-    sizes = strips + at.strips + 2 * at.lists;
-    used = reinterpret_cast<uint8_t *>(sizes + at.lists);
-    counts = reinterpret_cast<double *>(sizes + at.lists + at.marks);
+    keys = strips + at.strips + at.lists + at.candidates;
+    used = reinterpret_cast<uint8_t *>(keys + at.candidates);
+    counts = reinterpret_cast<double *>(keys + at.candidates + at.marks);
   }
 };
 
@@ -171,11 +173,12 @@ class Rows {
     const int64_t going = choose(w);
     if (going == 0) return;
     uint32_t *doomed = worker_.doomed, *grown = worker_.grown;
-    for (int64_t k = 0, next = 0; k < fan_in; k++) {
-      if (next < going && doomed[next] == k) next++;
-      else gradient[columns[k]] = 0.0f;  // what stays is no candidate
-    }
-    const int64_t coming = largest(gradient, going);
+    // What stays is no candidate: all columns of the row to 0, then back what those that go had.
+    for (int64_t i = 0; i < going; i++) worker_.keys[i] = gradient[columns[doomed[i]]];
+    for (int64_t k = 0; k < fan_in; k++) gradient[columns[k]] = 0.0f;
+    for (int64_t i = 0; i < going; i++) gradient[columns[doomed[i]]] = worker_.keys[i];
+    const int64_t coming =
+        select_largest<LargestMagnitudes>(gradient, step_.inputs, going, __FLT_DENORM_MIN__, worker_.keys, grown);
     if (coming < going) fill(label, columns, going, coming);
 
     // A column that went and comes back stays in its slot, weight and all.
@@ -212,55 +215,8 @@ class Rows {
       }
       return count;
     }
-    // The per_row smallest, of equals the earlier: kept sorted by size while looking, by slot in the end.
-    const int64_t wanted = args_.prune.per_row;
-    if (wanted == 0) return 0;
-    float *sizes = worker_.sizes;
-    int64_t held = 0;
-    for (int64_t k = 0; k < args_.fan_in; k++) {
-      const float size = __builtin_fabsf(w[k]);
-      if (held == wanted && !(size < sizes[held - 1])) continue;
-      int64_t i = held < wanted ? held++ : held - 1;
-      for (; i > 0 && sizes[i - 1] > size; i--) {
-        sizes[i] = sizes[i - 1];
-        doomed[i] = doomed[i - 1];
-      }
-      sizes[i] = size;
-      doomed[i] = static_cast<uint32_t>(k);
-    }
-    for (int64_t i = 1; i < held; i++) {
-      const uint32_t slot = doomed[i];
-      int64_t j = i;
-      for (; j > 0 && doomed[j - 1] > slot; j--) doomed[j] = doomed[j - 1];
-      doomed[j] = slot;
-    }
-    return held;
-  }
-
-  // Columns of the `wanted` largest |gradient| above 0, largest first, of equals the earlier, into worker.grown.
-  int64_t largest(const float *gradient, int64_t wanted) {
-    float *sizes = worker_.sizes;
-    uint32_t *grown = worker_.grown;
-    int64_t held = 0;
-    F bar = zero();
-    for (int64_t j = 0; j < step_.inputs; j += W) {
-      const int64_t rest = step_.inputs - j;
-      const F size = abs_of(rest < W ? load_n(gradient + j, static_cast<int>(rest)) : load(gradient + j));
-      for (uint32_t bits = not_below(size, bar); bits != 0; bits &= bits - 1) {
-        const int64_t column = j + __builtin_ctz(bits);
-        const float x = __builtin_fabsf(gradient[column]);
-        if (!(x > (held == wanted ? sizes[held - 1] : 0.0f))) continue;  // not a number, or the bar rose meanwhile
-        int64_t i = held < wanted ? held++ : held - 1;
-        for (; i > 0 && sizes[i - 1] < x; i--) {
-          sizes[i] = sizes[i - 1];
-          grown[i] = grown[i - 1];
-        }
-        sizes[i] = x;
-        grown[i] = static_cast<uint32_t>(column);
-        if (held == wanted) bar = set(sizes[held - 1]);
-      }
-    }
-    return held;
+    if (args_.prune.per_row == 0) return 0;
+    return select_largest<SmallestMagnitudes>(w, args_.fan_in, args_.prune.per_row, -__builtin_inff(), worker_.keys, doomed);
   }
 
   // Where too few gradients differ from 0, the rest grows at random: draw `slot of the layer` of the stream decides.

@@ -98,11 +98,14 @@ class Doomed {
   }
 }
 
-/** Free columns of the largest |gradient| above 0, largest first. */
+/** Free columns of the largest |gradient| above 0, in ascending order. */
 function largest(gradient: Float64Array, taken: ReadonlySet<number>, count: number): number[] {
   const size = (j: number) => Math.abs(gradient[j]);
   const free = Array.from(gradient, (_, j) => j).filter((j) => size(j) > 0 && !taken.has(j));
-  return free.sort((a, b) => size(b) - size(a) || a - b).slice(0, count);
+  return free
+    .sort((a, b) => size(b) - size(a) || a - b)
+    .slice(0, count)
+    .sort((a, b) => a - b);
 }
 
 /** Draw label * fanIn + i of the stream picks the i-th grown column among those still free. */

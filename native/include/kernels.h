@@ -196,7 +196,7 @@ ES_KERNEL(grouped_top_k,
           (batch, inputs, labels, k, h, weights, bias, groups, group_size, fan_in, starts, columns, column_bytes, label_of,
            top_labels, top_scores, workspace, workspace_length))
 
-/* ---- output layers: dense ---- */
+/* ---- output layers: dense; the bias of dense_top_k may be null (none) ---- */
 ES_KERNEL(dense_workspace, (int64_t batch, int64_t inputs, int64_t labels, int64_t chunk, double *length),
           (batch, inputs, labels, chunk, length))
 ES_KERNEL(dense_step, ES_DENSE_STEP_PARAMETERS, (ES_STEP_NAMES))
@@ -205,6 +205,30 @@ ES_KERNEL(dense_top_k,
           (int64_t batch, int64_t inputs, int64_t labels, int64_t k, const float *h, const float *weights,
            const float *bias, uint32_t *top_labels, float *top_scores, float *workspace, int64_t workspace_length),
           (batch, inputs, labels, k, h, weights, bias, top_labels, top_scores, workspace, workspace_length))
+
+/* ---- output layers: factored; pairs (label, row), see PairArgs in face.ts ---- */
+ES_KERNEL(pair_dots,
+          (int64_t count, int64_t labels, int64_t rows, int64_t dim, const uint32_t *label, const uint32_t *row,
+           const float *table, const float *x, float *out),
+          (count, labels, rows, dim, label, row, table, x, out))
+ES_KERNEL(pair_gather,
+          (int64_t count, int64_t labels, int64_t rows, int64_t dim, const uint32_t *label, const uint32_t *row,
+           const float *table, const float *coefficients, float *out),
+          (count, labels, rows, dim, label, row, table, coefficients, out))
+ES_KERNEL(pair_scatter,
+          (int64_t count, int64_t labels, int64_t rows, int64_t dim, const uint32_t *label, const uint32_t *row, float *table,
+           double alpha, const float *coefficients, const float *x),
+          (count, labels, rows, dim, label, row, table, alpha, coefficients, x))
+ES_KERNEL(low_rank, (int64_t rows, int64_t dim, int64_t rank, const float *left, const float *right, float *table),
+          (rows, dim, rank, left, right, table))
+ES_KERNEL(scale_rows, (int64_t rows, int64_t cols, const float *x, const float *factors, float *out, int32_t accumulate),
+          (rows, cols, x, factors, out, accumulate))
+ES_KERNEL(accumulate, (int64_t n, const float *x, double keep, double alpha, double *master, float *copy),
+          (n, x, keep, alpha, master, copy))
+ES_KERNEL(accumulate_symmetric, (int64_t n, const float *x, double keep, double alpha, double *master, float *copy),
+          (n, x, keep, alpha, master, copy))
+/* scratch: [n] */
+ES_KERNEL(invert, (int64_t n, double *a, double *scratch, double *pivot), (n, a, scratch, pivot))
 
 #endif /* ES_KERNEL */
 

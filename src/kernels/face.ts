@@ -241,6 +241,8 @@ export interface Positives {
   readonly label: Uint32Array;
   /** [count], each < batch */
   readonly row: Uint32Array;
+  /** [count] target values; absent: all ones. Only layers with real-valued targets accept them. */
+  readonly values?: Floats | null;
 }
 
 /** What to do with the gradient of a chunk while it is in cache. */
@@ -417,7 +419,74 @@ export interface DenseWeights {
 }
 
 export interface DenseStepArgs extends OutputStepCommon, DenseWeights {}
-export interface DenseTopKArgs extends TopKCommon, DenseWeights {}
+export interface DenseTopKArgs extends TopKCommon {
+  /** [labels, inputs] */
+  readonly weights: Floats;
+  /** [labels]; null: none. */
+  readonly bias: Floats | null;
+}
+
+/** Pairs (label, row): rows of a large table against rows of a small matrix. */
+export interface PairArgs {
+  readonly count: number;
+  readonly labels: number;
+  readonly rows: number;
+  readonly dim: number;
+  /** [count], each < labels */
+  readonly label: Uint32Array;
+  /** [count], each < rows */
+  readonly row: Uint32Array;
+  /** [labels, dim] */
+  readonly table: Floats;
+}
+
+/** out[i] = table[label[i]] . x[row[i]] */
+export interface PairDotsArgs extends PairArgs {
+  /** [rows, dim] */
+  readonly x: Floats;
+  /** out [count] */
+  readonly out: Floats;
+}
+
+/** out[r] = sum over pairs i with row[i] = r, in order, of coefficients[i] * table[label[i]]; rows without pairs: 0. */
+export interface PairGatherArgs extends PairArgs {
+  /** [count] */
+  readonly coefficients: Floats;
+  /** out [rows, dim] */
+  readonly out: Floats;
+}
+
+/** table[label[i]] += alpha * coefficients[i] * x[row[i]], pair after pair: labels may repeat. */
+export interface PairScatterArgs extends PairArgs {
+  readonly alpha: number;
+  /** [count] */
+  readonly coefficients: Floats;
+  /** [rows, dim] */
+  readonly x: Floats;
+}
+
+/** table <- table + (table left^T) right, row by row, in place. */
+export interface LowRankArgs {
+  readonly rows: number;
+  readonly dim: number;
+  /** At most 32. */
+  readonly rank: number;
+  /** [rank, dim] */
+  readonly left: Floats;
+  /** [rank, dim] */
+  readonly right: Floats;
+  /** [rows, dim] */
+  readonly table: Floats;
+}
+
+/** master <- keep * master + alpha * x (or x + x^T of a square x), in double; copy <- master, rounded. */
+export interface AccumulateArgs {
+  readonly x: Floats;
+  readonly keep: number;
+  readonly alpha: number;
+  readonly master: Float64Array;
+  readonly copy: Floats;
+}
 
 /**
  * Labels in groups that share their inputs: group g owns the slots starts[g] to starts[g + 1], one label each, and
@@ -493,6 +562,8 @@ export interface Kernels {
   scale(n: number, alpha: number, x: Floats, out: Floats): void;
   /** out[cols] = (accumulate ? out : 0) + sum over rows of x[rows, cols]. */
   columnSum(rows: number, cols: number, x: Floats, out: Floats, accumulate: boolean): void;
+  /** out[i, :] = factors[i] * x[i, :], plus what `out` held when `accumulate`; may be in place. */
+  scaleRows(rows: number, cols: number, x: Floats, factors: Floats, out: Floats, accumulate: boolean): void;
   /** Sum of x in double precision; fixed order for a given n. */
   sum(n: number, x: Floats): number;
   /** Sum of squares in double precision: NaN or infinite exactly when some element is not finite (or overflows). */
@@ -502,6 +573,20 @@ export interface Kernels {
 
   update(args: UpdateArgs): void;
   updateRows(args: UpdateRowsArgs): void;
+
+  pairDots(args: PairDotsArgs): void;
+  pairGather(args: PairGatherArgs): void;
+  pairScatter(args: PairScatterArgs): void;
+  lowRank(args: LowRankArgs): void;
+  /** x, master, copy: [n] */
+  accumulate(n: number, args: AccumulateArgs): void;
+  /** The same with x + x^T: x, master, copy [n, n]; a symmetric master stays so to the bit. */
+  accumulateSymmetric(n: number, args: AccumulateArgs): void;
+  /**
+   * a [n, n] <- its inverse, in double, by Gauss-Jordan elimination with partial pivoting. Returns the smallest
+   * pivot relative to the largest; 0 for a singular a, whose contents are then unspecified; NaN where a has one.
+   */
+  invert(n: number, a: Float64Array): number;
 
   fanInStep(args: FanInStepArgs): number;
   fanInLogits(args: FanInLogitsArgs): void;

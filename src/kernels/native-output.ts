@@ -216,7 +216,7 @@ export function outputKernels(backend: NativeBackend): OutputKernels {
       const { batch, inputs, labels, k } = args;
       const op = 'denseTopK';
       const w = f32(op, 'weights', args.weights, labels * inputs);
-      const bias = f32(op, 'bias', args.bias, labels);
+      const bias = f32OrNull(op, 'bias', args.bias, labels);
       const [h, ...results] = topKArguments(op, args);
       guarded(op, COLUMN_HINT, () => addon().dense_top_k(batch, inputs, labels, k, h, w, bias, ...results));
     },

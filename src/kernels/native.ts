@@ -4,6 +4,7 @@ import { EspalierError } from '../errors.js';
 import type { Kernels } from './face.js';
 import { ISA_NAMES, type Isa, loadAddon, MAX_THREADS, nativeBackend } from './native-addon.js';
 import { basicKernels } from './native-basic.js';
+import { factoredKernels } from './native-factored.js';
 import { outputKernels } from './native-output.js';
 
 export interface NativeOptions {
@@ -38,6 +39,7 @@ export function loadNative(options: NativeOptions = {}): Kernels {
     precision: 'float32',
     threads,
     ...basicKernels(backend),
+    ...factoredKernels(backend),
     ...outputKernels(backend),
   };
 }

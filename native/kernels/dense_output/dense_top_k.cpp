@@ -15,6 +15,8 @@ constexpr int64_t FEW = 8;
 struct Scores {
   int64_t batch, inputs, labels;
   const float *h, *weights, *bias;
+
+  float bias_of(int64_t label) const { return bias == nullptr ? 0.0f : bias[label]; }
 };
 
 // The same order of additions whatever the tile: a logit does not depend on its neighbours.
@@ -25,14 +27,14 @@ inline void few_rows(const Scores &s, int64_t from, int64_t to, int64_t row, Bes
       float z[LABELS][ROWS];
       dots<LABELS, ROWS>(s.inputs, s.weights + l * s.inputs, s.inputs, s.h + row * s.inputs, s.inputs, z);
       for (int i = 0; i < LABELS; i++) {
-        for (int r = 0; r < ROWS; r++) best.offer_one(static_cast<uint32_t>(l + i), row + r, z[i][r] + s.bias[l + i]);
+        for (int r = 0; r < ROWS; r++) best.offer_one(static_cast<uint32_t>(l + i), row + r, z[i][r] + s.bias_of(l + i));
       }
       continue;
     }
     for (int64_t i = l; i < to; i++) {
       float z[1][ROWS];
       dots<1, ROWS>(s.inputs, s.weights + i * s.inputs, s.inputs, s.h + row * s.inputs, s.inputs, z);
-      for (int r = 0; r < ROWS; r++) best.offer_one(static_cast<uint32_t>(i), row + r, z[0][r] + s.bias[i]);
+      for (int r = 0; r < ROWS; r++) best.offer_one(static_cast<uint32_t>(i), row + r, z[0][r] + s.bias_of(i));
     }
   }
 }
@@ -98,7 +100,7 @@ int dense_top_k(int64_t batch, int64_t inputs, int64_t labels, int64_t k, const 
         int64_t first = layout.blocks.first_row(block);
         for (int64_t l = from; l < to; l++) {
           F score[NV];
-          for (int v = 0; v < NV; v++) score[v] = load(z + (l - from) * ldz + first + v * W) + set(bias[l]);
+          for (int v = 0; v < NV; v++) score[v] = load(z + (l - from) * ldz + first + v * W) + set(s.bias_of(l));
           best.template offer<NV>(static_cast<uint32_t>(l), first, score);
         }
       });

@@ -4,6 +4,7 @@ import { BAG_BACKWARD_CASES, BAG_FORWARD_CASES, CSR_TRANSPOSE_CASES } from './ba
 import { BALANCED_SPLIT_CASES } from './balanced-split.testing.js';
 import type { Case, Outputs } from './case.testing.js';
 import * as elementwise from './elementwise.testing.js';
+import * as factored from './factored.testing.js';
 import { FAN_IN_REGROW_CASES } from './fan-in-regrow.testing.js';
 import { GEMM_CASES } from './gemm.testing.js';
 import { LAYER_NORM_BACKWARD_CASES, LAYER_NORM_CASES } from './layer-norm.testing.js';
@@ -64,6 +65,14 @@ export const CASES: Readonly<Record<KernelName, readonly Case[]>> = {
   dropout: DROPOUT_CASES,
   update: UPDATE_CASES,
   updateRows: UPDATE_ROWS_CASES,
+  pairDots: factored.PAIR_DOTS_CASES,
+  pairGather: factored.PAIR_GATHER_CASES,
+  pairScatter: factored.PAIR_SCATTER_CASES,
+  lowRank: factored.LOW_RANK_CASES,
+  scaleRows: factored.SCALE_ROWS_CASES,
+  accumulate: factored.ACCUMULATE_CASES,
+  accumulateSymmetric: factored.ACCUMULATE_SYMMETRIC_CASES,
+  invert: factored.INVERT_CASES,
   fanInStep: FAN_IN_STEP_CASES,
   fanInRegrow: FAN_IN_REGROW_CASES,
   fanInRegrowWorkspace: [

@@ -50,12 +50,12 @@ function forward(
   batch: number,
   inputs: number,
   weights: Floats,
-  bias: Floats,
+  bias: Floats | null,
   h: Floats,
   z: Float64Array,
 ): void {
   const at = label * inputs;
-  const b0 = bias[label];
+  const b0 = bias === null ? 0 : bias[label];
   let b = 0;
   for (; b + 4 <= batch; b += 4) {
     const h0 = b * inputs;

@@ -11,6 +11,7 @@ import { bagBackward, bagForward, csrTranspose } from './bag.js';
 import { balancedSplit } from './balanced-split.js';
 import { denseStep, denseTopK } from './dense-output.js';
 import * as elementwise from './elementwise.js';
+import * as factored from './factored.js';
 import { fanInLogits, fanInStep, fanInTopK } from './fan-in.js';
 import { fanInRegrow } from './fan-in-regrow.js';
 import { gemm } from './gemm.js';
@@ -43,6 +44,7 @@ export function referenceKernels(precision: 'float32' | 'float64'): Kernels {
     dropout,
     update,
     updateRows,
+    ...factored,
     fanInStep,
     fanInLogits,
     fanInTopK,

@@ -2,7 +2,7 @@
  * What dense and sparse output layers share: weights [L, width] with a bias per label, optimiser moments of
  * the same shape, the slab loop of a step, and the bookkeeping around it.
  */
-import { EspalierError, ensure } from '../errors.js';
+import { ensure } from '../errors.js';
 import type {
   Floats,
   LabelLoss,
@@ -14,8 +14,8 @@ import type {
 } from '../kernels/face.js';
 import { makeMoments, type OptimizerSpec, ruleAt } from '../optim/rules.js';
 import type { Device } from '../tensor/device.js';
-import { shapeText, type Tensor } from '../tensor/tensor.js';
-import { checkGradients, checkPositives } from './check.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { checkGradients, checkHidden, checkLabel, checkPositives, refuseValues } from './check.js';
 import type {
   Connections,
   GrowthSource,
@@ -152,6 +152,7 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
     const [batch] = this.#checkHidden('step', h);
     if (!this.device.dry) {
       checkPositives(`${this.kind}.step`, targets, batch, this.#labels);
+      refuseValues(`${this.kind}.step`, targets);
       checkGradients(`${this.kind}.step`, options.gradients, this.#labels * this.width, this.#labels);
     }
     const update = options.update ?? true;
@@ -179,7 +180,10 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
 
   async evaluate(h: Tensor, targets: Positives): Promise<number> {
     const [batch] = this.#checkHidden('evaluate', h);
-    if (!this.device.dry) checkPositives(`${this.kind}.evaluate`, targets, batch, this.#labels);
+    if (!this.device.dry) {
+      checkPositives(`${this.kind}.evaluate`, targets, batch, this.#labels);
+      refuseValues(`${this.kind}.evaluate`, targets);
+    }
     const none = { m: null, v: null };
     const sum = await this.#run(h, targets, {
       dh: null,
@@ -351,26 +355,10 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
   loaded(): void {}
 
   protected checkLabel(op: string, label: number): void {
-    if (Number.isInteger(label) && label >= 0 && label < this.#labels) return;
-    throw new EspalierError({
-      code: 'LABEL_RANGE',
-      kind: 'usage',
-      op,
-      problem: 'there is no such label',
-      expected: `0 to ${this.#labels - 1}`,
-      received: `${label}`,
-    });
+    checkLabel(op, label, this.#labels);
   }
 
   #checkHidden(op: string, h: Tensor): [number] {
-    ensure(h.shape.length === 2 && h.shape[1] === this.inputs, () => ({
-      code: 'SHAPE_MISMATCH',
-      kind: 'usage',
-      op: `${this.kind}.${op}`,
-      problem: 'the hidden vectors have the wrong width',
-      expected: `[_, ${this.inputs}]`,
-      received: shapeText(h.shape),
-    }));
-    return [h.shape[0]];
+    return [checkHidden(`${this.kind}.${op}`, h, this.inputs)];
   }
 }

@@ -1,6 +1,7 @@
 /** What an output layer refuses before anything is computed or counted. */
 import { EspalierError, ensure } from '../errors.js';
 import type { Floats, Positives } from '../kernels/face.js';
+import { shapeText, type Tensor } from '../tensor/tensor.js';
 
 /** Positives must be in range, sorted by label and then row, no pair twice: kernels walk them once. */
 export function checkPositives(op: string, positives: Positives, batch: number, labels: number): void {
@@ -44,5 +45,45 @@ export function checkGradients(
     problem: 'the arrays for the gradients are too short',
     expected: `${weights} weights and ${labels} biases`,
     received: `${gradients.weights.length} and ${gradients.bias.length}`,
+  }));
+}
+
+/** Layers whose targets are 0 or 1 refuse others instead of forgetting them. */
+export function refuseValues(op: string, { values, count }: Positives): void {
+  for (let i = 0; values != null && i < count; i++) {
+    ensure(values[i] === 1, () => ({
+      code: 'TARGET_VALUES',
+      kind: 'usage',
+      op,
+      problem: 'the targets of this layer are labels without values',
+      expected: 'no values, or all 1',
+      received: `${values[i]}`,
+      hint: 'the factored layer (model.output.kind = "factored") takes real-valued targets',
+    }));
+  }
+}
+
+/** Hidden vectors [B, inputs]; returns B. */
+export function checkHidden(op: string, h: Tensor, inputs: number): number {
+  ensure(h.shape.length === 2 && h.shape[1] === inputs, () => ({
+    code: 'SHAPE_MISMATCH',
+    kind: 'usage',
+    op,
+    problem: 'the hidden vectors have the wrong width',
+    expected: `[_, ${inputs}]`,
+    received: shapeText(h.shape),
+  }));
+  return h.shape[0];
+}
+
+/** A label must exist. */
+export function checkLabel(op: string, label: number, labels: number): void {
+  ensure(Number.isInteger(label) && label >= 0 && label < labels, () => ({
+    code: 'LABEL_RANGE',
+    kind: 'usage',
+    op,
+    problem: 'there is no such label',
+    expected: `0 to ${labels - 1}`,
+    received: `${label}`,
   }));
 }

@@ -2,7 +2,7 @@
  * The output layer: the extension point where labels meet the network. It trains itself, chunk by chunk over
  * labels, and hands the gradient of the hidden vectors back to the tape; B x L logits never exist.
  */
-import type { Columns, Floats, LabelLoss, Positives } from '../kernels/face.js';
+import type { Columns, Floats, Positives } from '../kernels/face.js';
 import type { Device } from '../tensor/device.js';
 import type { BytesByTag } from '../tensor/memory.js';
 import type { Shape, Tensor } from '../tensor/tensor.js';
@@ -56,7 +56,8 @@ export interface NamedArray {
 }
 
 export interface OutputCapabilities {
-  readonly losses: readonly LabelLoss[];
+  /** Names of losses; those of `LabelLoss` see every label by itself. */
+  readonly losses: readonly string[];
   readonly optimizers: readonly string[];
   /** Steps between changes of connections; 0: they stay. */
   readonly rewireEvery: number;
@@ -111,7 +112,7 @@ export interface OutputLayer {
   readonly inputs: number;
   /** L */
   readonly labels: number;
-  readonly loss: LabelLoss;
+  readonly loss: string;
   /** Learnt numbers: weights and biases. */
   readonly weightCount: number;
   readonly capabilities: OutputCapabilities;

@@ -36,7 +36,7 @@ export class DenseOracle {
     layer: OutputLayer,
     readonly optimizer: OptimizerSpec,
     readonly inputs = layer.inputs,
-    readonly loss: LabelLoss = layer.loss,
+    readonly loss = layer.loss as LabelLoss,
   ) {
     this.resize(layer, new Int32Array(layer.labels).fill(-1));
   }

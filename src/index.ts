@@ -15,6 +15,7 @@ export * as data from './data/index.js';
 export { type ErrorFacts, type ErrorKind, EspalierError } from './errors.js';
 export * as kernels from './kernels/index.js';
 export * as dynamicSparse from './methods/dynamic-sparse/index.js';
+export * as factored from './methods/factored/index.js';
 export * as grouped from './methods/grouped/index.js';
 export * as metrics from './metrics/index.js';
 export type { LoadedModel } from './model/model-io.js';

@@ -37,6 +37,7 @@ export function trainingPrinter(): { event(event: TrainEvent): void; done(): voi
         line.say(pc.dim(`checkpoint at step ${e.step}`));
         break;
       case 'rewire':
+      case 'layer':
       case 'end':
         break;
     }

@@ -111,10 +111,9 @@ function checkSizes(
   file: string,
 ): void {
   const table = tensors.get('encoder.layers.0.weight')?.shape;
-  // One bias per label, in one layer or in head and tail.
-  const biases = ['output.bias', 'output.head.bias', 'output.tail.bias'].flatMap(
-    (name) => tensors.get(name)?.shape[0] ?? [],
-  );
+  // One bias per label, in one layer or in head and tail; a factored layer has none, but a row of weights per label.
+  const perLabel = output.kind === 'factored' ? ['weights'] : ['bias', 'head.bias', 'tail.bias'];
+  const biases = perLabel.flatMap((name) => tensors.get(`output.${name}`)?.shape[0] ?? []);
   const bias = biases.length === 0 ? undefined : [biases.reduce((sum, n) => sum + n, 0)];
   const middle = intermediateOf(output);
   const wide = middle === null ? null : tensors.get('intermediate.layers.0.weight')?.shape;

@@ -1,12 +1,17 @@
 /** The output layer of a description. */
+import { EspalierError } from '../errors.js';
+import type { LabelLoss } from '../kernels/face.js';
 import type { RandomStream } from '../kernels/random.js';
 import { FixedFanInOutput } from '../methods/dynamic-sparse/fan-in-output.js';
+import { factoredOutput, sphericalLoss } from '../methods/factored/index.js';
 import { GroupedFanInOutput } from '../methods/grouped/grouped-output.js';
 import { DenseOutput, type DenseOutputOptions } from '../output/dense.js';
 import { HeadTailOutput, mostFrequent, ofPart } from '../output/head-tail.js';
 import type { OutputLayer } from '../output/layer.js';
 import type { Device } from '../tensor/device.js';
-import type { OutputSpec } from './spec.js';
+import type { ModelSpec, OutputSpec } from './spec.js';
+
+export type CommonOutputOptions = Omit<DenseOutputOptions, 'loss'> & { readonly loss: ModelSpec['loss'] };
 
 type GroupedSpec = Extract<OutputSpec, { kind: 'grouped' }>;
 
@@ -14,10 +19,14 @@ type GroupedSpec = Extract<OutputSpec, { kind: 'grouped' }>;
 export function makeOutput(
   device: Device,
   spec: OutputSpec,
-  common: DenseOutputOptions,
+  options: CommonOutputOptions,
   rewireStream: RandomStream,
   labelShares: Float64Array | undefined,
 ): OutputLayer {
+  if (spec.kind === 'factored') {
+    return factoredOutput(device, { ...options, ...spec, loss: sphericalLoss(options.loss, spec) });
+  }
+  const common = { ...options, loss: labelLoss(spec.kind, options.loss) };
   switch (spec.kind) {
     case 'dense':
     case 'bottleneck':
@@ -56,4 +65,21 @@ function makeHeadTail(
   const head = new DenseOutput(device, part(headLabels));
   const tail = new GroupedFanInOutput(device, { ...part(tailLabels), ...spec, rewireStream });
   return new HeadTailOutput(device, { labels, headLabels, head, tail });
+}
+
+/** Whether a loss sees every label by itself, as all layers but the factored one need. */
+export const isLabelLoss = (loss: ModelSpec['loss']): loss is LabelLoss =>
+  loss === 'bce' || loss === 'squaredHinge';
+
+function labelLoss(kind: string, loss: ModelSpec['loss']): LabelLoss {
+  if (isLabelLoss(loss)) return loss;
+  throw new EspalierError({
+    code: 'LOSS_UNSUPPORTED',
+    kind: 'usage',
+    op: 'model',
+    problem: `the output layer ${JSON.stringify(kind)} has no such loss`,
+    expected: 'bce or squaredHinge',
+    received: loss,
+    hint: 'losses of the spherical family belong to model.output.kind = "factored"',
+  });
 }

@@ -114,6 +114,19 @@ const outputUnion = z.discriminatedUnion('kind', [
    * of fan-in `width` at equal memory.
    */
   z.strictObject({ kind: z.literal('bottleneck'), width: positiveInteger.default(64), startScale }),
+  z.strictObject({
+    kind: z.literal('factored'),
+    /** `dense` trains the same weights the plain way: the control, O(labels) per step. */
+    form: z.enum(['factored', 'dense']).default('factored'),
+    startScale,
+    /** Of the spherical softmax: (o^2 + epsilon) / (q + L epsilon). */
+    epsilon: z.number().positive().default(1),
+    /** Of the Z-loss: softplus(alpha (beta - z)) / alpha. */
+    alpha: z.number().positive().default(0.1),
+    beta: z.number().default(10),
+    /** Takes steps at rates where plain SGD itself grows. */
+    allowUnstable: z.boolean().default(false),
+  }),
 ]);
 export const outputSpec = orDefault('kind', 'fan-in', outputUnion);
 export type OutputSpec = z.infer<typeof outputSpec>;
@@ -138,7 +151,10 @@ export type EncoderSpec = z.infer<typeof encoderSpec>;
 export const modelSpec = z.strictObject({
   encoder: encoderSpec.prefault({}),
   output: outputSpec.prefault({}),
-  loss: z.enum(['bce', 'squaredHinge']).default('bce'),
+  /** Over all labels one by one, or, for a factored layer, of the spherical family. */
+  loss: z
+    .enum(['bce', 'squaredHinge', 'squaredError', 'sphericalSoftmax', 'taylorSoftmax', 'zLoss'])
+    .default('bce'),
   /** Biases start at the logit of each label's training frequency, or at 0. */
   biasStart: z.enum(['frequency', 'zero']).default('frequency'),
 });

@@ -90,6 +90,16 @@ export interface GrowthSource {
   hidden(rows: Uint32Array): Tensor;
 }
 
+/** Something that a layer did to itself, for the run log. */
+export interface LayerEvent {
+  readonly what: string;
+  readonly seconds: number;
+  readonly directions?: number;
+  readonly condition?: number;
+  readonly residual?: number;
+  readonly drift?: number;
+}
+
 /** What one step costs, known before it exists. */
 export interface OutputPlan {
   /** Bytes at the worst moment of a step, by tag. */
@@ -141,6 +151,8 @@ export interface OutputLayer {
   state(): { readonly model: NamedArray[]; readonly optimizer: NamedArray[] };
   /** Told after `state()` arrays were overwritten from a file: rebuilds what is derived; refuses bad indices. */
   loaded(): void;
+  /** What happened since the last call; absent where nothing ever does. */
+  drainEvents?(): readonly LayerEvent[];
   /** Steps taken, for optimisers that count. */
   steps: number;
 }

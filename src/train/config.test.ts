@@ -18,6 +18,24 @@ describe('parseConfig', () => {
     expect(parseConfig(config)).toEqual(config);
   });
 
+  it('a factored output layer brings its own loss and plain SGD, unless told otherwise', () => {
+    const output = { kind: 'factored' as const };
+    const config = parseConfig({ ...minimal, batch: 10, model: { output } });
+    expect(config.model).toMatchObject({
+      loss: 'taylorSoftmax',
+      output: { kind: 'factored', form: 'factored' },
+    });
+    expect(config.outputOptimizer).toMatchObject({ kind: 'sgd', rate: 3, momentum: 0 });
+    const told = parseConfig({
+      ...minimal,
+      model: { output, loss: 'zLoss' },
+      outputOptimizer: { rate: 0.5 },
+    });
+    expect(told.model.loss).toBe('zLoss');
+    expect(told.outputOptimizer).toMatchObject({ kind: 'sgd', rate: 0.5 });
+    expect(parseConfig(config)).toEqual(config);
+  });
+
   it('a part of a tagged setting keeps the default tag', () => {
     const { model } = parseConfig({ ...minimal, model: { output: { fanIn: 7, topology: { every: 5 } } } });
     expect(model.output).toMatchObject({ kind: 'fan-in', fanIn: 7, topology: { kind: 'set', every: 5 } });

@@ -109,16 +109,19 @@ const isObject = (x: unknown): x is Record<string, unknown> =>
 /** Rates that an output layer wants are not those of an encoder, and go with the batch: gradients are means over it. */
 function withOutputDefaults(input: unknown): unknown {
   if (!isObject(input)) return input;
-  const { outputOptimizer = {}, batch = 64 } = input;
-  if (!isObject(outputOptimizer) || typeof batch !== 'number') return input;
-  const { kind = 'adam' } = outputOptimizer;
+  const { outputOptimizer = {}, batch = 64, model = {} } = input;
+  if (!isObject(outputOptimizer) || typeof batch !== 'number' || !isObject(model)) return input;
+  // Its losses and its optimiser are its own.
+  const factored = isObject(model.output) && model.output.kind === 'factored';
+  const { kind = factored ? 'sgd' : 'adam' } = outputOptimizer;
   const defaults =
     kind === 'adam' || kind === 'adamw'
       ? { rate: 2e-2, eps: 0.064 / batch }
       : kind === 'sgd'
         ? { rate: 0.3 * batch }
         : {};
-  return { ...input, outputOptimizer: { kind, ...defaults, ...outputOptimizer } };
+  const changes = factored ? { model: { loss: 'taylorSoftmax', ...model } } : {};
+  return { ...input, ...changes, outputOptimizer: { kind, ...defaults, ...outputOptimizer } };
 }
 
 function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {

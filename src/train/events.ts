@@ -1,5 +1,6 @@
 /** What a run tells while it works: the same records go to the run log, the progress line and the API's callback. */
 import type { TopKReport } from '../metrics/top-k.js';
+import type { LayerEvent } from '../output/layer.js';
 import type { BytesByTag } from '../tensor/memory.js';
 
 /** Figures by cut-off, in percent as tables print them: `precision['1']` is P@1. */
@@ -83,6 +84,7 @@ export type TrainEvent =
       /** Share of all possible connections ever tried, over a sample of labels. */
       readonly explored: number;
     }
+  | ({ readonly event: 'layer'; readonly step: number } & LayerEvent)
   | { readonly event: 'checkpoint'; readonly step: number; readonly path: string }
   | {
       readonly event: 'end';

@@ -74,6 +74,7 @@ async function rewire({ classifier, growth, totalSteps }: TrainSession, step: nu
   classifier.device.arena.reset();
   const rewired = await classifier.output.rewire(step, totalSteps, growth);
   if (rewired !== null) hooks.emit({ event: 'rewire', ...rewired });
+  for (const one of classifier.output.drainEvents?.() ?? []) hooks.emit({ event: 'layer', step, ...one });
 }
 
 /** Turns steps into progress events, at most five a second. */

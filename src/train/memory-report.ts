@@ -1,6 +1,7 @@
 /** The memory table of a run: what was held, beside what a dense output layer would have needed. */
 import type { Positives } from '../kernels/face.js';
 import { Classifier, hiddenWidth } from '../model/classifier.js';
+import { isLabelLoss } from '../model/output.js';
 import type { ModelSpec } from '../model/spec.js';
 import type { SparseBatch } from '../ops/sparse-batch.js';
 import { Optimizer } from '../optim/optimizer.js';
@@ -105,7 +106,8 @@ export async function denseRivals(run: {
   readonly shape: RunShape;
 }): Promise<{ denseSame: BytesByTag; denseAdam: BytesByTag }> {
   const { device, config, shape } = run;
-  const dense: ModelSpec = { ...config.model, output: { kind: 'dense', startScale: 1 } };
+  const loss = isLabelLoss(config.model.loss) ? config.model.loss : 'bce';
+  const dense: ModelSpec = { ...config.model, loss, output: { kind: 'dense', startScale: 1 } };
   const alone = { ...shape, auxiliary: undefined };
   const plan = (output: OptimizerSpec) =>
     planMemory(device, dense, { encoder: config.optimizer, output }, alone, { clip: config.clip !== null });

@@ -33,7 +33,8 @@ export class DenseTwin implements OutputLayer {
   readonly capabilities: OutputCapabilities = {
     losses: sphericalLossNames,
     optimizers: ['sgd'],
-    rewires: false,
+    rewireEvery: 0,
+    growsBy: 'chance',
   };
   steps = 0;
   readonly #device: Device;

@@ -36,7 +36,8 @@ export class FactoredOutput implements OutputLayer {
   readonly capabilities: OutputCapabilities = {
     losses: sphericalLossNames,
     optimizers: ['sgd'],
-    rewires: false,
+    rewireEvery: 0,
+    growsBy: 'chance',
   };
   steps = 0;
   readonly #device: Device;

@@ -74,7 +74,7 @@ export class Guard {
 
   constructor(factors: Factors, options: { readonly band?: number; readonly probeEvery?: number }) {
     this.#factors = factors;
-    this.#band = options.band ?? (factors.device.precision === 'float64' ? 1e6 : 1e3);
+    this.#band = options.band ?? 1e3;
     this.#probeEvery = options.probeEvery ?? 10_000;
     this.state = factors.device.persistent('optimizer', [4], 'float64').data as Float64Array;
     const tally = (): Tally => ({ count: 0, seconds: 0 });

@@ -19,7 +19,7 @@ export interface FactoredOptions {
   readonly startScale?: number;
   /** Takes steps whose rate makes plain SGD itself grow instead of refusing them; default false. */
   readonly allowUnstable?: boolean;
-  /** Largest ratio of singular values of U; default 1e3 for float32, 1e6 for float64. */
+  /** Largest ratio of singular values of U; default 1e3: rounding errors grow with it. */
   readonly band?: number;
   /** Steps between comparisons of Q and wbar with the weights themselves, one pass over V; default 10,000. */
   readonly probeEvery?: number;

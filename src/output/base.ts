@@ -15,7 +15,7 @@ import type {
 import { makeMoments, type OptimizerSpec, ruleAt } from '../optim/rules.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { checkGradients, checkHidden, checkLabel, checkPositives, refuseValues } from './check.js';
+import { checkGradients, checkHidden, checkLabel, checkPositives } from './check.js';
 import type {
   Connections,
   GrowthSource,
@@ -152,7 +152,6 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
     const [batch] = this.#checkHidden('step', h);
     if (!this.device.dry) {
       checkPositives(`${this.kind}.step`, targets, batch, this.#labels);
-      refuseValues(`${this.kind}.step`, targets);
       checkGradients(`${this.kind}.step`, options.gradients, this.#labels * this.width, this.#labels);
     }
     const update = options.update ?? true;
@@ -180,10 +179,7 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
 
   async evaluate(h: Tensor, targets: Positives): Promise<number> {
     const [batch] = this.#checkHidden('evaluate', h);
-    if (!this.device.dry) {
-      checkPositives(`${this.kind}.evaluate`, targets, batch, this.#labels);
-      refuseValues(`${this.kind}.evaluate`, targets);
-    }
+    if (!this.device.dry) checkPositives(`${this.kind}.evaluate`, targets, batch, this.#labels);
     const none = { m: null, v: null };
     const sum = await this.#run(h, targets, {
       dh: null,

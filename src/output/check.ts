@@ -3,8 +3,14 @@ import { EspalierError, ensure } from '../errors.js';
 import type { Floats, Positives } from '../kernels/face.js';
 import { shapeText, type Tensor } from '../tensor/tensor.js';
 
-/** Positives must be in range, sorted by label and then row, no pair twice: kernels walk them once. */
+/** Positives of layers whose targets are 0 or 1: pairs as below, and no values, which would be forgotten. */
 export function checkPositives(op: string, positives: Positives, batch: number, labels: number): void {
+  checkPairs(op, positives, batch, labels);
+  refuseValues(op, positives);
+}
+
+/** Pairs must be in range, sorted by label and then row, none twice: kernels walk them once. */
+export function checkPairs(op: string, positives: Positives, batch: number, labels: number): void {
   const { count, label, row } = positives;
   let before = -1;
   for (let i = 0; i < count; i++) {
@@ -48,8 +54,7 @@ export function checkGradients(
   }));
 }
 
-/** Layers whose targets are 0 or 1 refuse others instead of forgetting them. */
-export function refuseValues(op: string, { values, count }: Positives): void {
+function refuseValues(op: string, { values, count }: Positives): void {
   for (let i = 0; values != null && i < count; i++) {
     ensure(values[i] === 1, () => ({
       code: 'TARGET_VALUES',

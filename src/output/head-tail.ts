@@ -3,7 +3,7 @@
  * and gradients are sums, the best labels a merge. The split of HASTE (arXiv 2606.01117), for any two layers.
  */
 import { EspalierError, ensure } from '../errors.js';
-import type { Floats, LabelLoss, Positives } from '../kernels/face.js';
+import type { Floats, Positives } from '../kernels/face.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { checkGradients, checkPositives } from './check.js';
@@ -40,7 +40,7 @@ export class HeadTailOutput implements PlannableOutput {
   readonly head: PlannableOutput;
   readonly tail: PlannableOutput;
   readonly inputs: number;
-  readonly loss: LabelLoss;
+  readonly loss: string;
   readonly capabilities: OutputCapabilities;
   readonly #device: Device;
   /** [H], ascending */

@@ -36,7 +36,10 @@ afterAll(() => rm(home, { recursive: true, force: true }));
 
 type Output = NonNullable<TrainConfigInput['model']>['output'];
 const topology = { kind: 'set', every: 10 } as const;
-const kinds: Record<string, { output: Output; labelsInHead?: number }> = {
+type Kind = { output: Output; labelsInHead?: number; more?: Partial<TrainConfigInput>; loss?: Loss };
+type Loss = 'taylorSoftmax' | 'zLoss';
+const plainSgd = (rate: number) => ({ more: { outputOptimizer: { kind: 'sgd', rate } as const } });
+const kinds: Record<string, Kind> = {
   dense: { output: { kind: 'dense' } },
   grouped: { output: { kind: 'grouped', fanIn: 10, group: 4, topology } },
   'grouped in random order': { output: { kind: 'grouped', fanIn: 10, group: 4, order: 'random', topology } },
@@ -52,9 +55,25 @@ const kinds: Record<string, { output: Output; labelsInHead?: number }> = {
     output: { kind: 'grouped', fanIn: 8, group: 4, topology, intermediate: { width: 32 } },
   },
   bottleneck: { output: { kind: 'bottleneck', width: 12 } },
+  factored: { output: { kind: 'factored' }, loss: 'taylorSoftmax', ...plainSgd(3) },
+  'factored with the Z-loss': {
+    output: { kind: 'factored', startScale: 1 },
+    loss: 'zLoss',
+    ...plainSgd(1),
+  },
+  'the dense twin of factored': {
+    output: { kind: 'factored', form: 'dense' },
+    loss: 'taylorSoftmax',
+    ...plainSgd(3),
+  },
 };
 
-const config = (out: string, output: Output, more: Partial<TrainConfigInput> = {}): TrainConfigInput => ({
+const config = (
+  out: string,
+  output: Output,
+  more: Partial<TrainConfigInput> = {},
+  loss?: Loss,
+): TrainConfigInput => ({
   data,
   out: join(home, out),
   backend: 'reference',
@@ -62,7 +81,7 @@ const config = (out: string, output: Output, more: Partial<TrainConfigInput> = {
   epochs: 6,
   optimizer: { kind: 'adam', rate: 2e-2 },
   outputOptimizer: { kind: 'adam', rate: 2e-2 },
-  model: { encoder: { embedding: 24, dropout: 0.1 }, output },
+  model: { encoder: { embedding: 24, dropout: 0.1 }, output, ...(loss === undefined ? {} : { loss }) },
   ...more,
 });
 
@@ -71,10 +90,12 @@ const arraysOf = async (run: string) => {
   return Object.fromEntries(modelArrays(classifier).map(({ name, data }) => [name, Array.from(data)]));
 };
 
-describe.each(Object.entries(kinds))('output %s', (name, { output, labelsInHead }) => {
+describe.each(Object.entries(kinds))('output %s', (name, { output, labelsInHead, more = {}, loss }) => {
   it('learns planted labels within its planned memory; the saved model scores the same', async () => {
     const events: TrainEvent[] = [];
-    const result = await train(config(`${name} learns`, output), { onEvent: (e) => events.push(e) });
+    const result = await train(config(`${name} learns`, output, more, loss), {
+      onEvent: (e) => events.push(e),
+    });
     expect(result.validation?.precision['1']).toBeGreaterThan(70);
     const directory = await DatasetDirectory.open(data);
     const again = await evaluateModel(join(home, `${name} learns`), directory, 'validation', kernels);
@@ -91,14 +112,17 @@ describe.each(Object.entries(kinds))('output %s', (name, { output, labelsInHead 
 
   it('stopped and resumed ends with the same bits', async () => {
     const [whole, halves] = [`${name} whole`, `${name} halves`];
-    await train(config(whole, output, { epochs: 3 }));
+    await train(config(whole, output, { epochs: 3, ...more }, loss));
     const stop = new AbortController();
     const onEvent = (e: TrainEvent) => {
       if (e.event === 'validation') stop.abort();
     };
-    const stopped = await train(config(halves, output, { epochs: 3 }), { signal: stop.signal, onEvent });
+    const stopped = await train(config(halves, output, { epochs: 3, ...more }, loss), {
+      signal: stop.signal,
+      onEvent,
+    });
     expect(stopped.finished).toBe(false);
-    await train(config(halves, output, { epochs: 3 }), { resume: true });
+    await train(config(halves, output, { epochs: 3, ...more }, loss), { resume: true });
     expect(await arraysOf(halves)).toEqual(await arraysOf(whole));
   });
 });

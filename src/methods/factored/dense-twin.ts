@@ -5,7 +5,7 @@
 import { ensure } from '../../errors.js';
 import type { Floats, Positives } from '../../kernels/face.js';
 import { RandomStream } from '../../kernels/random.js';
-import { checkGradients, checkHidden, checkLabel, checkPositives } from '../../output/check.js';
+import { checkGradients, checkHidden, checkLabel, checkPairs } from '../../output/check.js';
 import type {
   Connections,
   NamedArray,
@@ -229,7 +229,7 @@ export class DenseTwin implements OutputLayer {
   #check(op: string, h: Tensor, targets: Positives): number {
     const batch = checkHidden(`factored-dense.${op}`, h, this.inputs);
     if (!this.#device.dry) {
-      checkPositives(`factored-dense.${op}`, targets, batch, this.#labels);
+      checkPairs(`factored-dense.${op}`, targets, batch, this.#labels);
       checkValues(`factored-dense.${op}`, targets.count, targets.values);
     }
     return batch;

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { RandomStream } from '../../kernels/random.js';
 import type { OptimizerSpec } from '../../optim/rules.js';
 import { type Backend, backends } from '../../output/backends.testing.js';
+import { DenseOutput } from '../../output/dense.js';
 import type { NamedArray, OutputLayer } from '../../output/layer.js';
 import { Device } from '../../tensor/device.js';
 import { DenseTwin } from './dense-twin.js';
@@ -265,6 +266,15 @@ describe('FactoredOutput refuses', () => {
       expect(snapshot(form)).toEqual(before);
       expect(form.steps).toBe(0);
     }
+  });
+
+  it('nothing that it can do: layers of 0 and 1 refuse values instead of forgetting them', async () => {
+    const dense = new DenseOutput(device, { ...common, loss: 'bce', stream: draws('output') });
+    const h = hidden(device, inputs, one);
+    await expect(dense.step(h, one.targets, { rate: 0.1 })).rejects.toThrow(/TARGET_VALUES/);
+    await expect(dense.evaluate(h, one.targets)).rejects.toThrow(/TARGET_VALUES/);
+    const ones = new Float64Array(one.targets.count).fill(1);
+    expect(await dense.evaluate(h, { ...one.targets, values: ones })).toBeGreaterThan(0);
   });
 
   it('sizes and rates that are none, the gradient that it never forms', async () => {

@@ -5,7 +5,7 @@
 import { ensure } from '../../errors.js';
 import type { Floats, Positives } from '../../kernels/face.js';
 import { RandomStream } from '../../kernels/random.js';
-import { checkHidden, checkLabel, checkPositives } from '../../output/check.js';
+import { checkHidden, checkLabel, checkPairs } from '../../output/check.js';
 import type {
   Connections,
   NamedArray,
@@ -296,7 +296,7 @@ export class FactoredOutput implements OutputLayer {
   #check(op: string, h: Tensor, targets: Positives): number {
     const batch = checkHidden(`factored.${op}`, h, this.inputs);
     if (!this.#device.dry) {
-      checkPositives(`factored.${op}`, targets, batch, this.labels);
+      checkPairs(`factored.${op}`, targets, batch, this.labels);
       checkValues(`factored.${op}`, targets.count, targets.values);
     }
     return batch;

@@ -128,6 +128,7 @@ function makeEncoder(
     activation: fused ? 'relu' : 'none',
     featureDropout: spec.featureDropout,
     bound: spec.embeddingBound,
+    biasStart: (-spec.threshold * spec.embeddingBound) / Math.sqrt(3),
   });
   const rest: Module[] = [];
   if (spec.layerNorm) rest.push(new LayerNorm(device, spec.embedding));

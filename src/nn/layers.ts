@@ -82,6 +82,8 @@ export class EmbeddingBag extends Module<SparseBatch> {
       readonly sparseGradient?: boolean;
       /** Half-width of the uniform start; default 1 / sqrt(dim). */
       readonly bound?: number;
+      /** Start of the bias; default 0. */
+      readonly biasStart?: number;
       /** In training, drops each input feature with this probability and scales the rest by 1 / (1 - p). */
       readonly featureDropout?: number;
     },
@@ -95,6 +97,7 @@ export class EmbeddingBag extends Module<SparseBatch> {
     });
     initUniform(device, this.weight, options.stream, -bound, bound);
     this.bias = options.bias === false ? null : new Parameter(device, [dim]);
+    if (!device.dry) this.bias?.data.fill(options.biasStart ?? 0);
     this.activation = options.activation ?? 'none';
   }
 

@@ -95,7 +95,13 @@ describe('the journey: data, train, evaluate, predict', () => {
   });
 
   it('a first SIGINT saves and leaves, and --resume finishes the run', async () => {
+    const helpers = [
+      'auxiliary.maxClusterSize=5',
+      'auxiliary.cutoff=300',
+      'model.output.intermediate.width=48',
+    ];
     const args = ['train', 'd', '--out', 'long', '--epochs', '400', ...settings];
+    args.push(...helpers.flatMap((setting) => ['--set', setting]));
     const child = spawn(process.execPath, [program, ...args], {
       cwd: home,
       env: { ...process.env, NO_COLOR: '1' },
@@ -110,6 +116,7 @@ describe('the journey: data, train, evaluate, predict', () => {
     child.kill('SIGINT');
     const code = await new Promise((resolve) => child.on('close', resolve));
     expect(code).toBe(1);
+    expect(err).toMatch(/\d+ clusters of up to \d labels/);
     expect(err).toMatch(/--resume long/);
     const resumed = await espalier(['train', '--resume', 'long']);
     expect(resumed).toMatchObject({ code: 0 });

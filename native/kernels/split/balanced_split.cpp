@@ -188,10 +188,11 @@ int balanced_split(int64_t rows, int64_t features, int64_t entries, const int32_
 
   Rows in{indptr, indices, values};
   int64_t room = features == 0 ? segments : sums_length / (2 * features);
-  int workers = es_parallel_workers(segments > 65536 ? 65536 : static_cast<int>(segments));
+  int workers = es_parallel_workers(65536);
+  // Fewer segments than threads: one after the other, threads share the rows of each. Else a thread has segments of
+  // its own, as many threads as there are sums for.
+  if (segments < workers) workers = 1;
   if (workers > room) workers = static_cast<int>(room);
-  // Few segments: one after the other, threads share the rows of each.
-  if (segments < 4 * workers) workers = 1;
   for (int64_t i = 0; i < 2 * features * workers; i++) sums[i] = 0;
   auto run = [&](int64_t s, int task) {
     int64_t begin = bounds[s];

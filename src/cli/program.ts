@@ -5,6 +5,7 @@ import { buildCommand } from './commands/build.js';
 import { dataCommand } from './commands/data.js';
 import { doctorCommand } from './commands/doctor.js';
 import { evaluateCommand } from './commands/evaluate.js';
+import { planCommand } from './commands/plan.js';
 import { predictCommand } from './commands/predict.js';
 import { quickstartCommand } from './commands/quickstart.js';
 import { trainCommand } from './commands/train.js';
@@ -24,6 +25,7 @@ export function makeProgram(): Command {
   for (const command of [
     quickstartCommand(),
     dataCommand(),
+    planCommand(),
     trainCommand(),
     evaluateCommand(),
     predictCommand(),

@@ -68,15 +68,8 @@ export class TrainSession {
   ): Promise<TrainSession> {
     const { rows, validation, baseRss } = data;
     const device = new Device(kernels);
-    const largest = batchShape(rows, config.batch);
-    const evidence = growthShape(rows, asksFor(config));
     const targets = await clusterTargets(config, kernels, rows);
-    const shape = runShape(config, rows, validation, evidence, targets?.shape);
-    const optimizers = { encoder: config.optimizer, output: config.outputOptimizer };
-    const plan = await planMemory(device, config.model, optimizers, shape, {
-      clip: config.clip !== null,
-      evaluateBatch: validation === null ? 0 : evaluationBatch,
-    });
+    const { largest, evidence, shape, plan } = await planRun(device, config, data, targets?.shape);
     const frequencies = labelFrequencies(rows);
     device.ledger.acquire('data', shape.dataBytes);
     device.ledger.acquire('auxiliary', targets?.shape.clusteringBytes ?? 0);
@@ -142,6 +135,24 @@ export class TrainSession {
       clip: config.clip,
     };
   }
+}
+
+/** Sizes and memory of a run of this config on these rows; nothing is made. */
+export async function planRun(
+  device: Device,
+  config: TrainConfig,
+  { rows, validation }: { readonly rows: CsrDataset; readonly validation: CsrDataset | null },
+  auxiliary?: AuxiliaryShape,
+) {
+  const largest = batchShape(rows, config.batch);
+  const evidence = growthShape(rows, asksFor(config));
+  const shape = runShape(config, rows, validation, evidence, auxiliary);
+  const optimizers = { encoder: config.optimizer, output: config.outputOptimizer };
+  const plan = await planMemory(device, config.model, optimizers, shape, {
+    clip: config.clip !== null,
+    evaluateBatch: validation === null ? 0 : evaluationBatch,
+  });
+  return { largest, evidence, shape, plan };
 }
 
 /** What the output layer will ask when it grows. */

@@ -155,7 +155,10 @@ async function save(
 }
 
 /** Validation rows spread evenly over the split; none when the model trains on them. */
-async function validationRows(directory: DatasetDirectory, config: TrainConfig): Promise<CsrDataset | null> {
+export async function validationRows(
+  directory: DatasetDirectory,
+  config: TrainConfig,
+): Promise<CsrDataset | null> {
   const wanted = config.validation.rows;
   if (wanted === 0 || config.rows === 'all' || directory.rows('validation') === 0) return null;
   const all = await directory.load('validation');

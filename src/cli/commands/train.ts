@@ -9,13 +9,17 @@ import { type TrainResult, train } from '../../train/train.js';
 import { note, out } from '../terminal.js';
 import { trainingPrinter } from '../training-printer.js';
 
-interface TrainCliOptions {
+/** Options from which a config is gathered. */
+export interface ConfigOptions {
   readonly config?: string;
   readonly out?: string;
   readonly set: string[];
   readonly seed?: string;
   readonly epochs?: string;
   readonly threads?: string;
+}
+
+interface TrainCliOptions extends ConfigOptions {
   readonly resume?: string;
 }
 
@@ -34,7 +38,7 @@ export function trainCommand(): Command {
     .action(run);
 }
 
-const collect = (value: string, before: string[]): string[] => [...before, value];
+export const collect = (value: string, before: string[]): string[] => [...before, value];
 
 async function run(data: string | undefined, options: TrainCliOptions): Promise<void> {
   const config = await gather(data, options);
@@ -82,6 +86,14 @@ async function gather(data: string | undefined, options: TrainCliOptions): Promi
     const { fingerprint: _, ...config } = await readJson(join(options.resume, 'config.json'));
     return { ...config, out: options.resume } as TrainConfigInput;
   }
+  return gatherConfig(data, options);
+}
+
+/** The settings of a config file with those of the command line on top. */
+export async function gatherConfig(
+  data: string | undefined,
+  options: ConfigOptions,
+): Promise<TrainConfigInput> {
   const config = options.config === undefined ? {} : await readJson(options.config);
   if (data !== undefined) config.data = data;
   if (options.out !== undefined) config.out = options.out;

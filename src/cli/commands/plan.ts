@@ -1,0 +1,140 @@
+import { Command } from 'commander';
+import { DatasetDirectory } from '../../data/cache.js';
+import { EspalierError } from '../../errors.js';
+import { selectKernels } from '../../kernels/index.js';
+import { memoryTags } from '../../tensor/memory.js';
+import { parseConfig } from '../../train/config.js';
+import { mebibytes } from '../../train/memory-report.js';
+import { type PlanLine, planTraining, type RunPlan } from '../../train/plan.js';
+import { validationRows } from '../../train/train.js';
+import { out, ProgressLine } from '../terminal.js';
+import { type ConfigOptions, collect, gatherConfig } from './train.js';
+
+interface PlanCliOptions extends ConfigOptions {
+  readonly maxMemory?: string;
+  readonly calibrate: boolean;
+  readonly json?: boolean;
+}
+
+export function planCommand(): Command {
+  return new Command('plan')
+    .description(
+      'what a run would take, before it starts: memory by kind, operations, minutes; and what fits',
+    )
+    .argument('[data]', 'dataset directory')
+    .option('--config <file>', 'settings as JSON')
+    .option('--set <path=value>', 'one setting, e.g. model.output.fanIn=64 (repeatable)', collect, [])
+    .option('--threads <n>', 'same as --set threads=n')
+    .option('--max-memory <size>', 'largest peak of the process, e.g. 2GiB: chooses what fits')
+    .option('--no-calibrate', 'no minutes: saves the two seconds of trying')
+    .option('--json', 'all of it as JSON')
+    .addHelpText(
+      'after',
+      '\nExample:\n  espalier plan data/wn --set model.output.fanIn=64 --max-memory 512MiB',
+    )
+    .action(plan);
+}
+
+async function plan(data: string | undefined, options: PlanCliOptions): Promise<void> {
+  const maxMemory = options.maxMemory === undefined ? undefined : parseSize(options.maxMemory);
+  const config = parseConfig({ ...(await gatherConfig(data, options)), out: 'none' });
+  const directory = await DatasetDirectory.open(config.data);
+  const rows = await directory.load(config.rows === 'all' ? 'trainAll' : 'train');
+  const validation = await validationRows(directory, config);
+  const kernels = selectKernels({ backend: config.backend, threads: config.threads || undefined });
+  const line = new ProgressLine();
+  const made = await planTraining(
+    config,
+    kernels,
+    { rows, validation },
+    {
+      maxMemory,
+      calibrate: options.calibrate,
+      onProgress: (name) => line.show(`planning ${name}`),
+    },
+  );
+  line.clear();
+  if (options.json === true) out(JSON.stringify(made, null, 2));
+  else print(made);
+  if (made.fitting !== null && made.fitting.chosen === null) throw cannotFit(made);
+}
+
+const cell = (text: string, width = 13) => text.padStart(width);
+
+function print({ lines, advice, fitting }: RunPlan): void {
+  out(
+    [
+      'output layer'.padEnd(22),
+      ...['total MiB', 'peak RSS', 'weights', 'optimizer', 'other', 'MFLOP/example', 'minutes'].map((t) =>
+        cell(t),
+      ),
+    ].join(''),
+  );
+  for (const [i, line] of lines.entries()) out(row(line, i === 0));
+  out('(* as configured; minutes are of training steps alone, from a moment of calibration)');
+  out();
+  out(`recommended: ${advice.choice}`);
+  for (const reason of advice.reasons) out(`  - ${reason}`);
+  if (fitting === null) return;
+  out();
+  const { chosen, bound } = fitting;
+  if (chosen === null) return;
+  out(`fits ${mebibytes(bound)} MiB: ${chosen.name}, predicted peak ${mebibytes(chosen.peakRss)} MiB`);
+  for (const setting of chosen.settings) out(`  --set '${setting}'`);
+}
+
+function row(
+  { name, bytes, totalBytes, peakRss, flopsPerExample, minutes }: PlanLine,
+  configured: boolean,
+): string {
+  const other = totalBytes - bytes.weights - bytes.optimizer;
+  return [
+    `${configured ? '* ' : '  '}${name}`.padEnd(22),
+    ...[totalBytes, peakRss, bytes.weights, bytes.optimizer, other].map((b) => cell(mebibytes(b))),
+    cell((flopsPerExample / 1e6).toFixed(2)),
+    cell(minutes === null ? '-' : minutes.toFixed(minutes < 10 ? 1 : 0)),
+  ].join('');
+}
+
+function cannotFit({ fitting, lines }: RunPlan): EspalierError {
+  const tried = fitting?.tried ?? [];
+  const smallest = tried.reduce((a, b) => (a.peakRss <= b.peakRss ? a : b), lines[0]);
+  const largest = memoryTags.reduce((a, b) => (smallest.bytes[a] >= smallest.bytes[b] ? a : b));
+  return new EspalierError({
+    code: 'PLAN_TOO_LARGE',
+    kind: 'usage',
+    op: 'espalier plan',
+    problem: 'nothing fits into this memory',
+    expected: `at most ${mebibytes(fitting?.bound ?? 0)} MiB`,
+    received: `${mebibytes(smallest.peakRss)} MiB with ${smallest.name}, of which ${mebibytes(smallest.bytes[largest])} MiB are ${largest}`,
+    hint: 'lower model.encoder.embedding or batch, take sgd for optimizer and outputOptimizer, or allow more',
+  });
+}
+
+const units: Readonly<Record<string, number>> = {
+  '': 1,
+  b: 1,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  kib: 2 ** 10,
+  mib: 2 ** 20,
+  gib: 2 ** 30,
+};
+
+/** `2GiB`, `512 MiB`, `1.5gb`, bytes without a unit. */
+export function parseSize(text: string): number {
+  const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(text);
+  const unit = match === null ? undefined : units[match[2].toLowerCase()];
+  if (match === null || unit === undefined || !(Number(match[1]) > 0)) {
+    throw new EspalierError({
+      code: 'SIZE_SYNTAX',
+      kind: 'usage',
+      op: 'espalier plan',
+      problem: 'this is no size in bytes',
+      expected: 'a number and a unit: 2GiB, 512MiB, 1.5GB',
+      received: text,
+    });
+  }
+  return Math.floor(Number(match[1]) * unit);
+}

@@ -1,0 +1,93 @@
+/** Seconds of a training step, measured on a piece of the output layer with real rows. */
+
+import { fillBatch } from '../data/batches.js';
+import { CsrDataset } from '../data/dataset.js';
+import { selectRows } from '../data/rows.js';
+import type { Kernels } from '../kernels/face.js';
+import type { TrainConfig } from './config.js';
+import { TrainSession } from './session.js';
+import { trainStep } from './step.js';
+
+/** Bytes of weights and optimiser state that the larger piece holds, about: more than a cache, less than a burden. */
+const pieceBytes = 96e6;
+const momentSeconds = 0.15;
+/** An embedding bag touches the rows that occur; a table of this many shows what they cost. */
+const mostFeatures = 20_000;
+
+/** a + b L, from two sizes. */
+export async function secondsPerStep(
+  config: TrainConfig,
+  kernels: Kernels,
+  rows: CsrDataset,
+): Promise<number> {
+  const { output, encoder } = config.model;
+  const hidden = encoder.hidden.at(-1) ?? encoder.embedding;
+  const perLabel = 12 * ('fanIn' in output ? output.fanIn : 'width' in output ? output.width : hidden);
+  const large = Math.min(rows.labels, Math.max(2048, Math.floor(pieceBytes / perLabel)));
+  const atLarge = await measure(config, kernels, rows, large);
+  if (large === rows.labels) return atLarge;
+  const small = Math.ceil(large / 4);
+  const slope = Math.max(0, (atLarge - (await measure(config, kernels, rows, small))) / (large - small));
+  return atLarge + slope * (rows.labels - large);
+}
+
+async function measure(
+  config: TrainConfig,
+  kernels: Kernels,
+  rows: CsrDataset,
+  labels: number,
+): Promise<number> {
+  const piece = pieceOf(rows, labels, 8 * config.batch);
+  // Rewiring comes too seldom to be seen in a moment; clusters change nothing of a step's time.
+  const alone: TrainConfig = { ...config, auxiliary: null };
+  const session = await TrainSession.create(alone, kernels, { rows: piece, validation: null, baseRss: 0 });
+  const { classifier, optimizer, order, batch } = session;
+  const times: number[] = [];
+  const until = performance.now() + 1000 * momentSeconds;
+  for (let step = 0; step < 3 || performance.now() < until; step++) {
+    fillBatch(piece, order.rowIds({ epoch: 0, step: step % order.stepsPerEpoch }), batch);
+    const start = performance.now();
+    await trainStep(classifier, optimizer, batch, session.rates(0), null);
+    // The first steps touch fresh pages.
+    if (step > 0) times.push((performance.now() - start) / 1000);
+  }
+  return times.sort((a, b) => a - b)[Math.floor(times.length / 2)];
+}
+
+/** Some rows, their labels and features folded into fewer. */
+function pieceOf(rows: CsrDataset, labels: number, count: number): CsrDataset {
+  const wanted = Math.min(rows.rows, count);
+  const some = selectRows(
+    rows,
+    Array.from({ length: wanted }, (_, i) => Math.floor((i * rows.rows) / wanted)),
+  );
+  const features = Math.min(rows.features, mostFeatures);
+  const fold = (indptr: Float64Array, ids: Uint32Array, below: number) => {
+    const start = new Float64Array(indptr.length);
+    const kept: number[] = [];
+    const from: number[] = [];
+    for (let row = 0; row + 1 < indptr.length; row++) {
+      const seen = new Map<number, number>();
+      for (let e = indptr[row]; e < indptr[row + 1]; e++)
+        if (!seen.has(ids[e] % below)) seen.set(ids[e] % below, e);
+      for (const id of [...seen.keys()].sort((a, b) => a - b)) {
+        kept.push(id);
+        from.push(seen.get(id) as number);
+      }
+      start[row + 1] = kept.length;
+    }
+    return { start, ids: Uint32Array.from(kept), from };
+  };
+  const f = fold(some.indptr, some.indices, features);
+  const l = fold(some.labelIndptr, some.labelIds, labels);
+  return new CsrDataset({
+    rows: wanted,
+    features,
+    labels,
+    indptr: f.start,
+    indices: f.ids,
+    values: Float32Array.from(f.from, (e) => some.values[e]),
+    labelIndptr: l.start,
+    labelIds: l.ids,
+  });
+}

@@ -1,0 +1,245 @@
+/**
+ * What a run would take, before anything of it is made, for the configured output layer and its rivals, and what fits
+ * into a given memory.
+ *
+ * Bytes come from a dry run of the code that trains, to the byte. Minutes come from training a piece of each output
+ * layer for a moment: a step takes a + b L seconds, and two sizes of L give a and b.
+ */
+import type { CsrDataset } from '../data/dataset.js';
+import { labelFrequencies } from '../data/statistics.js';
+import type { Kernels } from '../kernels/face.js';
+import { Classifier } from '../model/classifier.js';
+import { isLabelLoss } from '../model/output.js';
+import type { OutputSpec } from '../model/spec.js';
+import { Device } from '../tensor/device.js';
+import type { BytesByTag } from '../tensor/memory.js';
+import { secondsPerStep } from './calibrate.js';
+import { parseConfig, type TrainConfig, type TrainConfigInput } from './config.js';
+import { planRun } from './session.js';
+
+export interface PlanData {
+  readonly rows: CsrDataset;
+  readonly validation: CsrDataset | null;
+}
+
+/** One way to make the output layer, and its price. */
+export interface PlanLine {
+  readonly name: string;
+  /** Settings that make it, as `--set` takes them; none for the configured one. */
+  readonly settings: readonly string[];
+  readonly bytes: BytesByTag;
+  readonly totalBytes: number;
+  /** Accounted bytes and what Node itself holds. */
+  readonly peakRss: number;
+  /** Forward and backward of encoder and output layer. */
+  readonly flopsPerExample: number;
+  /** Of training steps alone; null without calibration. */
+  readonly minutes: number | null;
+}
+
+export interface Advice {
+  /** Name of the recommended line. */
+  readonly choice: string;
+  readonly reasons: readonly string[];
+}
+
+export interface RunPlan {
+  readonly lines: readonly PlanLine[];
+  readonly advice: Advice;
+  /** With a memory bound: the first line of `tried` that fits, or null. */
+  readonly fitting: {
+    readonly bound: number;
+    readonly chosen: PlanLine | null;
+    readonly tried: readonly PlanLine[];
+  } | null;
+}
+
+export interface PlanOptions {
+  /** Largest peak of the process, bytes. */
+  readonly maxMemory?: number;
+  /** false: no minutes. Default true. */
+  readonly calibrate?: boolean;
+  readonly onProgress?: (name: string) => void;
+}
+
+type Change = { readonly name: string; readonly output: Partial<OutputSpec>; readonly loss?: string };
+
+/**
+ * Plans a run of `config` on `data`.
+ *
+ * @example const { lines, advice } = await planTraining(parseConfig(input), kernels, { rows, validation: null });
+ */
+export async function planTraining(
+  config: TrainConfig,
+  kernels: Kernels,
+  data: PlanData,
+  { maxMemory, calibrate = true, onProgress }: PlanOptions = {},
+): Promise<RunPlan> {
+  const base = process.memoryUsage.rss() - data.rows.bytes - (data.validation?.bytes ?? 0);
+  const price = async (change: Change | null, timed: boolean): Promise<PlanLine> => {
+    const own = change === null ? config : changed(config, change);
+    const name = change?.name ?? describe(config.model.output);
+    onProgress?.(name);
+    const { plan } = await planRun(new Device(kernels), own, data);
+    return {
+      name,
+      settings: change === null ? [] : settingsOf(change),
+      bytes: plan.bytes,
+      totalBytes: plan.totalBytes,
+      peakRss: Math.max(0, base) + plan.totalBytes,
+      flopsPerExample: await flops(own, kernels, data.rows),
+      minutes: timed ? await minutesOf(own, kernels, data.rows) : null,
+    };
+  };
+  const lines = [await price(null, calibrate)];
+  for (const rival of rivals(config)) lines.push(await price(rival, calibrate));
+  let fitting: RunPlan['fitting'] = null;
+  if (maxMemory !== undefined) {
+    const tried: PlanLine[] = [lines[0]];
+    for (const smaller of shrinks(config)) {
+      if (tried[tried.length - 1].peakRss <= maxMemory) break;
+      tried.push(await price(smaller, false));
+    }
+    const chosen = tried.find(({ peakRss }) => peakRss <= maxMemory) ?? null;
+    fitting = { bound: maxMemory, chosen, tried };
+  }
+  return { lines, advice: advise(config, data.rows, lines), fitting };
+}
+
+/** Short name of an output layer. */
+export function describe(output: OutputSpec): string {
+  switch (output.kind) {
+    case 'fan-in':
+      return `fan-in ${output.fanIn}${output.form === 'compact' ? ' compact' : ''}`;
+    case 'grouped':
+      return `grouped ${output.fanIn} by ${output.group}${output.head > 0 ? ', dense head' : ''}`;
+    case 'bottleneck':
+      return `bottleneck ${output.width}`;
+    default:
+      return output.kind;
+  }
+}
+
+function changed(config: TrainConfig, { output, loss }: Change): TrainConfig {
+  const model = { ...config.model, output, ...(loss === undefined ? {} : { loss }) };
+  const { outputOptimizer: own, ...rest } = config;
+  const outputOptimizer = loss === undefined ? own : undefined;
+  return parseConfig({ ...rest, outputOptimizer, model } as TrainConfigInput);
+}
+
+const settingsOf = ({ output, loss }: Change): string[] => [
+  ...Object.entries(output).map(
+    ([key, value]) => `model.output.${key}=${typeof value === 'object' ? JSON.stringify(value) : value}`,
+  ),
+  ...(loss === undefined ? [] : [`model.loss=${loss}`]),
+];
+
+/** What else the output layer could be. */
+function rivals({ model: { output } }: TrainConfig): Change[] {
+  const fanIn = 'fanIn' in output ? output.fanIn : 32;
+  const all: Change[] = [
+    { name: 'dense', output: { kind: 'dense' } },
+    {
+      name: `fan-in ${fanIn}`,
+      output: { kind: 'fan-in', fanIn, topology: { kind: 'rigl' } } as Partial<OutputSpec>,
+    },
+    { name: `fan-in ${fanIn} compact`, output: { kind: 'fan-in', fanIn, form: 'compact' } },
+    { name: `grouped ${4 * fanIn} by 32`, output: { kind: 'grouped', fanIn: 4 * fanIn, group: 32 } },
+    { name: `bottleneck ${fanIn}`, output: { kind: 'bottleneck', width: fanIn } },
+    { name: 'factored', output: { kind: 'factored' }, loss: 'zLoss' },
+  ];
+  return all.filter(({ name }) => name !== describe(output));
+}
+
+/** The configured layer made smaller, the least loss of quality first. */
+function shrinks({ model: { output } }: TrainConfig): Change[] {
+  const list: Change[] = [];
+  if (output.kind === 'fan-in' || output.kind === 'dense' || output.kind === 'bottleneck') {
+    const from = output.kind === 'fan-in' ? output.fanIn : 256;
+    const keep =
+      output.kind === 'fan-in' ? { topology: output.topology, intermediate: output.intermediate } : {};
+    for (let fanIn = from; fanIn >= 8; fanIn = Math.floor(fanIn / 2)) {
+      for (const form of ['fast', 'compact'] as const) {
+        if (fanIn === from && output.kind === 'fan-in' && form === output.form) continue;
+        const name = `fan-in ${fanIn}${form === 'compact' ? ' compact' : ''}`;
+        list.push({ name, output: { kind: 'fan-in', fanIn, form, ...keep } });
+      }
+    }
+  }
+  if (output.kind === 'grouped') {
+    const { kind: _, ...rest } = output;
+    for (const head of output.head > 0 ? [output.head, 0] : [0]) {
+      for (let fanIn = output.fanIn; fanIn >= 8; fanIn = Math.floor(fanIn / 2)) {
+        if (fanIn === output.fanIn && head === output.head) continue;
+        list.push({
+          name: `grouped ${fanIn} by ${output.group}${head > 0 ? ', dense head' : ''}`,
+          output: { ...rest, kind: 'grouped', fanIn, head },
+        });
+      }
+    }
+  }
+  return list;
+}
+
+async function flops(config: TrainConfig, kernels: Kernels, rows: CsrDataset): Promise<number> {
+  const dry = new Device(kernels).dryTwin();
+  const { encoder } = config.model;
+  const { output } = new Classifier(dry, rows, config.model, {
+    seed: 0,
+    outputOptimizer: config.outputOptimizer,
+  });
+  const { flopsPerExample } = await output.plan({ batch: config.batch, positives: config.batch });
+  let width = encoder.embedding;
+  let total = 6 * (rows.nnz / Math.max(1, rows.rows)) * width;
+  for (const next of encoder.hidden) {
+    total += 6 * width * next;
+    width = next;
+  }
+  return total + flopsPerExample;
+}
+
+async function minutesOf(config: TrainConfig, kernels: Kernels, rows: CsrDataset): Promise<number> {
+  const seconds = await secondsPerStep(config, kernels, rows);
+  return (seconds * config.epochs * Math.ceil(rows.rows / config.batch)) / 60;
+}
+
+function advise(
+  { model, outputOptimizer }: TrainConfig,
+  rows: CsrDataset,
+  lines: readonly PlanLine[],
+): Advice {
+  const width = model.encoder.hidden.at(-1) ?? model.encoder.embedding;
+  const ratio = rows.labels / width;
+  const frequencies = labelFrequencies(rows);
+  const rare = frequencies.reduce((n, f) => n + (f < 5 ? 1 : 0), 0) / Math.max(1, rows.labels);
+  const reasons = [
+    `${rows.labels.toLocaleString('en')} labels over ${width} hidden units: L/d = ${ratio.toFixed(ratio < 10 ? 1 : 0)}`,
+    `${(100 * rare).toFixed(0)} % of the labels have fewer than 5 training rows`,
+    'the encoder is trained, so that it can arrange itself for few connections',
+  ];
+  if (!isLabelLoss(model.loss)) {
+    reasons.push(`the loss ${model.loss} has exact updates in O(d²): its time does not depend on the labels`);
+    return { choice: 'factored', reasons };
+  }
+  reasons.push(
+    `the loss ${model.loss} sees every label by itself: the factored layer, made for spherical losses, cannot train it`,
+  );
+  const dense = lines.find(({ name }) => name === 'dense');
+  if (ratio < 8) {
+    reasons.push('at this ratio a dense layer costs little more than the encoder');
+    return { choice: 'dense', reasons };
+  }
+  const sparse = lines.find(({ name }) => name.startsWith('fan-in')) ?? lines[0];
+  if (dense !== undefined) {
+    const times = (a: number | null, b: number | null) =>
+      a === null || b === null ? '' : `, ${(a / b).toFixed(1)}x the time`;
+    reasons.push(
+      `dense would hold ${(dense.totalBytes / sparse.totalBytes).toFixed(1)}x the memory${times(dense.minutes, sparse.minutes)}`,
+    );
+  }
+  if (rare > 0.3)
+    reasons.push('rare labels choose connections by their own positives: model.output.topology.kind=rigl');
+  if (outputOptimizer.kind !== 'sgd')
+    reasons.push('outputOptimizer.kind=sgd would save two numbers per connection');
+  return { choice: sparse.name, reasons };
+}

@@ -219,8 +219,10 @@ ES_KERNEL(pair_scatter,
           (int64_t count, int64_t labels, int64_t rows, int64_t dim, const uint32_t *label, const uint32_t *row, float *table,
            double alpha, const float *coefficients, const float *x),
           (count, labels, rows, dim, label, row, table, alpha, coefficients, x))
-ES_KERNEL(low_rank, (int64_t rows, int64_t dim, int64_t rank, const float *left, const float *right, float *table),
-          (rows, dim, rank, left, right, table))
+ES_KERNEL(settle_rows,
+          (int64_t count, int64_t labels, int64_t dim, int64_t rank, const float *left, const float *right,
+           const float *cross, const uint32_t *label, uint16_t *stamps, float *table),
+          (count, labels, dim, rank, left, right, cross, label, stamps, table))
 ES_KERNEL(scale_rows, (int64_t rows, int64_t cols, const float *x, const float *factors, float *out, int32_t accumulate),
           (rows, cols, x, factors, out, accumulate))
 ES_KERNEL(accumulate, (int64_t n, const float *x, double keep, double alpha, double *master, float *copy),

@@ -465,9 +465,14 @@ export interface PairScatterArgs extends PairArgs {
   readonly x: Floats;
 }
 
-/** table <- table + (table left^T) right, row by row, in place. */
-export interface LowRankArgs {
-  readonly rows: number;
+/**
+ * Changes of rank 1 that every row x of a table takes in order, x <- x + (x . left[r]) right[r]. A row has taken the
+ * first stamps[row] of them; rows named here take the rest. Where several are one change, their left sides all see
+ * the row before it: cross[f, r] = 0 between them, and right[f] . left[r] otherwise.
+ */
+export interface SettleRowsArgs {
+  readonly count: number;
+  readonly labels: number;
   readonly dim: number;
   /** At most 32. */
   readonly rank: number;
@@ -475,7 +480,13 @@ export interface LowRankArgs {
   readonly left: Floats;
   /** [rank, dim] */
   readonly right: Floats;
-  /** [rows, dim] */
+  /** [32, 32], filled to [rank, rank] above its diagonal. */
+  readonly cross: Floats;
+  /** [count], ascending, repeats allowed; null: the first `count` rows. */
+  readonly label: Uint32Array | null;
+  /** [labels]; becomes `rank` for the rows named. */
+  readonly stamps: Uint16Array;
+  /** [labels, dim] */
   readonly table: Floats;
 }
 
@@ -577,7 +588,7 @@ export interface Kernels {
   pairDots(args: PairDotsArgs): void;
   pairGather(args: PairGatherArgs): void;
   pairScatter(args: PairScatterArgs): void;
-  lowRank(args: LowRankArgs): void;
+  settleRows(args: SettleRowsArgs): void;
   /** x, master, copy: [n] */
   accumulate(n: number, args: AccumulateArgs): void;
   /** The same with x + x^T: x, master, copy [n, n]; a symmetric master stays so to the bit. */

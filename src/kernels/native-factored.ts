@@ -7,7 +7,7 @@ export type FactoredKernels = Pick<
   | 'pairDots'
   | 'pairGather'
   | 'pairScatter'
-  | 'lowRank'
+  | 'settleRows'
   | 'scaleRows'
   | 'accumulate'
   | 'accumulateSymmetric'
@@ -20,7 +20,7 @@ interface FactoredAddon {
   pair_dots: Call;
   pair_gather: Call;
   pair_scatter: Call;
-  low_rank: Call;
+  settle_rows: Call;
   scale_rows: Call;
   accumulate: Call;
   accumulate_symmetric: Call;
@@ -58,12 +58,19 @@ export function factoredKernels(backend: NativeBackend): FactoredKernels {
       guarded(op, PAIR_HINT, () => addon().pair_scatter(...pairs, args.alpha, coefficients, x));
     },
 
-    lowRank({ rows, dim, rank, left, right, table }) {
-      const op = 'lowRank';
-      const l = f32(op, 'left', left, rank * dim);
-      const r = f32(op, 'right', right, rank * dim);
-      const t = f32(op, 'table', table, rows * dim);
-      guarded(op, '', () => addon().low_rank(rows, dim, rank, l, r, t));
+    settleRows({ count, labels, dim, rank, left, right, cross, label, stamps, table }) {
+      const op = 'settleRows';
+      if (label !== null) need(op, 'label', label, count);
+      need(op, 'stamps', stamps, labels);
+      const changes = [
+        f32(op, 'left', left, rank * dim),
+        f32(op, 'right', right, rank * dim),
+        f32(op, 'cross', cross, rank * 32),
+      ];
+      const rows = f32(op, 'table', table, labels * dim);
+      guarded(op, 'labels must ascend and lie inside of the table', () =>
+        addon().settle_rows(count, labels, dim, rank, ...changes, label, stamps, rows),
+      );
     },
 
     scaleRows(rows, cols, x, factors, out, accumulate) {

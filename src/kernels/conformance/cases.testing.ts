@@ -68,7 +68,7 @@ export const CASES: Readonly<Record<KernelName, readonly Case[]>> = {
   pairDots: factored.PAIR_DOTS_CASES,
   pairGather: factored.PAIR_GATHER_CASES,
   pairScatter: factored.PAIR_SCATTER_CASES,
-  lowRank: factored.LOW_RANK_CASES,
+  settleRows: factored.SETTLE_ROWS_CASES,
   scaleRows: factored.SCALE_ROWS_CASES,
   accumulate: factored.ACCUMULATE_CASES,
   accumulateSymmetric: factored.ACCUMULATE_SYMMETRIC_CASES,

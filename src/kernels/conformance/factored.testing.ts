@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import type { Floats, Kernels } from '../face.js';
-import { absolute, type Case, Data, type Lab, lazy, RAGGED, type Rounding } from './case.testing.js';
+import { type Case, Data, Lab, lazy, RAGGED, type Rounding } from './case.testing.js';
 
 interface PairShape {
   readonly count: number;
@@ -114,43 +114,62 @@ export const PAIR_SCATTER_CASES = pairCases(
   ({ count }, { unit }) => (2 * count + 4) * unit,
 );
 
-const LOW_RANK_SHAPES = [
+const SETTLE_SHAPES = [
   { rows: 0, dim: 5, rank: 2 },
   { rows: 3, dim: 5, rank: 0 },
   { rows: 1, dim: 1, rank: 1 },
   ...[1, 2, 3, 4, 5, 7, 8].map((rows) => ({ rows, dim: 33, rank: 3 })),
-  ...RAGGED.map((dim) => ({ rows: 6, dim, rank: 5 })),
+  ...RAGGED.map((dim) => ({ rows: 9, dim, rank: 5 })),
   { rows: 9, dim: 40, rank: 32 },
   { rows: 2000, dim: 70, rank: 4 },
 ];
 
-export const LOW_RANK_CASES: readonly Case[] = LOW_RANK_SHAPES.map(({ rows, dim, rank }) => {
-  const name = `${rows} rows of ${dim}, rank ${rank}`;
-  const made = lazy(() => {
-    const data = new Data(`low rank ${name}`);
-    return { left: data.floats(rank * dim), right: data.floats(rank * dim), table: data.floats(rows * dim) };
-  });
-  return {
-    name,
-    run: (kernels, lab) => {
-      const table = lab.inout(made().table);
-      kernels.lowRank({
-        rows,
-        dim,
-        rank,
-        left: lab.input(made().left),
-        right: lab.input(made().right),
-        table,
+/** Some rows have taken part of the changes before, most none; changes 1 and 2 are one. */
+export const SETTLE_ROWS_CASES: readonly Case[] = SETTLE_SHAPES.flatMap(({ rows, dim, rank }) =>
+  [false, true].map((listed): Case => {
+    const name = `${listed ? 'some' : 'all'} of ${rows} rows of ${dim}, ${rank} changes`;
+    const made = lazy(() => {
+      const data = new Data(`settle ${name}`);
+      const [left, right] = [data.floats(rank * dim, 0.2), data.floats(rank * dim, 0.2)];
+      const cross = new Float32Array(32 * 32);
+      for (let f = 0; f < rank; f++) {
+        for (let r = f + 1; r < rank; r++) {
+          for (let j = 0; j < dim && !(f === 1 && r === 2); j++) {
+            cross[f * 32 + r] += right[f * dim + j] * left[r * dim + j];
+          }
+        }
+      }
+      const stamps = Uint32Array.from({ length: rows }, (_, i) => (i % 5 === 3 ? i % (rank + 1) : 0));
+      const label = Uint32Array.from({ length: rows }, () => data.stream.below(rows)).sort();
+      return { left, right, cross, stamps, label, table: data.floats(rows * dim) };
+    });
+    const run = (kernels: Kernels, lab: Lab, absolutes: boolean) => {
+      const of = (x: Float32Array) => (absolutes ? x.map(Math.abs) : x);
+      const { label, ...data } = made();
+      const table = lab.inout(of(data.table));
+      const stamps = lab.u16Output(rows);
+      stamps.set(data.stamps);
+      const [left, right, cross] = [data.left, data.right, data.cross].map((x) => lab.input(of(x)));
+      kernels.settleRows({
+        ...{ count: rows, labels: rows, dim, rank, left, right, cross },
+        ...{ label: listed ? lab.u32(label) : null, stamps, table },
       });
-      return { table };
-    },
-    bounds: (rounding, oracle) => {
-      const table = absolute(made().table);
-      oracle.lowRank({ rows, dim, rank, left: absolute(made().left), right: absolute(made().right), table });
-      return { table: table.map((size) => rounding.sum(dim + rank + 4) * size) };
-    },
-  };
-});
+      return { table, stamps: Uint32Array.from(stamps) };
+    };
+    return {
+      name,
+      run: (kernels, lab) => run(kernels, lab, false),
+      bounds: (rounding, oracle) => {
+        const sizes = run(oracle, new Lab('float64'), true).table as Float64Array;
+        return { table: sizes.map((size) => rounding.sum(2 * (dim + rank) + 4) * size) };
+      },
+      law: ({ stamps }) => {
+        const settled = new Set(listed ? made().label : Array.from({ length: rows }, (_, i) => i));
+        for (const i of settled) expect((stamps as Uint32Array)[i]).toBe(rank);
+      },
+    };
+  }),
+);
 
 const SCALE_SHAPES = [[0, 5], [5, 0], ...RAGGED.map((cols) => [7, cols]), [300, 200]] as const;
 

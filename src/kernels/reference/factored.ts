@@ -3,11 +3,11 @@ import { ensure } from '../../errors.js';
 import type {
   AccumulateArgs,
   Floats,
-  LowRankArgs,
   PairArgs,
   PairDotsArgs,
   PairGatherArgs,
   PairScatterArgs,
+  SettleRowsArgs,
 } from '../face.js';
 
 function checkPairs(op: string, { count, labels, rows, label, row }: PairArgs): void {
@@ -55,18 +55,33 @@ export function pairScatter(args: PairScatterArgs): void {
   }
 }
 
-/** table_i += sum_r (table_i . left_r) right_r */
-export function lowRank({ rows, dim, rank, left, right, table }: LowRankArgs): void {
+/** x <- x + sum_r c_r right_r, c_r = x . left_r + sum_(f < r) c_f cross_fr, r from the stamp of the row on */
+export function settleRows(args: SettleRowsArgs): void {
+  const { count, labels, dim, rank, left, right, cross, label, stamps, table } = args;
   const parts = new Float64Array(rank);
   const change = new Float64Array(dim);
-  for (let i = 0; i < rows; i++) {
-    for (let r = 0; r < rank; r++) {
-      parts[r] = 0;
-      for (let j = 0; j < dim; j++) parts[r] += table[i * dim + j] * left[r * dim + j];
-    }
+  for (let i = 0; i < count; i++) {
+    const at = label === null ? i : label[i];
+    ensure(at < labels && (label === null || i === 0 || label[i - 1] <= at), () => ({
+      code: 'KERNEL_INDEX_RANGE',
+      kind: 'data',
+      op: 'settleRows',
+      problem: 'an index points outside of its array, or labels do not ascend',
+      expected: `ascending labels below ${labels}`,
+      received: `${at}`,
+    }));
+    const first = stamps[at];
+    if (first >= rank) continue;
+    stamps[at] = rank;
     change.fill(0);
-    for (let r = 0; r < rank; r++) for (let j = 0; j < dim; j++) change[j] += parts[r] * right[r * dim + j];
-    for (let j = 0; j < dim; j++) table[i * dim + j] += change[j];
+    for (let r = first; r < rank; r++) {
+      let part = 0;
+      for (let j = 0; j < dim; j++) part += table[at * dim + j] * left[r * dim + j];
+      for (let f = first; f < r; f++) part += parts[f] * cross[f * 32 + r];
+      parts[r] = part;
+      for (let j = 0; j < dim; j++) change[j] += part * right[r * dim + j];
+    }
+    for (let j = 0; j < dim; j++) table[at * dim + j] += change[j];
   }
 }
 

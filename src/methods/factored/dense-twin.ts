@@ -166,7 +166,9 @@ export class DenseTwin implements OutputLayer {
 
   async topK(h: Tensor, k: number): Promise<TopK> {
     checkHidden('factored-dense.topK', h, this.inputs);
-    return topLabels(this.#device, this.#weights, this.#labels, h, k);
+    const { inputs: d } = this;
+    const rows = (begin: number, end: number) => this.#weights.subarray(begin * d, end * d);
+    return topLabels(this.#device, this.#labels, h, k, rows);
   }
 
   async rewire(): Promise<RewireReport | null> {

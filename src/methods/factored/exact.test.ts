@@ -15,7 +15,7 @@ const losses: { loss: SphericalLoss; rate: number }[] = [
 ];
 
 const inputs = 6;
-const labels = 25;
+const labels = 60;
 const device = new Device(referenceKernels('float64'));
 
 interface Run {

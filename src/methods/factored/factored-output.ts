@@ -28,6 +28,7 @@ import { resizedFactors } from './resize.js';
 import { allScores, someScores, topFactored } from './score.js';
 import { backward, forward, lossOf, outputGram } from './step.js';
 import { applyUpdate, stepFactor } from './update.js';
+import { mostWaiting } from './waiting.js';
 
 export class FactoredOutput implements OutputLayer {
   readonly kind = 'factored';
@@ -222,21 +223,30 @@ export class FactoredOutput implements OutputLayer {
   connections(label: number): Connections {
     checkLabel('connections', label, this.labels);
     const { inputs: d } = this;
-    const { V, U, edge } = this.#factors;
+    const { U, edge } = this.#factors;
     const weights = edge.master.slice(d, 2 * d);
+    const scratch = this.#factors.settledScratch(1);
+    const row = this.#factors.settled(label, label + 1, scratch);
     for (let i = 0; i < d; i++) {
-      const v = V[label * d + i];
+      const v = row[i];
       for (let j = 0; j < d; j++) weights[j] += v * U.master[i * d + j];
     }
+    if (scratch !== null) this.#device.release(scratch);
     return { inputs: Uint32Array.from({ length: d }, (_, j) => j), weights, bias: 0 };
   }
 
   /** The plain weights W [L, d], for a dense layer or another program. */
   plainWeights(): Floats {
-    const { V } = this.#factors;
-    const out =
-      this.#device.precision === 'float32' ? new Float32Array(V.length) : new Float64Array(V.length);
-    this.#factors.weightsInto(V, this.labels, out);
+    const { labels, inputs: d, weightCount: n } = this;
+    const factors = this.#factors;
+    const out = this.#device.precision === 'float32' ? new Float32Array(n) : new Float64Array(n);
+    const scratch = factors.settledScratch(factors.slabRows);
+    for (let begin = 0; begin < labels; begin += factors.slabRows) {
+      const end = Math.min(labels, begin + factors.slabRows);
+      const rows = factors.settled(begin, end, scratch);
+      factors.weightsInto(rows, end - begin, out.subarray(begin * d, end * d));
+    }
+    if (scratch !== null) this.#device.release(scratch);
     return out;
   }
 
@@ -263,12 +273,16 @@ export class FactoredOutput implements OutputLayer {
 
   state(): { readonly model: NamedArray[]; readonly optimizer: NamedArray[] } {
     const { inputs: d, labels } = this;
-    const { V, U, Q, edge, inverse } = this.#factors;
+    const { V, U, Q, edge, inverse, waiting } = this.#factors;
     return {
       model: [
         { name: 'weights', shape: [labels, d], data: V },
         { name: 'mixing', shape: [d, d], data: U.master },
         { name: 'edge', shape: [2, d], data: edge.master },
+        { name: 'changes', shape: [2 * mostWaiting, d], data: waiting.sides },
+        { name: 'changesBetween', shape: [mostWaiting, mostWaiting], data: waiting.cross },
+        { name: 'changesWaiting', shape: [1], data: waiting.count },
+        { name: 'changesTaken', shape: [labels], data: waiting.stamps },
       ],
       optimizer: [
         { name: 'gram', shape: [d, d], data: Q.master },
@@ -279,6 +293,13 @@ export class FactoredOutput implements OutputLayer {
   }
 
   loaded(): void {
+    ensure(this.#factors.waiting.sound, () => ({
+      code: 'FACTORED_STATE',
+      kind: 'data',
+      op: 'FactoredOutput.loaded',
+      problem: 'the changes that wait for rows of the weights are not those of a layer',
+      hint: 'the model file is damaged or was made by another program: restore it from a copy',
+    }));
     this.#factors.round();
     this.#unverified = true;
   }

@@ -4,19 +4,19 @@
  * unit in the last place of a float, and would be lost.
  */
 import type { Floats, Kernels } from '../../kernels/face.js';
+import { adviseHugePages } from '../../kernels/native-addon.js';
 import type { RandomStream } from '../../kernels/random.js';
 import { overSlabs } from '../../output/slabs.js';
 import type { Device } from '../../tensor/device.js';
 import type { MemoryTag } from '../../tensor/memory.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import { mostWaiting, WaitingChanges } from './waiting.js';
 
 /** A square or a vector that accumulates in double, and its copy in the precision of the kernels. */
 export interface Master {
   readonly master: Float64Array;
   readonly copy: Floats;
 }
-
-/** Directions that one pass of the `lowRank` kernel takes. */
-const mostRanks = 32;
 
 export class Factors {
   readonly device: Device;
@@ -32,6 +32,10 @@ export class Factors {
   readonly inverse: Floats;
   /** [2, d]: wbar = W^T 1, then omega. */
   readonly edge: Master;
+  /** What rows of V still have to take. */
+  readonly waiting: WaitingChanges;
+  /** Passes over all of V so far. */
+  readonly passes = { count: 0, seconds: 0 };
 
   constructor(device: Device, labels: number, inputs: number) {
     this.device = device;
@@ -43,11 +47,14 @@ export class Factors {
       copy: device.persistent(tag, [n]).data,
     });
     this.V = device.persistent('weights', [labels, inputs]).data;
+    this.waiting = new WaitingChanges(device, labels, inputs);
     this.U = master('weights', square);
     this.edge = master('weights', 2 * inputs);
     this.Q = master('optimizer', square);
     this.inverse = device.persistent('optimizer', [square]).data;
     if (device.dry) return;
+    // Target rows are scattered over it.
+    if (this.V.byteLength >= 2 ** 26) adviseHugePages(this.V.buffer);
     this.#identity();
   }
 
@@ -93,6 +100,7 @@ export class Factors {
     const rows = this.slabRows;
     const [w, product, sums] = [[rows, d], [d, d], [d]].map((shape) => device.temporary('workspace', shape));
     if (!device.dry) {
+      this.settleAllNow();
       this.Q.master.fill(0);
       this.edge.master.fill(0, 0, d);
       for (let begin = 0; begin < this.labels; begin += rows) {
@@ -114,37 +122,82 @@ export class Factors {
     this.kernels.accumulateSymmetric(d, { x: product, keep: 1, alpha: 0.5, ...this.Q });
   }
 
-  /** V <- V + (V left^T) right, left and right [rank, d], slab by slab. */
-  async moveRows(rank: number, left: Floats, right: Floats): Promise<void> {
+  /** Target rows take the changes that wait for them. */
+  settle(count: number, label: Uint32Array): void {
+    this.waiting.settle(this.V, this.labels, count, label);
+  }
+
+  /** All rows do: one pass over V. */
+  async settleAll(): Promise<void> {
+    await this.#pass(() => this.waiting.settleAll(this.V, this.labels, 16 * this.slabRows));
+  }
+
+  /** The same at once. */
+  settleAllNow(): void {
+    this.waiting.settleAllNow(this.V, this.labels);
+  }
+
+  async #pass(work: () => Promise<unknown>): Promise<void> {
+    const start = performance.now();
+    await work();
+    this.passes.count++;
+    this.passes.seconds += (performance.now() - start) / 1000;
+  }
+
+  /** Rows [begin, end) of V with everything that waits for them: V itself, or a copy in `scratch`. */
+  settled(begin: number, end: number, scratch: Tensor | null): Floats {
+    const { inputs: d } = this;
+    const rows = this.V.subarray(begin * d, end * d);
+    if (scratch === null || this.waiting.rank === 0) return rows;
+    const copy = scratch.data.subarray(0, rows.length);
+    copy.set(rows);
+    this.waiting.settleCopy(copy, begin, end - begin);
+    return copy;
+  }
+
+  /** Room for `settled` slabs, where anything waits. */
+  settledScratch(rows: number): Tensor | null {
+    const needed = this.waiting.rank > 0 || this.device.dry;
+    return needed ? this.device.temporary('workspace', [Math.min(rows, this.labels), this.inputs]) : null;
+  }
+
+  /** V <- V + (V left^T) right, left and right [rank, d]: waits, or is made at once where it is too large to wait. */
+  async change(rank: number, left: Floats, right: Floats): Promise<void> {
+    if (this.waiting.rank + rank > mostWaiting) await this.settleAll();
+    if (rank <= mostWaiting) {
+      this.waiting.add(rank, left, right);
+      return;
+    }
     const { inputs: d, device, kernels } = this;
     const rows = 16 * this.slabRows;
-    const wide = rank > mostRanks ? device.temporary('workspace', [Math.min(rows, this.labels), rank]) : null;
-    await overSlabs(this.labels, rows, (begin, end) => {
-      const table = this.V.subarray(begin * d, end * d);
-      const n = end - begin;
-      if (wide === null) {
-        kernels.lowRank({ rows: n, dim: d, rank, left, right, table });
-      } else {
+    const wide = device.temporary('workspace', [Math.min(rows, this.labels), rank]);
+    await this.#pass(() =>
+      overSlabs(this.labels, rows, (begin, end) => {
+        const table = this.V.subarray(begin * d, end * d);
+        const n = end - begin;
         kernels.gemm({ transB: true, m: n, n: rank, k: d, a: table, b: left, c: wide.data });
         kernels.gemm({ m: n, n: d, k: rank, a: wide.data, b: right, c: table, accumulate: true });
-      }
-      return 0;
-    });
-    if (wide !== null) device.release(wide);
+        return 0;
+      }),
+    );
+    device.release(wide);
   }
 
   /** V <- V U, U <- I. */
   async absorb(): Promise<void> {
     const { inputs: d, device } = this;
+    await this.settleAll();
     const rows = this.slabRows;
     const out = device.temporary('workspace', [rows, d]);
-    await overSlabs(this.labels, rows, (begin, end) => {
-      const v = this.V.subarray(begin * d, end * d);
-      const n = end - begin;
-      this.kernels.gemm({ m: n, n: d, k: d, a: v, b: this.U.copy, c: out.data });
-      v.set(out.data.subarray(0, n * d));
-      return 0;
-    });
+    await this.#pass(() =>
+      overSlabs(this.labels, rows, (begin, end) => {
+        const v = this.V.subarray(begin * d, end * d);
+        const n = end - begin;
+        this.kernels.gemm({ m: n, n: d, k: d, a: v, b: this.U.copy, c: out.data });
+        v.set(out.data.subarray(0, n * d));
+        return 0;
+      }),
+    );
     device.release(out);
     this.#identity();
   }
@@ -152,11 +205,14 @@ export class Factors {
   /** V <- V / factor, U <- factor U, for a factor common to all directions. */
   async rescale(factor: number): Promise<void> {
     const { inputs: d, kernels } = this;
-    await overSlabs(this.labels, 16 * this.slabRows, (begin, end) => {
-      const v = this.V.subarray(begin * d, end * d);
-      kernels.scale(v.length, 1 / factor, v, v);
-      return 0;
-    });
+    await this.settleAll();
+    await this.#pass(() =>
+      overSlabs(this.labels, 16 * this.slabRows, (begin, end) => {
+        const v = this.V.subarray(begin * d, end * d);
+        kernels.scale(v.length, 1 / factor, v, v);
+        return 0;
+      }),
+    );
     for (let i = 0; i < d * d; i++) this.U.master[i] *= factor;
     this.U.copy.set(this.U.master);
     kernels.scale(d * d, 1 / factor, this.inverse, this.inverse);
@@ -245,7 +301,8 @@ export class Factors {
     const { inputs: d, labels, device, kernels } = this;
     const x = Float64Array.from({ length: d }, (_, j) => Math.cos(1 + 2.399963 * j * j) / Math.sqrt(d));
     const turned = device.temporary('workspace', [d]);
-    const rows = 16 * this.slabRows;
+    const rows = this.slabRows;
+    const scratch = this.settledScratch(rows);
     const out = device.temporary('workspace', [Math.min(rows, labels)]);
     let [shift, square, sum, wanted, wantedSum] = [0, 0, 0, 0, 0];
     for (let i = 0; i < d; i++) {
@@ -262,14 +319,14 @@ export class Factors {
     }
     await overSlabs(labels, rows, (begin, end) => {
       const n = end - begin;
-      const b = this.V.subarray(begin * d, end * d);
+      const b = this.settled(begin, end, scratch);
       kernels.gemm({ transB: true, m: 1, n, k: d, a: turned.data, b, c: out.data });
       const part = kernels.sum(n, out.data);
       square += kernels.sumSquares(n, out.data) + 2 * shift * part + n * shift * shift;
       sum += part + n * shift;
       return 0;
     });
-    for (const used of [turned, out]) device.release(used);
+    for (const used of [turned, out, scratch]) if (used !== null) device.release(used);
     const gram = Math.abs(square - wanted) / Math.max(square, Number.MIN_VALUE);
     return { gram, sum: Math.abs(sum - wantedSum) / Math.max(Math.sqrt(square * labels), Number.MIN_VALUE) };
   }

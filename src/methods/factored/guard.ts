@@ -21,14 +21,16 @@ export interface StabilityReport {
   readonly checks: Tally;
   /** U^-T by elimination, because it was too far off. */
   readonly eliminations: Tally;
-  /** Passes over V that brought directions back into the band; `directions` of them in all. */
+  /** Directions brought back into the band. */
   readonly moves: Tally & { directions: number };
-  /** Steps that would have made U singular: passes over V that kept it from it. */
+  /** Steps that would have made U singular, and the directions that were kept from it. */
   readonly singular: Tally & { directions: number };
-  /** Passes that took a common factor out of U. */
+  /** Times that a common factor was taken out of U. */
   readonly rescalings: Tally;
   /** V <- V U, U <- I: the last resort. */
   readonly resets: Tally;
+  /** Passes over all of V, their time counted above as well. */
+  readonly passes: Tally;
   /** Comparisons of Q and wbar with the weights. */
   readonly probes: Tally;
   /** Q and wbar counted anew from the weights. */
@@ -85,6 +87,7 @@ export class Guard {
       singular: { ...tally(), directions: 0 },
       rescalings: tally(),
       resets: tally(),
+      passes: factors.passes,
       probes: tally(),
       recounts: tally(),
       residual: 0,
@@ -309,7 +312,7 @@ export class Guard {
       for (let j = 0; j < d; j++) right.data[r * d + j] = back * row[j];
     }
     U.copy.set(U.master);
-    await factors.moveRows(rank, left.data, right.data);
+    await factors.change(rank, left.data, right.data);
     for (const used of [left, right]) device.release(used);
   }
 }

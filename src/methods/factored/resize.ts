@@ -15,6 +15,7 @@ export function resizedFactors(factors: Factors, map: Int32Array, stream: Random
     expected: 'at least 1 label',
     received: '0',
   }));
+  factors.settleAllNow();
   const copies = new Int32Array(before);
   for (const from of map) {
     ensure(from >= -1 && from < before, () => ({
@@ -39,6 +40,7 @@ export function resizedFactors(factors: Factors, map: Int32Array, stream: Random
     else if (!device.dry) factors.V.set(old.subarray(map[j] * d, (map[j] + 1) * d), j * d);
   }
   device.allocator.release('weights', old);
+  factors.waiting.resize(map.length);
   factors.labels = map.length;
   drawRows(factors, fresh, stream, bound);
   count(factors, fresh, () => 1);

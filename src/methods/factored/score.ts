@@ -20,18 +20,22 @@ function mixed(factors: Factors, h: Tensor): { readonly z: Tensor; readonly shif
 
 /** Outputs [B, L]: for small layers. */
 export function allScores(factors: Factors, h: Tensor): Tensor {
-  return against(factors, h, factors.V, factors.labels);
+  const scratch = factors.settledScratch(factors.labels);
+  const out = against(factors, h, factors.settled(0, factors.labels, scratch), factors.labels);
+  if (scratch !== null) factors.device.release(scratch);
+  return out;
 }
 
 /** Outputs [B, n] of some labels, in their order. */
 export function someScores(factors: Factors, h: Tensor, labels: Uint32Array): Tensor {
-  const { device, inputs: d, V } = factors;
+  const { device, inputs: d } = factors;
+  const one = factors.settledScratch(1);
   const rows = device.temporary('workspace', [labels.length, d]);
   for (const [i, label] of device.dry ? [] : labels.entries()) {
-    rows.data.set(V.subarray(label * d, (label + 1) * d), i * d);
+    rows.data.set(factors.settled(label, label + 1, one), i * d);
   }
   const out = against(factors, h, rows.data, labels.length);
-  device.release(rows);
+  for (const used of [rows, one]) if (used !== null) device.release(used);
   return out;
 }
 
@@ -50,23 +54,39 @@ function against(factors: Factors, h: Tensor, rows: Floats, n: number): Tensor {
 
 /** The best k labels of every row: O(L d) per row. */
 export async function topFactored(factors: Factors, h: Tensor, k: number): Promise<TopK> {
-  const { device, labels, V } = factors;
+  const { device, labels } = factors;
   const { z, shift } = mixed(factors, h);
-  const best = await topLabels(device, V, labels, z, k);
+  const scratch = factors.settledScratch(topSlab(device, labels, z));
+  const best = await topLabels(device, labels, z, k, (begin, end) => factors.settled(begin, end, scratch));
   for (let j = 0; j < h.shape[0] && !device.dry; j++) {
     for (let at = j * k; at < (j + 1) * k; at++) best.scores[at] += shift.data[j];
   }
-  for (const used of [z, shift]) device.release(used);
+  for (const used of [z, shift, scratch]) if (used !== null) device.release(used);
   return best;
 }
 
-/** The best k rows of a matrix [L, d] for every row of h, slab by slab. */
+const tile = 64;
+
+/** Labels per slab: about 30 ms of work, and no more than some megabytes of weights. */
+function topSlab({ kernels }: Device, labels: number, h: Tensor): number {
+  const [m, d] = h.shape;
+  const slab = slabLabels({
+    labels,
+    chunk: tile,
+    threads: kernels.threads,
+    flopsPerLabel: 2 * m * d,
+    slow: kernels.name.startsWith('reference'),
+  });
+  return Math.max(tile, Math.min(slab, tile * Math.ceil(2 ** 22 / d / tile)));
+}
+
+/** The best k of `labels` rows for every row of h, slab by slab; `rows` gives rows [begin, end). */
 export async function topLabels(
   device: Device,
-  weights: Floats,
   labels: number,
   h: Tensor,
   k: number,
+  rows: (begin: number, end: number) => Floats,
 ): Promise<Best> {
   ensure(Number.isInteger(k) && k > 0, () => ({
     code: 'TOP_K_RANGE',
@@ -77,23 +97,15 @@ export async function topLabels(
   }));
   const { kernels } = device;
   const [m, d] = h.shape;
-  const tile = 64;
   const shape = { batch: m, inputs: d, labels, chunk: tile, fanIn: 0 };
   const workspace = device.temporary('workspace', [kernels.topKWorkspace(shape, k)]);
   const floats = () => (device.precision === 'float32' ? new Float32Array(m * k) : new Float64Array(m * k));
   const best: Best = { k, labels: new Uint32Array(m * k).fill(noLabel), scores: floats().fill(-Infinity) };
   const part: Best = { k, labels: new Uint32Array(m * k), scores: floats() };
-  const slab = slabLabels({
-    labels,
-    chunk: tile,
-    threads: kernels.threads,
-    flopsPerLabel: 2 * m * d,
-    slow: kernels.name.startsWith('reference'),
-  });
-  await overSlabs(labels, slab, (begin, end) => {
+  await overSlabs(labels, topSlab(device, labels, h), (begin, end) => {
     kernels.denseTopK({
       ...{ batch: m, inputs: d, labels: end - begin, k },
-      ...{ h: h.data, weights: weights.subarray(begin * d, end * d), bias: null },
+      ...{ h: h.data, weights: rows(begin, end), bias: null },
       ...{ topLabels: part.labels, topScores: part.scores, workspace: workspace.data },
     });
     if (!device.dry) for (let j = 0; j < m; j++) mergeRow(best, part, j * k, begin);

@@ -34,6 +34,7 @@ export function forward(factors: Factors, h: Tensor, targets: Positives): Forwar
     sides: take([m, 2]),
     atTargets: take([targets.count]),
   };
+  factors.settle(targets.count, targets.label);
   kernels.gemm({ m, n: d, k: d, a: h.data, b: factors.Q.copy, c: made.hQ.data });
   kernels.gemm({ transB: true, m, n: d, k: d, a: h.data, b: factors.U.copy, c: made.hU.data });
   kernels.gemm({ transB: true, m, n: m, k: d, a: made.hQ.data, b: h.data, c: made.overlaps.data });
@@ -194,22 +195,36 @@ export function outputGram(
   const cross = device.temporary('workspace', [m, m]);
   kernels.gemm({ transB: true, m, n: m, k: d, a: h.data, b: Z.data, c: cross.data });
   if (!device.dry) {
-    const [B, x, o, q, s] = [gram.data, cross.data, overlaps.data, gq.data, sides.data];
-    for (let j = 0; j < m; j++) {
-      const [qj, sj, yj] = [q[j], s[2 * j], s[2 * j + 1]];
-      for (let k = 0; k < m; k++) {
-        const [qk, sk, yk] = [q[k], s[2 * k], s[2 * k + 1]];
-        B[j * m + k] =
-          4 * qj * qk * o[j * m + k] +
-          (labels * sj + yj) * sk +
-          sj * yk +
-          2 * (qj * x[j * m + k] + qk * x[k * m + j]);
-      }
-    }
-    addTargetGram(targets, ga.data, m, B);
+    crossTerms(m, labels, gq.data, sides.data, overlaps.data, cross.data, gram.data);
+    addTargetGram(targets, ga.data, m, gram.data);
   }
   device.release(cross);
   return gram;
+}
+
+/** B without Y^T Y; x = h Z^T. */
+function crossTerms(
+  m: number,
+  labels: number,
+  q: Floats,
+  sides: Floats,
+  overlaps: Floats,
+  x: Floats,
+  B: Floats,
+): void {
+  for (let j = 0; j < m; j++) {
+    const qj = q[j];
+    const sj = sides[2 * j];
+    const yj = labels * sj + sides[2 * j + 1];
+    for (let k = j; k < m; k++) {
+      const at = j * m + k;
+      const turned = k * m + j;
+      const direct = 4 * qj * q[k] * overlaps[at] + yj * sides[2 * k] + sj * sides[2 * k + 1];
+      const value = direct + 2 * (qj * x[at] + q[k] * x[turned]);
+      B[at] = value;
+      B[turned] = value;
+    }
+  }
 }
 
 /** B += Y^T Y: pairs of examples that share a label. */

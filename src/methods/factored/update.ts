@@ -57,9 +57,7 @@ export function stepFactor(
     return nothing;
   }
   const k = Float64Array.from(gradient.gq.data, (gq) => 2 * rate * gq);
-  for (let i = 0; i < m; i++) {
-    for (let j = 0; j < m; j++) solve[i * m + j] = gram.data[i * m + j] * k[j];
-  }
+  timesDiagonal(m, gram.data, k, solve);
   const bound = rowSumBound(m, solve);
   const allPositive = k.every((x) => x >= 0);
   if (bound > 2 && !options.allowUnstable) checkRate(m, gram.data, solve, k, allPositive, options.userRate);
@@ -81,6 +79,11 @@ export function stepFactor(
   kernels.invert(m, solve);
   device.release(gram);
   return { solve: inverse, k, ...found, smallest: smallestFactor, largest };
+}
+
+/** out <- a diag(k) */
+function timesDiagonal(m: number, a: Floats, k: Float64Array, out: Float64Array): void {
+  for (let i = 0; i < m; i++) for (let j = 0; j < m; j++) out[i * m + j] = a[i * m + j] * k[j];
 }
 
 /** Directions with |1 - k_i| below the limit, and I - G K without them, into `solve`. */
@@ -212,7 +215,7 @@ function kTimesSolve(m: number, { solve: { data: solve }, k, z, weights }: StepF
  */
 async function moveDirections(
   factors: Factors,
-  { h, outputs }: UpdateJob,
+  { h, targets, outputs }: UpdateJob,
   { z, weights }: StepFactor,
   fresh: Tensor,
   minusKh: Tensor,
@@ -238,6 +241,7 @@ async function moveDirections(
   });
   for (let at = 0; at < rank * m; at++) rows.data[at] = -rows.data[at];
   kernels.gemm({ m: rank, n: d, k: m, a: rows.data, b: outputs.hU.data, c: left.data });
-  await factors.moveRows(rank, left.data, right.data);
+  await factors.change(rank, left.data, right.data);
+  factors.settle(targets.count, targets.label);
   for (const used of [left, right, e, rows]) device.release(used);
 }

@@ -82,6 +82,11 @@ export class FactoredOutput implements OutputLayer {
     return this.#guard.drain();
   }
 
+  /** All rows of V take the changes that wait for them: before many predictions, which else copy rows for it. */
+  async settle(): Promise<void> {
+    await this.#factors.settleAll();
+  }
+
   /** V <- V U, U <- I, in one pass over V: what the guard does where all else fails. */
   async reset(): Promise<void> {
     await this.#verified();

@@ -77,6 +77,13 @@ export class Factors {
     this.inverse.set(this.U.master);
   }
 
+  /** Whether V is W, as at the start. */
+  #isPlain(): boolean {
+    const { inputs: d } = this;
+    const identity = this.U.copy.every((x, at) => x === (at % (d + 1) === 0 ? 1 : 0));
+    return identity && this.edge.master.subarray(d).every((x) => x === 0);
+  }
+
   /** The copies again from their masters, after those were loaded. */
   round(): void {
     for (const { master, copy } of [this.U, this.Q, this.edge]) copy.set(master);
@@ -103,11 +110,14 @@ export class Factors {
       this.settleAllNow();
       this.Q.master.fill(0);
       this.edge.master.fill(0, 0, d);
+      const plain = this.#isPlain();
       for (let begin = 0; begin < this.labels; begin += rows) {
         const n = Math.min(rows, this.labels - begin);
-        this.weightsInto(this.V.subarray(begin * d, (begin + n) * d), n, w.data);
-        this.addToGram(w.data, w.data, n, product.data);
-        this.kernels.columnSum(n, d, w.data, sums.data, false);
+        const v = this.V.subarray(begin * d, (begin + n) * d);
+        const weights = plain ? v : w.data;
+        if (!plain) this.weightsInto(v, n, weights);
+        this.addToGram(weights, weights, n, product.data);
+        this.kernels.columnSum(n, d, weights, sums.data, false);
         for (let j = 0; j < d; j++) this.edge.master[j] += sums.data[j];
       }
       this.round();

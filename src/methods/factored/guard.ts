@@ -107,15 +107,6 @@ export class Guard {
     return this.state[3];
   }
 
-  /** Seconds of everything but the steps themselves. */
-  get seconds(): number {
-    const { checks, moves, singular, rescalings, resets, probes, recounts } = this.report;
-    return [checks, moves, singular, rescalings, resets, probes, recounts].reduce(
-      (sum, t) => sum + t.seconds,
-      0,
-    );
-  }
-
   /** What happened since the last call. */
   drain(): StabilityEvent[] {
     return this.#events.splice(0);

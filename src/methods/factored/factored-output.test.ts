@@ -244,6 +244,34 @@ function suite({ name, kernels, tolerance, exact }: Backend): void {
 
 for (const backend of backends) suite(backend);
 
+describe.skipIf(backends[2].kernels === null)('in float32, over thousands of steps', () => {
+  // bench/factored-drift.mjs does the same for as many as wanted.
+  it.each([
+    { loss: squaredError, rate: 0.3 },
+    { loss: squaredError, rate: 1.2 },
+    { loss: taylorSoftmax, rate: 5 },
+    { loss: zLoss(), rate: 0.5 },
+  ])(
+    'weights stay with those of the dense twin, Q and U^-T with the weights: $loss.name, rate $rate',
+    async (run) => {
+      const device = new Device(backends[2].kernels!);
+      const { layer, twin } = twins(device, { ...common, labels: 300, allowUnstable: true, loss: run.loss });
+      const many = Array.from({ length: 50 }, (_, t) =>
+        problem(draws(`drift ${t}`), { ...shape, labels: 300 }),
+      );
+      for (let t = 0; t < 3000; t++) {
+        const p = many[t % 50];
+        for (const form of [layer, twin])
+          await form.step(hidden(device, inputs, p), p.targets, { rate: run.rate });
+      }
+      expect(relative(layer.plainWeights(), twin.plainWeights())).toBeLessThan(1e-3);
+      const { drift, residual } = await layer.probe();
+      expect(drift).toBeLessThan(1e-4);
+      expect(residual).toBeLessThan(1e-3);
+    },
+  );
+});
+
 describe('FactoredOutput refuses', () => {
   const device = new Device(backends[0].kernels!);
   const make = (options: Partial<FactoredOptions> = {}) =>

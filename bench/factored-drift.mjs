@@ -1,0 +1,80 @@
+// Drift of the factored layer in float32: its weights against those of its dense twin after many steps, and against
+// what it knows of them (Q, wbar, U^-T). `node bench/factored-drift.mjs [--steps 100000]` after `npm run build`.
+import { parseArgs } from 'node:util';
+import { loadNative } from '../dist/kernels/index.js';
+import { RandomStream } from '../dist/kernels/random.js';
+import { DenseTwin, FactoredOutput, sphericalLoss } from '../dist/methods/factored/index.js';
+import { Device } from '../dist/tensor/device.js';
+
+const { values: options } = parseArgs({ options: { steps: { type: 'string', default: '20000' } } });
+const steps = Number(options.steps);
+const [labels, inputs, batch, targets] = [2000, 48, 24, 3];
+/** Rates from small to where every step is nearly singular. */
+const runs = [
+  { name: 'squaredError', rate: 0.05 },
+  { name: 'squaredError', rate: 0.2 },
+  { name: 'squaredError', rate: 1 },
+  { name: 'taylorSoftmax', rate: 10 },
+  { name: 'zLoss', rate: 1 },
+  { name: 'sphericalSoftmax', rate: 2 },
+];
+const LIMIT = 1e-3;
+
+/** Hidden vectors as a relu leaves them, of length 1. */
+function problem(/** @type {RandomStream} */ draws) {
+  const h = Float32Array.from({ length: batch * inputs }, () => Math.max(0, draws.uniform() - 0.45));
+  for (let j = 0; j < batch; j++) {
+    const row = h.subarray(j * inputs, (j + 1) * inputs);
+    const size = Math.sqrt(row.reduce((sum, x) => sum + x * x, 0));
+    for (let i = 0; i < inputs; i++) row[i] /= size;
+  }
+  const pairs = new Set();
+  while (pairs.size < targets * batch) pairs.add(draws.below(labels) * batch + (pairs.size % batch));
+  const sorted = [...pairs].sort((a, b) => a - b);
+  return {
+    h,
+    positives: {
+      count: sorted.length,
+      label: Uint32Array.from(sorted, (pair) => Math.floor(pair / batch)),
+      row: Uint32Array.from(sorted, (pair) => pair % batch),
+    },
+  };
+}
+
+function distance(/** @type {ArrayLike<number>} */ a, /** @type {ArrayLike<number>} */ b) {
+  let [off, size] = [0, 0];
+  for (let i = 0; i < b.length; i++) {
+    off += (a[i] - b[i]) ** 2;
+    size += b[i] ** 2;
+  }
+  return Math.sqrt(off / size);
+}
+
+for (const { name, rate } of runs) {
+  const device = new Device(loadNative({ threads: 1 }));
+  const optimizer = { kind: /** @type {const} */ ('sgd'), rate };
+  const stream = () => RandomStream.named(1, 'output');
+  const settings = { inputs, labels, loss: sphericalLoss(name), optimizer, allowUnstable: true };
+  const layer = new FactoredOutput(device, { ...settings, stream: stream() });
+  const twin = new DenseTwin(device, { ...settings, stream: stream() });
+  const draws = RandomStream.named(2, `drift/${name}`);
+  console.log(
+    `${name}, rate ${rate}: weights against the dense twin, Q and wbar against the weights, largest residual`,
+  );
+  for (let t = 1; t <= steps; t++) {
+    const { h, positives } = problem(draws);
+    for (const form of [layer, twin]) {
+      device.arena.reset();
+      await form.step(device.fromArray([batch, inputs], h), positives, { rate });
+    }
+    if (t !== steps && (t < 100 || Math.log10(t) % 1 !== 0)) continue;
+    const off = distance(layer.plainWeights(), twin.plainWeights());
+    const { drift, residual, moves, singular, passes } = await layer.probe();
+    if (!(off <= LIMIT)) process.exitCode = 1;
+    console.log(
+      `${String(t).padStart(8)} steps  ${off.toExponential(1)} ${off <= LIMIT ? '(limit' : '(ABOVE'} ${LIMIT})  ` +
+        `${drift.toExponential(1)}  ${residual.toExponential(1)}  ${moves.directions} directions moved, ` +
+        `${singular.count} singular steps, ${passes.count} passes`,
+    );
+  }
+}

@@ -120,7 +120,8 @@ function makeEncoder(
   spec: EncoderSpec,
   stream: RandomStream,
 ): Sequential<SparseBatch> {
-  const activation = (): Module => (spec.activation === 'relu' ? new ReLU() : new GELU());
+  const activation = (): Module[] =>
+    spec.activation === 'none' ? [] : [spec.activation === 'relu' ? new ReLU() : new GELU()];
   // relu is fused into the bag's own operation where nothing stands between.
   const fused = spec.activation === 'relu' && !spec.layerNorm;
   const bag = new EmbeddingBag(device, features, spec.embedding, {
@@ -132,7 +133,7 @@ function makeEncoder(
   });
   const rest: Module[] = [];
   if (spec.layerNorm) rest.push(new LayerNorm(device, spec.embedding));
-  if (!fused) rest.push(activation());
+  if (!fused) rest.push(...activation());
   let width = spec.embedding;
   for (const next of spec.hidden) {
     rest.push(new Dropout(spec.dropout));

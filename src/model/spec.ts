@@ -140,10 +140,10 @@ export const encoderSpec = z.strictObject({
    * The embedding's biases start so many standard deviations of a unit-norm row's sum below 0: with relu the larger, the
    * fewer hidden units answer to a row, and the less any two rows have in common.
    */
-  threshold: z.number().min(0).max(5).default(0),
+  threshold: z.number().min(-5).max(5).default(0),
   /** Widths of further linear layers, each with the activation. */
   hidden: z.array(positiveInteger).default([]),
-  activation: z.enum(['relu', 'gelu']).default('relu'),
+  activation: z.enum(['relu', 'gelu', 'none']).default('relu'),
   /** Layer norm after the embedding bag, before the activation. */
   layerNorm: z.boolean().default(false),
   /** On the hidden vector. */

@@ -22,16 +22,16 @@ describe('parseConfig', () => {
     const output = { kind: 'factored' as const };
     const config = parseConfig({ ...minimal, batch: 10, model: { output } });
     expect(config.model).toMatchObject({
-      loss: 'taylorSoftmax',
+      loss: 'zLoss',
       output: { kind: 'factored', form: 'factored' },
     });
     expect(config.outputOptimizer).toMatchObject({ kind: 'sgd', rate: 3, momentum: 0 });
     const told = parseConfig({
       ...minimal,
-      model: { output, loss: 'zLoss' },
+      model: { output, loss: 'taylorSoftmax' },
       outputOptimizer: { rate: 0.5 },
     });
-    expect(told.model.loss).toBe('zLoss');
+    expect(told.model.loss).toBe('taylorSoftmax');
     expect(told.outputOptimizer).toMatchObject({ kind: 'sgd', rate: 0.5 });
     expect(parseConfig(config)).toEqual(config);
   });

@@ -120,7 +120,7 @@ function withOutputDefaults(input: unknown): unknown {
       : kind === 'sgd'
         ? { rate: 0.3 * batch }
         : {};
-  const changes = factored ? { model: { loss: 'taylorSoftmax', ...model } } : {};
+  const changes = factored ? { model: { loss: 'zLoss', ...model } } : {};
   return { ...input, ...changes, outputOptimizer: { kind, ...defaults, ...outputOptimizer } };
 }
 

@@ -127,6 +127,22 @@ describe.each(Object.entries(kinds))('output %s', (name, { output, labelsInHead,
   });
 });
 
+describe('a loss of the other family', () => {
+  it.each([
+    { kind: 'dense', loss: 'zLoss', code: 'LOSS_UNSUPPORTED' },
+    { kind: 'fan-in', loss: 'squaredError', code: 'LOSS_UNSUPPORTED' },
+    { kind: 'factored', loss: 'bce', code: 'FACTORED_LOSS' },
+  ] as const)('is refused before training: $loss by $kind', async ({ kind, loss, code }) => {
+    const model = { encoder: { embedding: 24 }, output: { kind }, loss };
+    const input = {
+      ...config(`refused ${kind}`, { kind }),
+      model,
+      outputOptimizer: { kind: 'sgd' },
+    } as const;
+    await expect(train(input)).rejects.toMatchObject({ code, exitCode: 2 });
+  });
+});
+
 describe('a bottleneck', () => {
   it('is a linear layer on the tape, then a dense layer of its width', async () => {
     const { classifier } = await train(

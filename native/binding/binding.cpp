@@ -172,6 +172,7 @@ NAPI_MODULE_INIT() {
   define(env, exports, "threads", read_context<int, &es_threads>);
   define(env, exports, "isa", read_context<int, &es_isa>);
   define(env, exports, "best_isa", read_context<int, &es_best_isa>);
+  define(env, exports, "has_bf16", read_context<int, &es_has_bf16>);
   define(env, exports, "scratch_bytes", read_context<int64_t, &es_scratch_bytes>);
 #define ES_KERNEL(name, parameters, names) define(env, exports, #name, Bound<&es_##name>::call);
 #include "../include/kernels.h"

@@ -34,6 +34,8 @@ int es_set_isa(int isa);
 int es_isa(void);
 /* The highest instruction set that this processor, its operating system and this build offer. */
 int es_best_isa(void);
+/* Whether this processor has dot products of bfloat16 pairs (AVX512-BF16). */
+int es_has_bf16(void);
 /* Bytes of grow-only scratch held by all threads together. */
 int64_t es_scratch_bytes(void);
 /* Asks the system for large pages below a buffer not yet touched; only advice, never an error. */
@@ -59,11 +61,14 @@ int es_advise_huge(void *data, int64_t bytes);
       workspace, workspace_length, loss_sum
 #define ES_FAN_IN_STEP_PARAMETERS \
   (ES_STEP_PARAMETERS, int64_t fan_in, const void *columns, int32_t column_bytes, const uint16_t *index)
-#define ES_DENSE_STEP_PARAMETERS (ES_STEP_PARAMETERS)
-/* begin, end and chunk count groups. */
+/* Weights in bfloat16 instead of `weights`, or null, and the draws that round them: see Bf16Weights in face.ts. */
+#define ES_BF16_PARAMETERS uint16_t *short_weights, int64_t key0, int64_t key1, int64_t counter
+#define ES_BF16_NAMES short_weights, key0, key1, counter
+#define ES_DENSE_STEP_PARAMETERS (ES_STEP_PARAMETERS, ES_BF16_PARAMETERS)
+/* begin, end and chunk count groups. pairs: products of bfloat16 pairs, where the processor has them. */
 #define ES_GROUPED_STEP_PARAMETERS                                                                              \
   (ES_STEP_PARAMETERS, int64_t groups, int64_t group_size, int64_t fan_in, const uint32_t *starts, const void *columns, \
-   int32_t column_bytes)
+   int32_t column_bytes, ES_BF16_PARAMETERS, int32_t pairs)
 
 #endif /* ES_KERNELS_H: the list below may be included many times */
 
@@ -181,30 +186,34 @@ ES_KERNEL(fan_in_top_k,
            workspace_length))
 
 /* ---- output layers: labels in groups that share their inputs ---- */
-ES_KERNEL(grouped_workspace, (int64_t batch, int64_t inputs, int64_t fan_in, int64_t group_size, double *length),
-          (batch, inputs, fan_in, group_size, length))
+/* bf16: whether the weights are bfloat16. */
+ES_KERNEL(grouped_workspace,
+          (int64_t batch, int64_t inputs, int64_t fan_in, int64_t group_size, int32_t bf16, double *length),
+          (batch, inputs, fan_in, group_size, bf16, length))
 ES_KERNEL(grouped_step, ES_GROUPED_STEP_PARAMETERS,
-          (ES_STEP_NAMES, groups, group_size, fan_in, starts, columns, column_bytes))
+          (ES_STEP_NAMES, groups, group_size, fan_in, starts, columns, column_bytes, ES_BF16_NAMES, pairs))
 ES_KERNEL(grouped_top_k_workspace,
-          (int64_t batch, int64_t inputs, int64_t fan_in, int64_t group_size, int64_t k, double *length),
-          (batch, inputs, fan_in, group_size, k, length))
+          (int64_t batch, int64_t inputs, int64_t fan_in, int64_t group_size, int64_t k, int32_t bf16, double *length),
+          (batch, inputs, fan_in, group_size, k, bf16, length))
 ES_KERNEL(grouped_top_k,
           (int64_t batch, int64_t inputs, int64_t labels, int64_t k, const float *h, const float *weights,
            const float *bias, int64_t groups, int64_t group_size, int64_t fan_in, const uint32_t *starts,
            const void *columns, int32_t column_bytes, const uint32_t *label_of, uint32_t *top_labels, float *top_scores,
-           float *workspace, int64_t workspace_length),
+           float *workspace, int64_t workspace_length, const uint16_t *short_weights),
           (batch, inputs, labels, k, h, weights, bias, groups, group_size, fan_in, starts, columns, column_bytes, label_of,
-           top_labels, top_scores, workspace, workspace_length))
+           top_labels, top_scores, workspace, workspace_length, short_weights))
 
 /* ---- output layers: dense; the bias of dense_top_k may be null (none) ---- */
-ES_KERNEL(dense_workspace, (int64_t batch, int64_t inputs, int64_t labels, int64_t chunk, double *length),
-          (batch, inputs, labels, chunk, length))
-ES_KERNEL(dense_step, ES_DENSE_STEP_PARAMETERS, (ES_STEP_NAMES))
-ES_KERNEL(dense_top_k_workspace, (int64_t batch, int64_t inputs, int64_t k, double *length), (batch, inputs, k, length))
+ES_KERNEL(dense_workspace, (int64_t batch, int64_t inputs, int64_t labels, int64_t chunk, int32_t bf16, double *length),
+          (batch, inputs, labels, chunk, bf16, length))
+ES_KERNEL(dense_step, ES_DENSE_STEP_PARAMETERS, (ES_STEP_NAMES, ES_BF16_NAMES))
+ES_KERNEL(dense_top_k_workspace, (int64_t batch, int64_t inputs, int64_t k, int32_t bf16, double *length),
+          (batch, inputs, k, bf16, length))
 ES_KERNEL(dense_top_k,
           (int64_t batch, int64_t inputs, int64_t labels, int64_t k, const float *h, const float *weights,
-           const float *bias, uint32_t *top_labels, float *top_scores, float *workspace, int64_t workspace_length),
-          (batch, inputs, labels, k, h, weights, bias, top_labels, top_scores, workspace, workspace_length))
+           const float *bias, uint32_t *top_labels, float *top_scores, float *workspace, int64_t workspace_length,
+           const uint16_t *short_weights),
+          (batch, inputs, labels, k, h, weights, bias, top_labels, top_scores, workspace, workspace_length, short_weights))
 
 /* ---- output layers: factored; pairs (label, row), see PairArgs in face.ts ---- */
 ES_KERNEL(pair_dots,

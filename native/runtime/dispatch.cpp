@@ -39,6 +39,15 @@ int es_best_isa(void) {
   return best;
 }
 
+int es_has_bf16(void) {
+#if defined(__x86_64__)
+  static const int has = es_best_isa() == ES_AVX512 && __builtin_cpu_supports("avx512bf16") ? 1 : 0;
+  return has;
+#else
+  return 0;
+#endif
+}
+
 int es_isa(void) { return context.isa; }
 
 int es_set_isa(int isa) {

@@ -414,6 +414,7 @@ export interface FanInRegrown {
 export interface DenseWeights {
   /** [labels, inputs] */
   readonly weights: Floats;
+  readonly bf16?: Bf16Weights | null;
   /** [labels] */
   readonly bias: Floats;
 }
@@ -422,6 +423,7 @@ export interface DenseStepArgs extends OutputStepCommon, DenseWeights {}
 export interface DenseTopKArgs extends TopKCommon {
   /** [labels, inputs] */
   readonly weights: Floats;
+  readonly bf16?: Bf16Weights | null;
   /** [labels]; null: none. */
   readonly bias: Floats | null;
 }
@@ -500,6 +502,19 @@ export interface AccumulateArgs {
 }
 
 /**
+ * Weights in bfloat16, in place of `weights`, which is then empty. They enter products as the numbers they are; where
+ * the processor multiplies pairs of bfloat16 (`NativeOptions.bf16Pairs`), h and G are rounded too, each by at most
+ * 2^-8 of itself, and only sums are float32. After an update weight i is rounded up, away from 0, when the 16 bits cut off plus
+ * a draw pass 2^16: right in the mean. Its draw is half i & 1 (low first) of word (i >> 1) & 3 of Philox block
+ * counter + (i >> 3).
+ */
+export interface Bf16Weights {
+  /** [labels, width], raw bits */
+  readonly weights: Uint16Array;
+  readonly rounding: RandomKey;
+}
+
+/**
  * Labels in groups that share their inputs: group g owns the slots starts[g] to starts[g + 1], one label each, and
  * z[b,s] = bias[s] + sum_k weights[s,k] * h[b, columns[g,k]]. Weights, biases and positives are in slot order.
  */
@@ -514,6 +529,7 @@ export interface GroupedWeights {
   readonly columns: Columns;
   /** [labels, fanIn] */
   readonly weights: Floats;
+  readonly bf16?: Bf16Weights | null;
   /** [labels] */
   readonly bias: Floats;
 }
@@ -531,6 +547,8 @@ export interface GroupedShape {
   readonly inputs: number;
   readonly fanIn: number;
   readonly groupSize: number;
+  /** Whether weights are bfloat16; default false. */
+  readonly bf16?: boolean;
 }
 
 export interface WorkspaceShape {
@@ -540,6 +558,8 @@ export interface WorkspaceShape {
   readonly chunk: number;
   /** 0 for a dense layer. */
   readonly fanIn: number;
+  /** Whether the weights of a dense layer are bfloat16; default false. */
+  readonly bf16?: boolean;
 }
 
 export interface Kernels {

@@ -23,6 +23,8 @@ export interface NativeAddon {
   threads(): number;
   isa(): number;
   best_isa(): number;
+  /** 1 where the processor multiplies pairs of bfloat16. */
+  has_bf16(): number;
   /** Bytes of grow-only scratch, all threads together. */
   scratch_bytes(): number;
   advise_huge(data: ArrayBufferView, bytes: number): void;

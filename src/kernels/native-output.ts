@@ -1,5 +1,6 @@
 /** The native kernels of the output layers: args objects in, positional calls out, lengths guarded. */
 import type {
+  Bf16Weights,
   Columns,
   FanInIndexShape,
   FanInWeights,
@@ -38,16 +39,17 @@ type StepCall = (...args: unknown[]) => void;
 
 interface OutputAddon {
   fan_in_workspace(b: number, d: number, l: number, chunk: number, f: number, length: Float64Array): void;
-  dense_workspace(b: number, d: number, l: number, chunk: number, length: Float64Array): void;
-  dense_top_k_workspace(batch: number, inputs: number, k: number, length: Float64Array): void;
+  dense_workspace(b: number, d: number, l: number, chunk: number, bf16: boolean, length: Float64Array): void;
+  dense_top_k_workspace(batch: number, inputs: number, k: number, bf16: boolean, length: Float64Array): void;
   fan_in_top_k_workspace(batch: number, inputs: number, k: number, length: Float64Array): void;
-  grouped_workspace(b: number, d: number, f: number, size: number, length: Float64Array): void;
+  grouped_workspace(b: number, d: number, f: number, size: number, bf16: boolean, length: Float64Array): void;
   grouped_top_k_workspace(
     b: number,
     d: number,
     f: number,
     size: number,
     k: number,
+    bf16: boolean,
     length: Float64Array,
   ): void;
   fan_in_index_length(d: number, l: number, f: number, chunk: number, length: Float64Array): void;
@@ -67,7 +69,8 @@ const LOSSES = { bce: 0, squaredHinge: 1 } as const;
 const COLUMN_HINT =
   'every column must be below `inputs`, every positive sorted and inside the batch and the labels';
 
-export function outputKernels(backend: NativeBackend): OutputKernels {
+/** `pairs`: bfloat16 weights are multiplied in pairs where the processor can. */
+export function outputKernels(backend: NativeBackend, pairs = true): OutputKernels {
   const addon = () => backend.use() as unknown as OutputAddon;
   const out = new Float64Array(1);
   const length = (op: string, ask: (addon: OutputAddon) => void): number => {
@@ -80,19 +83,19 @@ export function outputKernels(backend: NativeBackend): OutputKernels {
   return {
     fanInWorkspace: ({ batch, inputs, labels, chunk, fanIn }) =>
       length('fanInWorkspace', (a) => a.fan_in_workspace(batch, inputs, labels, chunk, fanIn, out)),
-    denseWorkspace: ({ batch, inputs, labels, chunk }: WorkspaceShape) =>
-      length('denseWorkspace', (a) => a.dense_workspace(batch, inputs, labels, chunk, out)),
-    topKWorkspace: ({ batch, inputs, fanIn }, k) =>
+    denseWorkspace: ({ batch, inputs, labels, chunk, bf16 = false }: WorkspaceShape) =>
+      length('denseWorkspace', (a) => a.dense_workspace(batch, inputs, labels, chunk, bf16, out)),
+    topKWorkspace: ({ batch, inputs, fanIn, bf16 = false }, k) =>
       length('topKWorkspace', (a) =>
         fanIn > 0
           ? a.fan_in_top_k_workspace(batch, inputs, k, out)
-          : a.dense_top_k_workspace(batch, inputs, k, out),
+          : a.dense_top_k_workspace(batch, inputs, k, bf16, out),
       ),
-    groupedWorkspace: ({ batch, inputs, fanIn, groupSize }) =>
-      length('groupedWorkspace', (a) => a.grouped_workspace(batch, inputs, fanIn, groupSize, out)),
-    groupedTopKWorkspace: ({ batch, inputs, fanIn, groupSize }, k) =>
+    groupedWorkspace: ({ batch, inputs, fanIn, groupSize, bf16 = false }) =>
+      length('groupedWorkspace', (a) => a.grouped_workspace(batch, inputs, fanIn, groupSize, bf16, out)),
+    groupedTopKWorkspace: ({ batch, inputs, fanIn, groupSize, bf16 = false }, k) =>
       length('groupedTopKWorkspace', (a) =>
-        a.grouped_top_k_workspace(batch, inputs, fanIn, groupSize, k, out),
+        a.grouped_top_k_workspace(batch, inputs, fanIn, groupSize, k, bf16, out),
       ),
     fanInIndexLength: indexLength,
 
@@ -120,16 +123,18 @@ export function outputKernels(backend: NativeBackend): OutputKernels {
 
     denseStep(args) {
       const op = 'denseStep';
-      const common = stepArguments(op, args, args.weights, args.bias, args.inputs, out);
-      guarded(op, COLUMN_HINT, () => addon().dense_step(...common));
+      const common = stepArguments(op, args, storedIn(args), args.bias, args.inputs, out);
+      const short = bf16Arguments(op, args.bf16, args.labels * args.inputs);
+      guarded(op, COLUMN_HINT, () => addon().dense_step(...common, ...short));
       return out[0];
     },
 
     groupedStep(args) {
       const op = 'groupedStep';
       const layer = groupArguments(op, args);
-      const common = stepArguments(op, args, args.weights, args.bias, args.fanIn, out);
-      guarded(op, COLUMN_HINT, () => addon().grouped_step(...common, ...layer));
+      const common = stepArguments(op, args, storedIn(args), args.bias, args.fanIn, out);
+      const short = bf16Arguments(op, args.bf16, args.labels * args.fanIn);
+      guarded(op, COLUMN_HINT, () => addon().grouped_step(...common, ...layer, ...short, pairs));
       return out[0];
     },
 
@@ -138,11 +143,12 @@ export function outputKernels(backend: NativeBackend): OutputKernels {
       const op = 'groupedTopK';
       need(op, 'labelOf', labelOf, labels);
       const layer = groupArguments(op, args);
-      const w = f32(op, 'weights', args.weights, labels * fanIn);
+      const w = f32OrNull(op, 'weights', storedIn(args), labels * fanIn);
+      const [short] = bf16Arguments(op, args.bf16, labels * fanIn);
       const bias = f32(op, 'bias', args.bias, labels);
       const [h, ...results] = topKArguments(op, args);
       guarded(op, COLUMN_HINT, () =>
-        addon().grouped_top_k(batch, inputs, labels, k, h, w, bias, ...layer, labelOf, ...results),
+        addon().grouped_top_k(batch, inputs, labels, k, h, w, bias, ...layer, labelOf, ...results, short),
       );
     },
 
@@ -215,10 +221,13 @@ export function outputKernels(backend: NativeBackend): OutputKernels {
     denseTopK(args) {
       const { batch, inputs, labels, k } = args;
       const op = 'denseTopK';
-      const w = f32(op, 'weights', args.weights, labels * inputs);
+      const w = f32OrNull(op, 'weights', storedIn(args), labels * inputs);
+      const [short] = bf16Arguments(op, args.bf16, labels * inputs);
       const bias = f32OrNull(op, 'bias', args.bias, labels);
       const [h, ...results] = topKArguments(op, args);
-      guarded(op, COLUMN_HINT, () => addon().dense_top_k(batch, inputs, labels, k, h, w, bias, ...results));
+      guarded(op, COLUMN_HINT, () =>
+        addon().dense_top_k(batch, inputs, labels, k, h, w, bias, ...results, short),
+      );
     },
   };
 }
@@ -244,6 +253,19 @@ function groupArguments(op: string, { groups, groupSize, fanIn, starts, columns 
   return [groups, groupSize, fanIn, starts, columns, columns.BYTES_PER_ELEMENT] as const;
 }
 
+/** The float32 weights, or null where they are bfloat16. */
+function storedIn({ weights, bf16 }: { weights: Floats; bf16?: Bf16Weights | null }): Floats | null {
+  return bf16 ? null : weights;
+}
+
+/** ES_BF16_PARAMETERS of native/include/kernels.h. */
+function bf16Arguments(op: string, bf16: Bf16Weights | null | undefined, length: number) {
+  if (!bf16) return [null, 0, 0, 0] as const;
+  need(op, 'bf16.weights', bf16.weights, length);
+  const { key0, key1, counter } = bf16.rounding;
+  return [bf16.weights, key0, key1, counter] as const;
+}
+
 function topKArguments(op: string, { batch, inputs, k, h, topLabels, topScores, workspace }: TopKCommon) {
   need(op, 'topLabels', topLabels, batch * k);
   return [
@@ -259,7 +281,7 @@ function topKArguments(op: string, { batch, inputs, k, h, topLabels, topScores, 
 function stepArguments(
   op: string,
   s: OutputStepCommon,
-  weights: Floats,
+  weights: Floats | null,
   bias: Floats,
   width: number,
   lossOut: Float64Array,
@@ -293,7 +315,7 @@ function stepArguments(
     s.backward,
     rule === null ? null : packRule(rule),
     update.updateScale,
-    f32(op, 'weights', weights, n),
+    f32OrNull(op, 'weights', weights, n),
     moment('weightMoments.m', weightMoments.m, usesM, n),
     moment('weightMoments.v', weightMoments.v, usesV, n),
     f32OrNull(op, 'dWeights', update.dWeights, n),

@@ -12,6 +12,11 @@ export interface NativeOptions {
   readonly isa?: Isa;
   /** Default: one per core that this process may use. */
   readonly threads?: number;
+  /**
+   * Multiply bfloat16 weights in pairs where the processor can (AVX512-BF16), which rounds hidden vectors and gradients
+   * too; default true. false: convert them to float32, as on all other processors.
+   */
+  readonly bf16Pairs?: boolean;
 }
 
 /**
@@ -40,7 +45,7 @@ export function loadNative(options: NativeOptions = {}): Kernels {
     threads,
     ...basicKernels(backend),
     ...factoredKernels(backend),
-    ...outputKernels(backend),
+    ...outputKernels(backend, options.bf16Pairs ?? true),
   };
 }
 

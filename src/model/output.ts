@@ -30,7 +30,7 @@ export function makeOutput(
   switch (spec.kind) {
     case 'dense':
     case 'bottleneck':
-      return new DenseOutput(device, common);
+      return new DenseOutput(device, { ...common, precision: spec.precision });
     case 'fan-in':
       return new FixedFanInOutput(device, { ...common, ...spec, rewireStream });
     case 'grouped':
@@ -62,7 +62,7 @@ function makeHeadTail(
     labels: own.length,
     initialBias: ofPart(initialBias, own),
   });
-  const head = new DenseOutput(device, part(headLabels));
+  const head = new DenseOutput(device, { ...part(headLabels), precision: spec.precision });
   const tail = new GroupedFanInOutput(device, { ...part(tailLabels), ...spec, rewireStream });
   return new HeadTailOutput(device, { labels, headLabels, head, tail });
 }

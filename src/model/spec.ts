@@ -86,8 +86,11 @@ export interface IntermediateSpec extends Omit<NonNullable<z.infer<typeof interm
   readonly activation: 'relu' | 'gelu' | 'none';
 }
 
+/** How weights are stored: in bfloat16 they take half the bytes and are rounded stochastically after updates. */
+const precision = z.enum(['float32', 'bf16']).default('float32');
+
 const outputUnion = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('dense'), startScale }),
+  z.strictObject({ kind: z.literal('dense'), startScale, precision }),
   z.strictObject({
     kind: z.literal('fan-in'),
     fanIn: positiveInteger.default(32),
@@ -106,6 +109,7 @@ const outputUnion = z.discriminatedUnion('kind', [
     /** Most frequent labels that get a dense layer: below 1 a share of the labels, else how many. */
     head: z.number().min(0).default(0),
     startScale,
+    precision,
     topology: groupedTopologySpec.prefault({}),
     intermediate: intermediateSpec,
   }),
@@ -113,7 +117,12 @@ const outputUnion = z.discriminatedUnion('kind', [
    * A linear layer d to width, then a dense layer on top: a factored weight matrix, and the rival of a sparse layer
    * of fan-in `width` at equal memory.
    */
-  z.strictObject({ kind: z.literal('bottleneck'), width: positiveInteger.default(64), startScale }),
+  z.strictObject({
+    kind: z.literal('bottleneck'),
+    width: positiveInteger.default(64),
+    startScale,
+    precision,
+  }),
   z.strictObject({
     kind: z.literal('factored'),
     /** `dense` trains the same weights the plain way: the control, O(labels) per step. */

@@ -3,13 +3,16 @@
  * the same shape, the slab loop of a step, and the bookkeeping around it.
  */
 import { ensure } from '../errors.js';
+import { nearestBf16, roundingOfStep, widenBf16 } from '../kernels/bf16.js';
 import type {
+  Bf16Weights,
   Floats,
   LabelLoss,
   Moments,
   OutputStepCommon,
   OutputUpdate,
   Positives,
+  RandomKey,
   WorkspaceShape,
 } from '../kernels/face.js';
 import { makeMoments, type OptimizerSpec, ruleAt } from '../optim/rules.js';
@@ -45,7 +48,14 @@ export interface OutputBaseOptions {
   readonly initialBias?: number | Floats;
   /** Start weights are uniform within +-startScale / sqrt(weights per label); default 1. */
   readonly startScale?: number;
+  /**
+   * How weights are stored: as the device computes (default), or in bfloat16, half the bytes, rounded stochastically
+   * after every update. Biases and optimiser state stay as the device computes.
+   */
+  readonly precision?: WeightPrecision;
 }
+
+export type WeightPrecision = 'float32' | 'bf16';
 
 export abstract class LabelMatrixOutput implements PlannableOutput {
   abstract readonly kind: string;
@@ -61,7 +71,11 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
   steps = 0;
 
   protected readonly device: Device;
+  /** Empty where `short` is not null. */
   protected weights!: Floats;
+  /** The weights as raw bits of bfloat16, where they are stored so. */
+  protected short: Uint16Array | null = null;
+  readonly #precision: WeightPrecision;
   protected bias!: Floats;
   protected weightMoments!: Moments;
   protected biasMoments!: Moments;
@@ -77,6 +91,7 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
     this.optimizer = options.optimizer;
     this.chunk = options.chunk;
     this.startScale = options.startScale ?? 1;
+    this.#precision = options.precision ?? 'float32';
   }
 
   get labels(): number {
@@ -90,7 +105,9 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
   /** Called by constructors once `width` is known. */
   protected allocateWeights(initialBias: number | Floats): void {
     const n = this.#labels * this.width;
-    this.weights = this.device.persistent('weights', [n]).data;
+    const short = this.#precision === 'bf16';
+    this.weights = this.device.persistent('weights', [short ? 0 : n]).data;
+    this.short = short ? this.device.allocator.allocate('weights', 'uint16', n) : null;
     this.bias = this.device.persistent('weights', [this.#labels]).data;
     this.weightMoments = makeMoments(this.device, this.optimizer, n);
     this.biasMoments = makeMoments(this.device, this.optimizer, this.#labels);
@@ -111,6 +128,44 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
     this.bias.set(initialBias);
     this.#newBias = Infinity;
     for (const b of initialBias) this.#newBias = Math.min(this.#newBias, b);
+  }
+
+  /** Start weights of rows [from, to), uniform within +-bound; one draw each from `key` on. */
+  protected drawUniform(key: RandomKey, from: number, to: number, bound: number): void {
+    const { short, weights, width } = this;
+    const uniform = { ...key, low: -bound, high: bound };
+    if (short === null) {
+      const out = weights.subarray(from * width, to * width);
+      this.device.kernels.uniform({ ...uniform, n: out.length, out });
+      return;
+    }
+    if (this.device.dry) return;
+    const some = 1 << 16;
+    const out = weights instanceof Float32Array ? new Float32Array(some) : new Float64Array(some);
+    for (let at = from * width; at < to * width; at += some) {
+      const n = Math.min(some, to * width - at);
+      this.device.kernels.uniform({ ...uniform, counter: key.counter + (at - from * width) / 4, n, out });
+      for (let i = 0; i < n; i++) short[at + i] = nearestBf16(out[i]);
+    }
+  }
+
+  /** The weights as kernels take them. */
+  protected stored(): { readonly weights: Floats; readonly bf16: Bf16Weights | null } {
+    const { weights, short } = this;
+    return { weights, bf16: short && { weights: short, rounding: roundingOfStep(this.steps) } };
+  }
+
+  /** to[at...] = the weights of a row, as numbers. */
+  protected copyRow(row: number, to: Floats, at = 0): void {
+    const [from, end] = [row * this.width, (row + 1) * this.width];
+    if (this.short === null) to.set(this.weights.subarray(from, end), at);
+    else widenBf16(this.short.subarray(from, end), to, at);
+  }
+
+  protected rowOf(row: number): Float64Array {
+    const out = new Float64Array(this.width);
+    this.copyRow(row, out);
+    return out;
   }
 
   /** What `chunk` counts and slabs cut: labels, or groups of them. */
@@ -301,8 +356,9 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
   protected resizeRows(map: Int32Array, fresh: (weights: Floats, row: number) => void): void {
     this.checkLabelMap(map);
     const { width } = this;
-    const moved = (old: Floats, tag: 'weights' | 'optimizer', per: number): Floats => {
-      const next = this.device.persistent(tag, [map.length * per]).data;
+    const moved = <T extends Floats | Uint16Array>(old: T, tag: 'weights' | 'optimizer', per: number): T => {
+      const dtype = old instanceof Uint16Array ? 'uint16' : this.device.precision;
+      const next = this.device.allocator.allocate(tag, dtype, map.length * per) as T;
       for (let j = 0; j < map.length; j++) {
         if (map[j] >= 0 && !this.device.dry)
           next.set(old.subarray(map[j] * per, (map[j] + 1) * per), j * per);
@@ -314,7 +370,8 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
       m: m === null ? null : moved(m, 'optimizer', per),
       v: v === null ? null : moved(v, 'optimizer', per),
     });
-    this.weights = moved(this.weights, 'weights', width);
+    if (this.short === null) this.weights = moved(this.weights, 'weights', width);
+    else this.short = moved(this.short, 'weights', width);
     this.bias = moved(this.bias, 'weights', 1);
     this.weightMoments = movedMoments(this.weightMoments, width);
     this.biasMoments = movedMoments(this.biasMoments, 1);
@@ -341,7 +398,9 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
     put('bias.v', vector, this.biasMoments.v);
     return {
       model: [
-        { name: 'weights', shape: matrix, data: this.weights },
+        this.short === null
+          ? { name: 'weights', shape: matrix, data: this.weights }
+          : { name: 'weights', shape: matrix, data: this.short, dtype: 'BF16' },
         { name: 'bias', shape: vector, data: this.bias },
       ],
       optimizer,

@@ -1,15 +1,19 @@
 import { describe, expect, it } from 'vitest';
 import { RandomStream } from '../kernels/random.js';
 import { Device } from '../tensor/device.js';
-import { backends } from './backends.testing.js';
+import { backends, bf16Backends } from './backends.testing.js';
 import { describeOutputLayer, type Setup } from './conformance.testing.js';
 import { DenseOutput } from './dense.js';
 
 const make = (device: Device, { seed = 1, ...setup }: Setup) =>
   new DenseOutput(device, { ...setup, stream: RandomStream.named(seed, 'output') });
 
-for (const backend of backends) {
-  describeOutputLayer({ name: 'DenseOutput', inputs: 19, labels: 37, batch: 9, chunk: 8, make }, backend);
+const shape = { inputs: 19, labels: 37, batch: 9, chunk: 8 };
+for (const backend of backends) describeOutputLayer({ name: 'DenseOutput', ...shape, make }, backend);
+for (const backend of bf16Backends) {
+  const short = (device: Device, { seed = 1, ...setup }: Setup) =>
+    new DenseOutput(device, { ...setup, precision: 'bf16', stream: RandomStream.named(seed, 'output') });
+  describeOutputLayer({ name: 'DenseOutput in bfloat16', ...shape, make: short }, backend);
 }
 
 describe('DenseOutput', () => {

@@ -28,24 +28,28 @@ export class DenseOutput extends LabelMatrixOutput {
     this.#options = options;
     this.width = options.inputs;
     this.allocateWeights(options.initialBias ?? 0);
-    this.#draw(this.weights, 0, this.labels);
+    this.#draw(0, this.labels);
   }
 
-  /** Start weights of `rows` labels from label `row` on. */
-  #draw(weights: Floats, row: number, rows: number): void {
-    const n = rows * this.width;
-    const bound = this.startScale / Math.sqrt(this.inputs);
-    const out = weights.subarray(row * this.width, row * this.width + n);
-    const key = this.#options.stream.reserve(n);
-    this.device.kernels.uniform({ ...key, n, low: -bound, high: bound, out });
+  /** Start weights of labels [from, to). */
+  #draw(from: number, to: number): void {
+    const key = this.#options.stream.reserve((to - from) * this.width);
+    this.drawUniform(key, from, to, this.startScale / Math.sqrt(this.inputs));
   }
 
   protected slab(common: OutputStepCommon): number {
-    return this.device.kernels.denseStep({ ...common, weights: this.weights, bias: this.bias });
+    return this.device.kernels.denseStep({ ...common, ...this.stored(), bias: this.bias });
   }
 
   protected workspaceShape(batch: number): WorkspaceShape {
-    return { batch, inputs: this.inputs, labels: this.labels, chunk: this.chunk, fanIn: 0 };
+    return {
+      batch,
+      inputs: this.inputs,
+      labels: this.labels,
+      chunk: this.chunk,
+      fanIn: 0,
+      bf16: this.short !== null,
+    };
   }
 
   protected workspaceLength(batch: number): number {
@@ -68,24 +72,29 @@ export class DenseOutput extends LabelMatrixOutput {
       topLabels,
       topScores,
       workspace,
-      weights: this.weights,
+      ...this.stored(),
       bias: this.bias,
     });
   }
 
   protected logitsOfAll(h: Tensor): Tensor {
-    return this.#logits(h, this.weights, this.bias, this.labels);
+    if (this.short === null) return this.#logits(h, this.weights, this.bias, this.labels);
+    return this.logitsOf(
+      h,
+      Uint32Array.from({ length: this.device.dry ? 0 : this.labels }, (_, l) => l),
+      this.labels,
+    );
   }
 
-  protected logitsOf(h: Tensor, labels: Uint32Array): Tensor {
+  protected logitsOf(h: Tensor, labels: Uint32Array, count = labels.length): Tensor {
     const { device, width } = this;
-    const rows = device.temporary('workspace', [labels.length, width]);
-    const bias = device.temporary('workspace', [labels.length]);
+    const rows = device.temporary('workspace', [count, width]);
+    const bias = device.temporary('workspace', [count]);
     for (const [i, label] of device.dry ? [] : labels.entries()) {
-      rows.data.set(this.weights.subarray(label * width, (label + 1) * width), i * width);
+      this.copyRow(label, rows.data, i * width);
       bias.data[i] = this.bias[label];
     }
-    const out = this.#logits(h, rows.data, bias.data, labels.length);
+    const out = this.#logits(h, rows.data, bias.data, count);
     for (const used of [rows, bias]) device.release(used);
     return out;
   }
@@ -110,13 +119,13 @@ export class DenseOutput extends LabelMatrixOutput {
     this.checkLabel('connections', label);
     return {
       inputs: Uint32Array.from({ length: this.width }, (_, j) => j),
-      weights: Float64Array.from(this.weights.subarray(label * this.width, (label + 1) * this.width)),
+      weights: this.rowOf(label),
       bias: this.bias[label],
     };
   }
 
   resizeLabels(map: Int32Array): void {
-    this.resizeRows(map, (weights, row) => this.#draw(weights, row, 1));
+    this.resizeRows(map, (_weights, row) => this.#draw(row, row + 1));
   }
 
   dryTwin(device: Device): DenseOutput {

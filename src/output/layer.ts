@@ -53,6 +53,8 @@ export interface NamedArray {
   readonly name: string;
   readonly shape: Shape;
   readonly data: Floats | Columns;
+  /** What files call the numbers, where the array does not say it: raw bits of bfloat16. */
+  readonly dtype?: 'BF16';
 }
 
 export interface OutputCapabilities {

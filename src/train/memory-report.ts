@@ -107,7 +107,11 @@ export async function denseRivals(run: {
 }): Promise<{ denseSame: BytesByTag; denseAdam: BytesByTag }> {
   const { device, config, shape } = run;
   const loss = isLabelLoss(config.model.loss) ? config.model.loss : 'bce';
-  const dense: ModelSpec = { ...config.model, loss, output: { kind: 'dense', startScale: 1 } };
+  const dense: ModelSpec = {
+    ...config.model,
+    loss,
+    output: { kind: 'dense', startScale: 1, precision: 'float32' },
+  };
   const alone = { ...shape, auxiliary: undefined };
   const plan = (output: OptimizerSpec) =>
     planMemory(device, dense, { encoder: config.optimizer, output }, alone, { clip: config.clip !== null });

@@ -54,6 +54,11 @@ const kinds: Record<string, Kind> = {
   'grouped behind an intermediate layer': {
     output: { kind: 'grouped', fanIn: 8, group: 4, topology, intermediate: { width: 32 } },
   },
+  'grouped in bfloat16 with a dense head': {
+    output: { kind: 'grouped', fanIn: 8, group: 8, head: 5, precision: 'bf16', topology },
+    labelsInHead: 5,
+  },
+  'dense in bfloat16': { output: { kind: 'dense', precision: 'bf16' } },
   bottleneck: { output: { kind: 'bottleneck', width: 12 } },
   factored: { output: { kind: 'factored' }, loss: 'taylorSoftmax', ...plainSgd(3) },
   'factored with the Z-loss': {

@@ -1,5 +1,6 @@
 // One slab of the dense output step: see DenseStepArgs in src/kernels/face.ts.
 //   z = W h^T + bias,  dW = G h,  dbias = sum over rows of G,  dh += G^T W, G [labels, batch]
+#include "../output/bf16.h"
 #include "../output/step.h"
 #include "products.h"
 
@@ -9,21 +10,22 @@ namespace {
 // The workspace in floats: a header, both packings of h, and per worker its private sums and buffers.
 struct Layout {
   Blocks blocks;
-  int64_t by_row, by_input, hidden, logits, gradients, bias, active, strips, panel, worker;
+  int64_t by_row, by_input, hidden, logits, gradients, wide, bias, active, strips, panel, worker;
 
   static constexpr int64_t HEADER = 16;
 
-  Layout(int64_t batch, int64_t inputs, int64_t chunk) : blocks(batch) {
+  Layout(int64_t batch, int64_t inputs, int64_t chunk, bool bf16) : blocks(batch) {
     by_row = round_up(panels_length(inputs, batch), 16);
     by_input = round_up(panels_length(batch, inputs), 16);
     hidden = round_up(batch * inputs, 16);
     logits = round_up(chunk * blocks.padded(), 16);
     gradients = round_up(chunk * inputs, 16);
+    wide = bf16 ? gradients : 0;
     bias = round_up(chunk + GROUP, 16);
     active = round_up(chunk, 16);
     strips = round_up(strips_length(chunk > batch ? chunk : batch, KC), 16);
     panel = round_up(static_cast<int64_t>(KC) * NR, 16);
-    worker = hidden + logits + gradients + bias + active + strips + panel + 16;
+    worker = hidden + logits + gradients + wide + bias + active + strips + panel + 16;
   }
   int64_t length(int workers) const { return HEADER + by_row + by_input + workers * worker + 16; }
 };
@@ -32,6 +34,7 @@ struct Worker {
   float *hidden;     // the private dh [batch, inputs]
   float *logits;     // z, then G: [labels of the chunk][padded batch]
   float *gradients;  // [labels of the chunk][inputs]
+  float *wide;       // the weights of the chunk in float32, where they are stored otherwise
   float *bias;
   uint32_t *active;
   float *strips;
@@ -42,7 +45,8 @@ struct Worker {
     hidden = base;
     logits = hidden + at.hidden;
     gradients = logits + at.logits;
-    bias = gradients + at.gradients;
+    wide = gradients + at.gradients;
+    bias = wide + at.wide;
     active = reinterpret_cast<uint32_t *>(bias + at.bias);
     strips = bias + at.bias + at.active;
     panel = strips + at.strips;
@@ -56,16 +60,18 @@ struct Hidden {
 
 class Chunk {
  public:
-  Chunk(const StepArgs &step, const Layout &layout, const Hidden &hidden, Worker &worker, int64_t from)
-      : step_(step), layout_(layout), hidden_(hidden), worker_(worker), from_(from), ldz_(layout.blocks.padded()) {
+  Chunk(const StepArgs &step, const Bf16 &bf16, const Layout &layout, const Hidden &hidden, Worker &worker, int64_t from)
+      : step_(step), bf16_(bf16), layout_(layout), hidden_(hidden), worker_(worker), from_(from), ldz_(layout.blocks.padded()) {
     int64_t to = from + step.chunk;
     labels_ = (to < step.end ? to : step.end) - from;
     weights_ = step.weights.from(from * step.inputs);
+    if (bf16.w != nullptr) weights_.w = worker.wide;
     biases_ = step.bias.from(from);
   }
 
   void run() {
     const int64_t inputs = step_.inputs, batch = step_.batch;
+    if (bf16_.w != nullptr) widen(labels_ * inputs, bf16_.w + from_ * inputs, worker_.wide);
     logits_product(labels_, inputs, batch, weights_.w, hidden_.by_row, worker_.logits, ldz_, worker_.strips);
     __builtin_memset(worker_.bias, 0, static_cast<size_t>(layout_.bias) * 4);
     int64_t positives_at = step_.positives.lower_bound(from_);
@@ -146,11 +152,16 @@ class Chunk {
       }
     }
     results.bias_squares += apply_update(step_.update, false, labels_, worker_.bias, biases_);
+    // Weights that did not change are what bfloat16 can hold, and no draw moves them.
+    if (bf16_.w != nullptr && step_.update.rule != nullptr) {
+      store_rounded(bf16_, from_ * inputs, labels_ * inputs, worker_.wide);
+    }
   }
 
   static constexpr int64_t ZEROS = static_cast<int64_t>(MR) * KC;  // what strips holds at least
 
   const StepArgs &step_;
+  const Bf16 &bf16_;
   const Layout &layout_;
   const Hidden &hidden_;
   Worker &worker_;
@@ -159,7 +170,7 @@ class Chunk {
   Target weights_, biases_;
 };
 
-int run_slab(const StepArgs &step, const Layout &layout) {
+int run_slab(const StepArgs &step, const Bf16 &bf16, const Layout &layout) {
   const int threads = es_threads();
   float *header = align64(step.workspace);
   Hidden hidden{header + Layout::HEADER, header + Layout::HEADER + layout.by_row};
@@ -187,7 +198,7 @@ int run_slab(const StepArgs &step, const Layout &layout) {
     Worker worker(layout, workers + task * layout.worker);
     *worker.results = {0.0, 0.0, 0.0, ES_OK};
     for (int64_t i = chunks * task / tasks; i < chunks * (task + 1) / tasks; i++) {
-      Chunk(step, layout, hidden, worker, step.begin + i * step.chunk).run();
+      Chunk(step, bf16, layout, hidden, worker, step.begin + i * step.chunk).run();
     }
   });
   *step.loss_sum = 0.0;
@@ -215,19 +226,20 @@ bool sizes_fit(int64_t batch, int64_t inputs, int64_t chunk) {
 
 }  // namespace
 
-int dense_workspace(int64_t batch, int64_t inputs, int64_t labels, int64_t chunk, double *length) {
+int dense_workspace(int64_t batch, int64_t inputs, int64_t labels, int64_t chunk, int32_t bf16, double *length) {
   if (length == nullptr || labels < 0 || !sizes_fit(batch, inputs, chunk)) return ES_BAD_ARGUMENT;
-  *length = static_cast<double>(Layout(batch, inputs, chunk).length(es_threads()));
+  *length = static_cast<double>(Layout(batch, inputs, chunk, bf16 != 0).length(es_threads()));
   return ES_OK;
 }
 
 int dense_step ES_DENSE_STEP_PARAMETERS {
   StepArgs step = ES_STEP_ARGS;
+  const Bf16 bf16 = ES_BF16_ARGS;
   if (!step.in_range() || !sizes_fit(batch, inputs, chunk)) return ES_BAD_ARGUMENT;
   if (!step.positives.in_range(labels, batch)) return ES_INDEX_RANGE;
-  Layout layout(batch, inputs, chunk);
+  Layout layout(batch, inputs, chunk, bf16.w != nullptr);
   if (workspace_length < layout.length(es_threads())) return ES_BAD_ARGUMENT;
-  return run_slab(step, layout);
+  return run_slab(step, bf16, layout);
 }
 
 }  // namespace ES_NS

@@ -15,26 +15,36 @@ constexpr int tile_rows() {
   return NV > 4 ? 1 : 2;
 }
 
+// What a tile multiplies: float32 numbers, one at a time.
+struct Singles {
+  using Item = float;
+  using Register = F;
+  static inline F row(const float *p) { return load(p); }
+  static inline F every(float x) { return set(x); }
+  static inline F add(F a, F b, F sum) { return fma(a, b, sum); }
+};
+
 // sum[r][v] = sum over k of a[r * row_step + k * step] * panel[k][v], k ascending whatever the tile.
-template <int R, int NV>
-inline void tile_sums(int64_t depth, const float *a, int64_t row_step, int64_t step, const float *panel, F (&sum)[R][NV]) {
+template <class Math, int R, int NV>
+inline void tile_sums(int64_t depth, const typename Math::Item *a, int64_t row_step, int64_t step,
+                      const typename Math::Item *panel, F (&sum)[R][NV]) {
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++) {
 #pragma GCC unroll 8
     for (int v = 0; v < NV; v++) sum[r][v] = zero();
   }
-  const float *row[R];
+  const typename Math::Item *row[R];
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++) row[r] = a + r * row_step;
   for (int64_t k = 0; k < depth; k++, panel += NV * W) {
-    F b[NV];
+    typename Math::Register b[NV];
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; v++) b[v] = load(panel + v * W);
+    for (int v = 0; v < NV; v++) b[v] = Math::row(panel + v * W);
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
-      F x = set(row[r][k * step]);
+      typename Math::Register x = Math::every(row[r][k * step]);
 #pragma GCC unroll 8
-      for (int v = 0; v < NV; v++) sum[r][v] = fma(x, b[v], sum[r][v]);
+      for (int v = 0; v < NV; v++) sum[r][v] = Math::add(x, b[v], sum[r][v]);
     }
   }
 }
@@ -62,12 +72,14 @@ inline void gather_inputs(int64_t fan_in, const Column *columns, const float *hT
   }
 }
 
-template <int NV>
-inline void group_logits(int64_t labels, int64_t fan_in, const float *w, const float *bias, const float *panel, float *z) {
+// The depths of these products count items of Math; w[l * row_step + k] are items along the inputs.
+template <class Math, int NV>
+inline void group_logits(int64_t labels, int64_t depth, const typename Math::Item *w, const float *bias,
+                         const typename Math::Item *panel, float *z) {
   each_tile<tile_rows<NV>()>(labels, [&](auto rows, int64_t i) {
     constexpr int R = decltype(rows)::value;
     F sum[R][NV];
-    tile_sums<R, NV>(fan_in, w + i * fan_in, fan_in, 1, panel, sum);
+    tile_sums<Math, R, NV>(depth, w + i * depth, depth, 1, panel, sum);
     for (int r = 0; r < R; r++) {
       F own = set(bias[i + r]);
       for (int v = 0; v < NV; v++) store(z + ((i + r) * NV + v) * W, sum[r][v] + own);
@@ -75,13 +87,14 @@ inline void group_logits(int64_t labels, int64_t fan_in, const float *w, const f
   });
 }
 
-// dhT[columns[k], :] += sum over labels of w[l, k] G[l, :]
-template <int NV, class Column>
-inline void group_hidden(int64_t labels, int64_t fan_in, const Column *columns, const float *w, const float *G, float *dhT) {
+// dhT[columns[k], :] += sum over labels of w[l, k] G[l, :]; w and G hold items along the labels.
+template <class Math, int NV, class Column>
+inline void group_hidden(int64_t depth, int64_t fan_in, const Column *columns, const typename Math::Item *w,
+                         const typename Math::Item *G, float *dhT) {
   each_tile<tile_rows<NV>()>(fan_in, [&](auto rows, int64_t k) {
     constexpr int R = decltype(rows)::value;
     F sum[R][NV];
-    tile_sums<R, NV>(labels, w + k, 1, fan_in, G, sum);
+    tile_sums<Math, R, NV>(depth, w + k, 1, fan_in, G, sum);
     for (int r = 0; r < R; r++) {
       float *row = dhT + static_cast<int64_t>(columns[k + r]) * (NV * W);
       for (int v = 0; v < NV; v++) store(row + v * W, load(row + v * W) + sum[r][v]);
@@ -89,26 +102,35 @@ inline void group_hidden(int64_t labels, int64_t fan_in, const Column *columns, 
   });
 }
 
-// dw[row_of(i), :] = or += sum over the lanes of the block of G[i, b] H[:, b]. `stripe`: lanes * MAX_VECS * W floats.
-template <class RowOf>
-inline void group_weights(int64_t labels, int64_t fan_in, int64_t lanes, const float *panel, const float *G, bool add,
-                          const RowOf &row_of, float *dw, float *stripe) {
+// stripe[b][k] = panel[k][b], `count` inputs beginning at panel, `depth` items along the batch.
+template <int WIDE, class Item>
+inline void transpose_panel(int64_t count, int64_t depth, const Item *panel, Item *stripe) {
+  static_assert(sizeof(Item) == sizeof(float), "");
+  if constexpr (WIDE % 8 == 0) {
+    pack_transposed<WIDE>(static_cast<int>(count), static_cast<int>(depth), reinterpret_cast<const float *>(panel), depth,
+                          reinterpret_cast<float *>(stripe));
+  } else {
+    for (int64_t b = 0; b < depth; b++) {
+      for (int64_t k = 0; k < count; k++) stripe[b * WIDE + k] = panel[k * depth + b];
+    }
+  }
+}
+
+// dw[row_of(i), :] = or += sum over the rows of the block of G[i, b] H[:, b]; G and the panel hold `depth` items along
+// the batch. stripe: depth * MAX_VECS * W items.
+template <class Math, class RowOf>
+inline void group_weights(int64_t labels, int64_t fan_in, int64_t depth, const typename Math::Item *panel,
+                          const typename Math::Item *G, bool add, const RowOf &row_of, float *dw,
+                          typename Math::Item *stripe) {
   const Blocks inputs(fan_in);
   each_block(inputs, [&](auto width, int64_t part) {
     constexpr int KV = decltype(width)::value;
     const int64_t first = inputs.first_row(part), count = inputs.rows(part);
-    const float *from = panel + first * lanes;
-    if constexpr (KV * W % 8 == 0) {
-      pack_transposed<KV * W>(static_cast<int>(count), static_cast<int>(lanes), from, lanes, stripe);
-    } else {
-      for (int64_t b = 0; b < lanes; b++) {
-        for (int64_t k = 0; k < count; k++) stripe[b * (KV * W) + k] = from[k * lanes + b];
-      }
-    }
+    transpose_panel<KV * W>(count, depth, panel + first * depth, stripe);
     each_tile<tile_rows<KV>()>(labels, [&](auto rows, int64_t i) {
       constexpr int R = decltype(rows)::value;
       F sum[R][KV];
-      tile_sums<R, KV>(lanes, G + i * lanes, lanes, 1, stripe, sum);
+      tile_sums<Math, R, KV>(depth, G + i * depth, depth, 1, stripe, sum);
       for (int r = 0; r < R; r++) {
         float *row = dw + row_of(i + r) * fan_in + first;
         for (int v = 0; v < KV; v++) {

@@ -1,4 +1,5 @@
 /** Data of the output layers' cases: fixed fan-in and dense layers over one shape. */
+import { nearestBf16, widenBf16 } from '../bf16.js';
 import type { LabelLoss, OutputStepCommon, Positives } from '../face.js';
 import { type Case, Data, type Lab } from './case.testing.js';
 import { momentsIn, RULES, type Weights, weightsFor } from './update.testing.js';
@@ -11,6 +12,8 @@ export interface StepShape {
   readonly fanIn: number;
   /** 0: every label has its own columns; else labels in groups of at most so many share theirs. */
   readonly group: number;
+  /** Weights in bfloat16. */
+  readonly bf16: boolean;
   readonly chunk: number;
   readonly loss: LabelLoss;
   /** A name of RULES, or null: gradients only. */
@@ -38,6 +41,7 @@ export const BASE: StepShape = {
   labels: 100,
   fanIn: 5,
   group: 0,
+  bf16: false,
   chunk: 32,
   loss: 'bce',
   rule: 'sgd',
@@ -96,11 +100,20 @@ export function makeStepData(name: string, shape: StepShape): StepData {
   return {
     h: data.floats(batch * inputs),
     columns,
-    weights: { ...weights, w: weights.w.map((w) => size * w) },
+    weights: { ...weights, w: weights.w.map((w) => (shape.bf16 ? toBf16(size * w) : size * w)) },
     bias,
     positives: somePositives(data, labels, batch, density),
   };
 }
+
+/** The nearest number that bfloat16 holds. */
+export function toBf16(x: number): number {
+  const wide = new Float32Array(1);
+  widenBf16(Uint16Array.of(nearestBf16(x)), wide);
+  return wide[0];
+}
+
+export const ROUNDING = { key0: 0x1234, key1: 0xfedcba98, counter: 2 ** 33 + 5 };
 
 export function somePositives(data: Data, labels: number, batch: number, density: number): Positives {
   const label: number[] = [];
@@ -144,7 +157,10 @@ export function commonArguments(shape: StepShape, data: StepData, lab: Lab, work
     squares: shape.squares ? lab.doubles([1, 2]) : null,
     workspace: lab.scratch(workspace),
   };
-  return { ...common, weights: lab.inout(weights.w), bias: lab.inout(bias.w) };
+  const bf16 = shape.bf16
+    ? { weights: lab.u16InOut(Array.from(weights.w, nearestBf16)), rounding: ROUNDING }
+    : null;
+  return { ...common, bf16, weights: lab.inout(shape.bf16 ? [] : weights.w), bias: lab.inout(bias.w) };
 }
 
 /** Where groups begin, and the end: every second of them smaller, every sixth empty; without groups, every label. */

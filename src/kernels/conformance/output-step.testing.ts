@@ -1,6 +1,7 @@
 import { expect } from 'vitest';
+import { widenBf16 } from '../bf16.js';
 import type { FanInStepArgs, Kernels, OutputStepCommon } from '../face.js';
-import { type Case, Data, type Lab, lazy, type Outputs } from './case.testing.js';
+import { type Case, Data, Lab, lazy, type Outputs, type Rounding } from './case.testing.js';
 import { stepErrors } from './output-bounds.testing.js';
 import {
   BASE,
@@ -24,7 +25,8 @@ function stepCase(difference: Difference, base: StepShape): Case {
   return {
     name,
     run: (kernels, lab) => runStep(kernels, lab, shape, data()),
-    bounds: (rounding) => stepErrors(shape, data(), rounding),
+    bounds: (rounding, oracle) =>
+      shape.bf16 ? bf16Errors(shape, data(), rounding, oracle) : stepErrors(shape, data(), rounding),
     law: (outputs) => {
       for (const [key, value] of Object.entries(outputs)) {
         // Not asked for: untouched, as the oracle's comparison shows.
@@ -37,13 +39,26 @@ function stepCase(difference: Difference, base: StepShape): Case {
   };
 }
 
+/**
+ * Pairs of bfloat16 round h and G by 2^-8 each before they are multiplied. A weight that is a little off may be rounded
+ * to the next bfloat16, up to 2^-7 away.
+ */
+function bf16Errors(shape: StepShape, data: StepData, rounding: Rounding, oracle: Kernels) {
+  const pairs = { unit: rounding.unit, sum: (n: number) => rounding.sum(n) + 2.01 * 2 ** -8 };
+  const errors = stepErrors(shape, data, pairs);
+  if (shape.rule === null || !shape.backward) return errors;
+  const after = runStep(oracle, new Lab('float64'), shape, data).weights as Float64Array;
+  const weights = (errors.weights as Float64Array).map((e, i) => e + 2 ** -7 * (Math.abs(after[i]) + e));
+  return { ...errors, weights };
+}
+
 /** All slabs of one step; everything that came out. */
 export function runStep(kernels: Kernels, lab: Lab, shape: StepShape, data: StepData): Outputs {
   const { batch, inputs, labels, fanIn, chunk } = shape;
   if (shape.group > 0) return runGrouped(kernels, lab, shape, data);
   const dense = fanIn === 0;
   const workspace = dense
-    ? kernels.denseWorkspace({ batch, inputs, labels, chunk, fanIn })
+    ? kernels.denseWorkspace({ batch, inputs, labels, chunk, fanIn, bf16: shape.bf16 })
     : kernels.fanInWorkspace({ batch, inputs, labels, chunk, fanIn });
   const args = commonArguments(shape, data, lab, workspace);
   let loss = 0;
@@ -90,7 +105,9 @@ export function columnsIn(lab: Lab, shape: StepShape, data: StepData) {
 }
 
 function resultsOf(args: ReturnType<typeof commonArguments>): Outputs {
-  const { dh, squares, weights, bias, update } = args;
+  const { dh, squares, bias, update } = args;
+  const weights = args.bf16 === null ? args.weights : new Float32Array(args.bf16.weights.length);
+  if (args.bf16 !== null) widenBf16(args.bf16.weights, weights);
   const all = {
     dh,
     squares,
@@ -230,7 +247,21 @@ function showsNotFinite(base: StepShape): Case {
   };
 }
 
+const BF16: readonly Difference[] = [
+  {},
+  ...[0, 1, 3, 16, 17, 64, 70, 130].map((batch) => ({ batch })),
+  ...[0, 1, 31, 33, 257].map((labels) => ({ labels })),
+  ...Object.keys(RULES).map((rule) => ({ rule, gradients: false })),
+  { rule: null },
+  { dh: false },
+  { backward: false },
+  { loss: 'squaredHinge', batch: 33 },
+  { loss: 'squaredHinge', batch: 70, logits: 0.2, gradients: false, squares: false },
+  { logits: 5000 },
+];
+
 const DENSE_BASE: StepShape = { ...BASE, fanIn: 0 };
+const DENSE_BF16: StepShape = { ...DENSE_BASE, bf16: true };
 const INDEXED: StepShape = { ...BASE, index: true };
 const FAN_IN_DIFFERENCES = [...COMMON, ...FAN_IN];
 
@@ -243,12 +274,19 @@ export const FAN_IN_STEP_CASES: readonly Case[] = [
 ];
 
 export const DENSE_STEP_CASES: readonly Case[] = [
+  ...[...BF16, ...DENSE, { slabs: [32] }].map((difference) =>
+    stepCase({ ...difference, bf16: true }, DENSE_BF16),
+  ),
+  ...fuzz('dense bf16 fuzz', 20, false).map((difference) =>
+    stepCase({ ...difference, bf16: true }, DENSE_BF16),
+  ),
   ...[...COMMON, ...DENSE].map((difference) => stepCase(difference, DENSE_BASE)),
   ...fuzz('dense fuzz', 40, false).map((difference) => stepCase(difference, DENSE_BASE)),
   showsNotFinite(DENSE_BASE),
 ];
 
 const GROUPED_BASE: StepShape = { ...BASE, group: 8, chunk: 4 };
+const GROUPED_BF16: StepShape = { ...GROUPED_BASE, bf16: true };
 const GROUPED: readonly Difference[] = [
   ...[1, 2, 3, 5, 6, 7, 16, 32, 33, 100, 1000].map((group) => ({ group })),
   ...[1, 4, 8, 16].map((slab) => ({ chunk: 1, slabs: [slab] })),
@@ -260,6 +298,13 @@ const GROUPED: readonly Difference[] = [
 ];
 
 export const GROUPED_STEP_CASES: readonly Case[] = [
+  ...[...BF16, ...FAN_IN, ...GROUPED].map((difference) =>
+    stepCase({ ...difference, bf16: true }, GROUPED_BF16),
+  ),
+  ...fuzz('grouped bf16 fuzz', 40, true, true).map((difference) =>
+    stepCase({ ...difference, bf16: true }, GROUPED_BF16),
+  ),
+  { ...showsNotFinite(GROUPED_BF16), name: 'a NaN or an infinity shows in the loss, weights in bfloat16' },
   ...[...COMMON.filter(({ slabs }) => slabs === undefined), ...FAN_IN, ...GROUPED].map((difference) =>
     stepCase(difference, GROUPED_BASE),
   ),

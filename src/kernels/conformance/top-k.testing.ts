@@ -1,6 +1,8 @@
 import { expect } from 'vitest';
+import { nearestBf16 } from '../bf16.js';
 import type { Kernels } from '../face.js';
 import { absolute, type Case, Data, type Lab, lazy, type Outputs } from './case.testing.js';
+import { ROUNDING } from './output-shape.testing.js';
 
 interface Shape {
   readonly batch: number;
@@ -11,14 +13,17 @@ interface Shape {
   /** Labels in groups of so many share their columns, and their slots are in another order than their numbers. */
   readonly group?: number;
   readonly wide?: boolean;
+  /** Weights in bfloat16: whole numbers this small are exact in it. */
+  readonly bf16?: boolean;
   /** Whole numbers: every sum is exact in any order, and many logits are equal. */
   readonly exact: boolean;
   /** Biases of NaN and both infinities among the others. */
   readonly special?: boolean;
 }
 
-function titleOf({ batch, inputs, labels, wide, exact, special, fanIn, group }: Shape): string {
+function titleOf({ batch, inputs, labels, wide, exact, special, fanIn, group, bf16 }: Shape): string {
   const words = [`B ${batch}`, `d ${inputs}`, `L ${labels}`];
+  if (bf16) words.push('bfloat16');
   if (group !== undefined) words.push(`G ${group}`);
   if (fanIn > 0) words.push(`F ${fanIn}`);
   if (wide) words.push('wide columns');
@@ -55,7 +60,8 @@ function layerIn(lab: Lab, shape: Shape, made: Made) {
     labels,
     fanIn,
     h: lab.input(made.h),
-    weights: lab.input(made.weights),
+    weights: lab.input(shape.bf16 ? [] : made.weights),
+    bf16: shape.bf16 ? { weights: lab.u16(Array.from(made.weights, nearestBf16)), rounding: ROUNDING } : null,
     bias: lab.input(made.bias),
     columns: shape.wide ? lab.u32(made.columns) : lab.u16(made.columns),
   };
@@ -187,12 +193,18 @@ function shapes(fanIn: boolean): Shape[] {
 
 const KS = [1, 5, 16, 100];
 
-export const GROUPED_TOP_K_CASES = shapes(true).flatMap((shape) =>
-  [1, 4, 9].map((group) => topKCase({ ...shape, group }, group === 9 ? KS : [5])),
-);
+export const GROUPED_TOP_K_CASES = shapes(true).flatMap((shape) => [
+  ...[1, 4, 9].map((group) => topKCase({ ...shape, group }, group === 9 ? KS : [5])),
+  ...(shape.exact ? [topKCase({ ...shape, group: 5, bf16: true }, [5])] : []),
+]);
 
 export const FAN_IN_TOP_K_CASES = shapes(true).map((shape) => topKCase(shape, KS));
-export const DENSE_TOP_K_CASES = shapes(false).map((shape) => topKCase(shape, KS));
+export const DENSE_TOP_K_CASES = [
+  ...shapes(false).map((shape) => topKCase(shape, KS)),
+  ...shapes(false)
+    .filter(({ exact }) => exact)
+    .map((shape) => topKCase({ ...shape, bf16: true }, [5])),
+];
 
 /** Logits of some label ranges, cut anywhere. */
 export const FAN_IN_LOGITS_CASES: readonly Case[] = shapes(true)

@@ -1,4 +1,5 @@
 import type { DenseStepArgs, DenseTopKArgs, Floats } from '../face.js';
+import { steppingBf16, weightsOf } from './bf16.js';
 import { useLabelGradient } from './label-update.js';
 import { LabelLosses } from './loss.js';
 import { TopK } from './top-k.js';
@@ -9,6 +10,11 @@ import { TopK } from './top-k.js';
  * dh takes the weights before their update, and is its own private sum, as in the fan-in step.
  */
 export function denseStep(args: DenseStepArgs): number {
+  const { begin, end, inputs } = args;
+  return steppingBf16(args, begin * inputs, end * inputs, wideStep);
+}
+
+function wideStep(args: DenseStepArgs): number {
   const { batch, inputs, begin, end, h, dh, weights, bias, gradScale, backward } = args;
   const losses = new LabelLosses(args.loss, args.positives, batch, begin);
   const z = new Float64Array(batch);
@@ -35,7 +41,8 @@ export function denseStep(args: DenseStepArgs): number {
 }
 
 export function denseTopK(args: DenseTopKArgs): void {
-  const { batch, inputs, labels, h, weights, bias } = args;
+  const { batch, inputs, labels, h, bias } = args;
+  const weights = weightsOf(args);
   const top = new TopK(args);
   const z = new Float64Array(batch);
   for (let label = 0; label < labels; label++) {

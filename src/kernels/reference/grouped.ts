@@ -1,4 +1,5 @@
 import type { GroupedStepArgs, GroupedTopKArgs, GroupedWeights } from '../face.js';
+import { steppingBf16, weightsOf } from './bf16.js';
 import { fanInLogits, fanInStep } from './fan-in.js';
 import { TopK } from './top-k.js';
 
@@ -21,9 +22,12 @@ function columnsOfSlots(
 
 /** One slab of the output step of labels in groups (HASTE 2026): begin and end count groups. */
 export function groupedStep(args: GroupedStepArgs): number {
-  const { begin, end, starts } = args;
+  const { begin, end, starts, fanIn } = args;
   const columns = columnsOfSlots(args, begin, end);
-  return fanInStep({ ...args, columns, index: null, begin: starts[begin], end: starts[end] });
+  const [from, to] = [starts[begin], starts[end]];
+  return steppingBf16(args, from * fanIn, to * fanIn, (wide) =>
+    fanInStep({ ...wide, columns, index: null, begin: from, end: to }),
+  );
 }
 
 /** The labels in ascending order, wherever their slots are. */
@@ -31,12 +35,13 @@ export function groupedTopK(args: GroupedTopKArgs): void {
   const { batch, labels, labelOf } = args;
   const top = new TopK(args);
   const columns = columnsOfSlots(args);
+  const weights = weightsOf(args);
   const slotOf = new Uint32Array(labels);
   for (let slot = 0; slot < labels; slot++) slotOf[labelOf[slot]] = slot;
   const out = new Float64Array(batch);
   for (let label = 0; label < labels; label++) {
     const begin = slotOf[label];
-    fanInLogits({ ...args, columns, begin, end: begin + 1, out });
+    fanInLogits({ ...args, weights, columns, begin, end: begin + 1, out });
     top.offer(label, out);
   }
 }

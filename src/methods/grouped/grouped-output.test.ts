@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { nearestBf16 } from '../../kernels/bf16.js';
 import { RandomStream } from '../../kernels/random.js';
-import { backends } from '../../output/backends.testing.js';
+import { backends, bf16Backends } from '../../output/backends.testing.js';
 import {
   describeOutputLayer,
   distance,
@@ -87,6 +88,11 @@ for (const backend of backends) {
     if (one.brief && !['reference/float64', 'native, 2 threads'].includes(backend.name)) continue;
     describeOutputLayer(one, backend);
   }
+}
+
+for (const backend of bf16Backends) {
+  const bf16 = { precision: 'bf16', topology: set } as const;
+  describeOutputLayer(subject('SET, in bfloat16, in another order', bf16, small, orderOf), backend);
 }
 
 describe('GroupedFanInOutput', () => {
@@ -229,6 +235,47 @@ describe('GroupedFanInOutput', () => {
     expect(bytes.optimizer).toBe(0);
   });
 
+  it('costs 2 bytes of weight per connection in bfloat16', async () => {
+    const device = new Device(backends[1].kernels!);
+    const layer = make(device, { ...setup, optimizer: { kind: 'sgd', rate: 1 } }, { precision: 'bf16' });
+    const { bytes } = await layer.plan({ batch: 4, positives: 8 });
+    expect(bytes.weights).toBe((2 * 6 + 4) * small.labels);
+    const weights = layer.state().model.find(({ name }) => name === 'weights');
+    expect(weights).toMatchObject({ shape: [small.labels, 6], dtype: 'BF16' });
+    expect(weights?.data).toBeInstanceOf(Uint16Array);
+  });
+
+  it('in bfloat16 learns by steps far below the distance of neighbouring weights, in the mean', async () => {
+    // 2^-10 of a weight and less: rounded to the nearest, nothing would ever move.
+    const device = float64();
+    const sgd = { kind: 'sgd', rate: 1 } as const;
+    const [short, exact] = (['bf16', 'float32'] as const).map((precision) =>
+      make(device, { ...setup, labels: 400, optimizer: sgd }, { group: 16, precision }),
+    );
+    for (const layer of [short, exact]) layer.state().model[0].data.fill(precisely(layer, 1));
+    const h = new Float64Array(24).fill(1);
+    for (let t = 0; t < 40; t++) {
+      for (const layer of [short, exact]) {
+        device.arena.reset();
+        const hidden = device.fromArray([1, 24], h);
+        await layer.step(
+          hidden,
+          { count: 0, label: new Uint32Array(0), row: new Uint32Array(0) },
+          { rate: 1e-4 },
+        );
+      }
+    }
+    const moved = (layer: GroupedFanInOutput) => {
+      let sum = 0;
+      for (let l = 0; l < 400; l++) for (const w of layer.connections(l).weights) sum += w - 1;
+      return sum / (400 * 6);
+    };
+    // Every step moves a weight by one neighbour, 2^-8 below 1, with probability 1e-4 * 2^8; 40 steps of 2400 weights.
+    const deviation = Math.sqrt(40 * 1e-4 * 2 ** -8) / Math.sqrt(2400);
+    expect(moved(exact)).toBeLessThan(-20 * deviation);
+    expect(Math.abs(moved(short) - moved(exact))).toBeLessThan(5 * deviation);
+  });
+
   describe('refuses', () => {
     it.each([
       { name: 'a fan-in beyond the inputs', more: { fanIn: 25 }, code: /1 to 24.*FAN_IN_RANGE/ },
@@ -253,3 +300,8 @@ describe('GroupedFanInOutput', () => {
     });
   });
 });
+
+/** A number as the layer stores it. */
+function precisely(layer: GroupedFanInOutput, x: number): number {
+  return layer.state().model[0].data instanceof Uint16Array ? nearestBf16(x) : x;
+}

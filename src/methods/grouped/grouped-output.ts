@@ -4,7 +4,14 @@
  * z[b,l] = bias[l] + sum_k w[l,k] h[b, columns[g(l),k]]. HASTE (arXiv 2606.01117), section on grouped fan-in.
  */
 import { EspalierError } from '../../errors.js';
-import type { Columns, Floats, OutputStepCommon, Positives, WorkspaceShape } from '../../kernels/face.js';
+import type {
+  Columns,
+  Floats,
+  OutputStepCommon,
+  Positives,
+  RandomKey,
+  WorkspaceShape,
+} from '../../kernels/face.js';
 import { RandomStream } from '../../kernels/random.js';
 import { LabelMatrixOutput } from '../../output/base.js';
 import type {
@@ -136,10 +143,8 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
   }
 
   /** Start weights, U(-1/sqrt(F), 1/sqrt(F)), of slots [from, to). */
-  #drawWeights(key: ReturnType<RandomStream['reserve']>, from: number, to: number): void {
-    const bound = this.startScale / Math.sqrt(this.width);
-    const out = this.weights.subarray(from * this.width, to * this.width);
-    this.device.kernels.uniform({ ...key, n: out.length, low: -bound, high: bound, out });
+  #drawWeights(key: RandomKey, from: number, to: number): void {
+    this.drawUniform(key, from, to, this.startScale / Math.sqrt(this.width));
   }
 
   override async step(h: Tensor, targets: Positives, options: StepOptions): Promise<StepResult> {
@@ -184,7 +189,7 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
       groupSize: this.groupSize,
       starts: this.#starts,
       columns: this.#columns,
-      weights: this.weights,
+      ...this.stored(),
       bias: this.bias,
     };
   }
@@ -194,7 +199,8 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
   }
 
   #groupedShape(batch: number) {
-    return { batch, inputs: this.inputs, fanIn: this.width, groupSize: this.groupSize };
+    const { inputs, width: fanIn, groupSize } = this;
+    return { batch, inputs, fanIn, groupSize, bf16: this.short !== null };
   }
 
   protected workspaceShape(batch: number): WorkspaceShape {
@@ -244,7 +250,7 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
       const slot = this.#slotOf[chosen[i]];
       const group = groupOf(this.#starts, slot);
       columns.raw.set(this.#columns.subarray(group * fanIn, (group + 1) * fanIn), i * fanIn);
-      weights.data.set(this.weights.subarray(slot * fanIn, (slot + 1) * fanIn), i * fanIn);
+      this.copyRow(slot, weights.data, i * fanIn);
       bias.data[i] = this.bias[slot];
     }
     const out = device.temporary('activations', [batch, count]);
@@ -274,7 +280,8 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
     if (progress === null || topology.kind === 'static') return null;
     const { device, width: fanIn } = this;
     const groups = this.#groups;
-    const target = { ...this.#layer(), inputs: this.inputs, moments: this.weightMoments };
+    const weights = this.short ?? this.weights;
+    const target = { ...this.#layer(), weights, inputs: this.inputs, moments: this.weightMoments };
     const scores = device.allocator.allocate('workspace', device.precision, groups * fanIn);
     if (device.dry) {
       device.allocator.release('workspace', scores);
@@ -304,10 +311,10 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
     this.checkLabel('connections', label);
     const slot = this.#slotOf[label];
     const group = groupOf(this.#starts, slot);
-    const row = (array: Columns | Floats, i: number) => array.subarray(i * this.width, (i + 1) * this.width);
+    const columns = this.#columns.subarray(group * this.width, (group + 1) * this.width);
     return {
-      inputs: Uint32Array.from(row(this.#columns, group)),
-      weights: Float64Array.from(row(this.weights, slot)),
+      inputs: Uint32Array.from(columns),
+      weights: this.rowOf(slot),
       bias: this.bias[slot],
     };
   }

@@ -2,6 +2,7 @@
  * Rewiring of labels in groups: a group prunes and regrows its shared inputs, judged by the mean |w| over its rows.
  * Pruning and growth themselves are those of per-label fan-in, on one row of scores per group.
  */
+import { widenBf16 } from '../../kernels/bf16.js';
 import type { Columns, Floats, Moments } from '../../kernels/face.js';
 import type { RandomStream } from '../../kernels/random.js';
 import type { PruneRule } from '../dynamic-sparse/options.js';
@@ -15,8 +16,8 @@ export interface GroupedRewireTarget {
   readonly starts: Uint32Array;
   /** [groups, fanIn] */
   readonly columns: Columns;
-  /** [slots, fanIn] */
-  readonly weights: Floats;
+  /** [slots, fanIn]; a Uint16Array holds bfloat16. */
+  readonly weights: Floats | Uint16Array;
   readonly moments: Moments;
 }
 
@@ -27,11 +28,17 @@ const least = 2 ** -149;
 export function scoreGroups(target: GroupedRewireTarget, scores: Floats, from: number, to: number): void {
   const { fanIn, starts, weights } = target;
   const sum = new Float64Array(fanIn);
+  const row = weights instanceof Uint16Array ? new Float32Array(fanIn) : null;
   for (let g = from; g < to; g++) {
     sum.fill(0);
     for (let slot = starts[g]; slot < starts[g + 1]; slot++) {
       const at = slot * fanIn;
-      for (let k = 0; k < fanIn; k++) sum[k] += Math.abs(weights[at + k]);
+      if (row === null) {
+        for (let k = 0; k < fanIn; k++) sum[k] += Math.abs(weights[at + k]);
+        continue;
+      }
+      widenBf16(weights.subarray(at, at + fanIn) as Uint16Array, row);
+      for (let k = 0; k < fanIn; k++) sum[k] += Math.abs(row[k]);
     }
     const rows = Math.max(1, starts[g + 1] - starts[g]);
     for (let k = 0; k < fanIn; k++) scores[g * fanIn + k] = Math.max(least, sum[k] / rows);

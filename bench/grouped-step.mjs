@@ -1,5 +1,6 @@
-// The fused output step of labels in groups (forward, BCE, all gradients, update): part of the multiply-add peak, two
-// threads against one, and the memory of a large layer, planned and held. After `npm run build`:
+// The fused output step of labels in groups (forward, BCE, all gradients, update): part of the float32 multiply-add peak,
+// two threads against one, weights in bfloat16 against float32, and the memory of a large layer, planned and held. After
+// `npm run build`:
 //   node bench/grouped-step.mjs [--labels 670091] [--batch 128] [--inputs 768] [--fan-in 128] [--group 32]
 //     [--rounds 7] [--isa avx512] [--memory-labels 2812281]
 // A step counts 6 * batch * labels * fan-in operations.
@@ -28,7 +29,7 @@ const [labels, batch, inputs, fanIn] = ['labels', 'batch', 'inputs', 'fan-in'].m
 const [group, rounds, memoryLabels] = ['group', 'rounds', 'memory-labels'].map(number);
 
 // Floors are what the project promises, not what this machine reaches.
-const FLOORS = { peak: 0.7, threads: 1.75 };
+const FLOORS = { peak: 0.7, threads: 1.75, bf16: 0.8, pairs: 1.3, gib: 0.8 };
 const sgd = { kind: 'sgd', rate: 1e-3 };
 
 /** @param {Device} device @param {number} labels @param {object} [more] */
@@ -57,15 +58,18 @@ function positivesOf(/** @type {number} */ labels) {
 const h = Float32Array.from({ length: batch * inputs }, (_, i) => Math.sin(i * 12.9898 + 78.233));
 const none = { m: null, v: null };
 
-/** One kernel call over the weights of `layer`. */
-function step(layer, threads) {
-  const kernels = loadNative({ isa: options.isa, threads });
+/** One kernel call over the weights of `layer`; `pairs`: bfloat16 is multiplied in pairs where the processor can. */
+function step(layer, threads, pairs = true) {
+  const kernels = loadNative({ isa: options.isa, threads, bf16Pairs: pairs });
   const arrays = new Map(layer.state().model.map(({ name, data }) => [name, data]));
+  const bf16 = arrays.get('weights') instanceof Uint16Array;
   const args = {
     ...{ batch, inputs, labels, begin: 0, end: layer.groups, chunk: 4, h, positives: positivesOf(labels) },
     ...{ fanIn, groups: layer.groups, groupSize: group, starts: arrays.get('starts') },
-    ...{ columns: arrays.get('columns'), weights: arrays.get('weights'), bias: arrays.get('bias') },
-    workspace: new Float32Array(kernels.groupedWorkspace({ batch, inputs, fanIn, groupSize: group })),
+    ...{ columns: arrays.get('columns'), bias: arrays.get('bias') },
+    weights: bf16 ? new Float32Array(0) : arrays.get('weights'),
+    bf16: bf16 ? { weights: arrays.get('weights'), rounding: { key0: 1, key1: 2, counter: 0 } } : null,
+    workspace: new Float32Array(kernels.groupedWorkspace({ batch, inputs, fanIn, groupSize: group, bf16 })),
     dh: new Float32Array(batch * inputs),
     ...{ loss: 'bce', gradScale: 1 / batch, backward: true, squares: null },
     update: {
@@ -73,7 +77,8 @@ function step(layer, threads) {
       ...{ weightMoments: none, biasMoments: none, updateScale: 1, dWeights: null, dBias: null },
     },
   };
-  return { kernels, timed: local(kernels.name, threads, () => kernels.groupedStep(args), 0.05) };
+  const name = `${bf16 ? (pairs ? 'bf16 pairs' : 'bf16 converted') : 'float32'}, ${kernels.name}`;
+  return { kernels, timed: local(name, threads, () => kernels.groupedStep(args), 0.05) };
 }
 
 /** As many multiply-adds in registers as a step has: the ratio to it is the part of the peak. */
@@ -106,6 +111,7 @@ async function memory(/** @type {string} */ name, /** @type {object} */ more) {
       tags.map(([tag, bytes]) => `${tag} ${gib(bytes)}`).join(', '),
   );
   if (plan.totalBytes !== device.ledger.peakBytes) process.exitCode = 1;
+  return device.ledger.peakBytes;
 }
 
 printMachine();
@@ -118,5 +124,16 @@ console.log(`labels ${labels}, batch ${batch}, inputs ${inputs}, fan-in ${fanIn}
   await show('T1, part of peak', one.timed, ceiling(name, 1), FLOORS.peak);
   await show('T2, part of peak', two.timed, ceiling(name, 2), FLOORS.peak);
   await show('T2 against T1', two.timed, one.timed, FLOORS.threads);
+  const device = new Device(loadNative({ isa: options.isa }));
+  const short = layerOf(device, labels, { precision: 'bf16' });
+  await show('T2, bf16 converted / float32', step(short, 2, false).timed, two.timed, FLOORS.bf16);
+  if (nativeBackend('scalar', 1).use().has_bf16() === 1 && name === 'native/avx512') {
+    await show('T2, bf16 pairs / float32', step(short, 2).timed, two.timed, FLOORS.pairs);
+  } else {
+    console.log('bf16 pairs: not run, this processor or level has no products of them');
+  }
 }
 await memory('float32, SGD', {});
+const short = await memory('bfloat16, SGD', { precision: 'bf16' });
+console.log(`bfloat16 within ${FLOORS.gib} GiB: ${short <= FLOORS.gib * 2 ** 30 ? 'yes' : 'NO'}`);
+if (short > FLOORS.gib * 2 ** 30) process.exitCode = 1;

@@ -7,14 +7,14 @@
 namespace ES_NS {
 namespace {
 
-// How the weights are stored, and what they are multiplied by: float32; bfloat16 made float32 again; or bfloat16
-// against inputs and gradients rounded to bfloat16, sums in float32.
-enum class Form { FLOAT, WIDENED, PAIRS };
+// What is multiplied: float32 numbers, those of bfloat16 weights made float32 again; or bfloat16 weights with inputs and
+// gradients rounded to bfloat16, sums in float32.
+enum class Form { SINGLES, PAIRS };
 
 // The workspace: a header, hT, hT in bfloat16, and per worker its private sums and buffers. In floats, multiples of 16.
 struct Layout {
   Blocks blocks;
-  int64_t hidden, hidden16, panel, stripe, logits, gradients, wide, packed, pairs, bias, active, touched, worker;
+  int64_t hidden, hidden16, panel, stripe, logits, gradients, wide, packed, pairs, bias, columns, active, touched, worker;
 
   static constexpr int64_t HEADER = 16;
 
@@ -31,9 +31,10 @@ struct Layout {
     // Rows of weights in pairs along the inputs and along the labels, G in pairs along the batch and along the labels.
     pairs = bf16 ? round_up((most + 1) * (fan_in + 1) / 2 + (most + 1) * ROWS + 64, 16) : 0;
     bias = round_up(most + GROUP, 16);
+    columns = round_up(fan_in, 16);
     active = round_up(most, 16);
     touched = round_up((most + 3) / 4, 16);
-    worker = hidden + panel + stripe + logits + gradients + wide + packed + pairs + bias + active + touched + 16;
+    worker = hidden + panel + stripe + logits + gradients + wide + packed + pairs + bias + columns + active + touched + 16;
   }
   // 16 more, so that the caller's buffer may start anywhere.
   int64_t length(int workers) const { return HEADER + hidden + hidden16 + workers * worker + 16; }
@@ -49,6 +50,7 @@ struct Worker {
   float *packed;     // the weights of the labels with a gradient
   uint32_t *pairs;
   float *bias;       // [labels of the group]
+  uint32_t *columns;  // [fanIn], of the group
   uint32_t *active;  // labels of the group with a gradient other than 0 in this block of the batch
   uint8_t *touched;  // [labels of the group]: with a gradient in some block
   Results *results;
@@ -63,7 +65,8 @@ struct Worker {
     packed = wide + at.wide;
     pairs = reinterpret_cast<uint32_t *>(packed + at.packed);
     bias = packed + at.packed + at.pairs;
-    active = reinterpret_cast<uint32_t *>(bias + at.bias);
+    columns = reinterpret_cast<uint32_t *>(bias + at.bias);
+    active = columns + at.columns;
     touched = reinterpret_cast<uint8_t *>(active + at.active);
     results = reinterpret_cast<Results *>(active + at.active + at.touched);
   }
@@ -75,7 +78,7 @@ struct Hidden {
   const uint16_t *rows16;
 };
 
-template <class Column, Form FORM>
+template <Form FORM>
 class Group {
  public:
   Group(const StepArgs &step, const Bf16 &bf16, const Groups &layer, const Layout &layout, const Hidden &hidden,
@@ -88,9 +91,9 @@ class Group {
         fan_in_(layer.fan_in),
         from_(layer.starts[group]),
         labels_(layer.starts[group + 1] - layer.starts[group]),
-        columns_(static_cast<const Column *>(layer.columns) + group * layer.fan_in),
-        short_(FORM == Form::FLOAT ? nullptr : bf16.w + from_ * layer.fan_in),
-        weights_(weights_of(step, worker, from_ * layer.fan_in)),
+        columns_(worker.columns),
+        short_(bf16.w == nullptr ? nullptr : bf16.w + from_ * layer.fan_in),
+        weights_(weights_of(step, bf16, worker, from_ * layer.fan_in)),
         biases_(step.bias.from(from_)),
         skips_(step.loss == LOSS_SQUARED_HINGE),
         lazy_(step.update.is_lazy(weights_)) {}
@@ -103,15 +106,18 @@ class Group {
       __builtin_memset(worker_.gradients, 0, static_cast<size_t>(labels_ * fan_in_) * 4);
       __builtin_memset(worker_.touched, 0, static_cast<size_t>(labels_));
     }
-    if constexpr (FORM == Form::WIDENED) widen(labels_ * fan_in_, short_, worker_.wide);
+    if (!skips_) {
+      for (int64_t l = 0; l < labels_; l++) worker_.active[l] = static_cast<uint32_t>(l);
+    }
     if constexpr (FORM == Form::PAIRS) pack_weights();
+    else if (short_ != nullptr) widen(labels_ * fan_in_, short_, worker_.wide);
     each_block(layout_.blocks, [&](auto nv, int64_t block) { run_block<decltype(nv)::value>(block, positives_at); });
     if (step_.backward) finish();
   }
 
  private:
-  static Target weights_of(const StepArgs &step, Worker &worker, int64_t at) {
-    if (FORM == Form::FLOAT) return step.weights.from(at);
+  static Target weights_of(const StepArgs &step, const Bf16 &bf16, Worker &worker, int64_t at) {
+    if (bf16.w == nullptr) return step.weights.from(at);
     const Target &all = step.weights;
     return {worker.wide, all.m == nullptr ? nullptr : all.m + at, all.v == nullptr ? nullptr : all.v + at,
             all.gradient == nullptr ? nullptr : all.gradient + at};
@@ -147,8 +153,7 @@ class Group {
   template <int NV>
   void gradients(int64_t active, int64_t first, bool add) {
     const uint32_t *rows = worker_.active;
-    const auto listed = [rows](int64_t i) -> int64_t { return rows[i]; };
-    const auto same = [](int64_t i) { return i; };
+    add = add || skips_;  // to the zeros that it started with
 #if defined(__AVX512F__)
     if constexpr (FORM == Form::PAIRS) {
       uint16_t *G = reinterpret_cast<uint16_t *>(gradient_pairs());
@@ -159,18 +164,13 @@ class Group {
         __builtin_memcpy(panel + k * (NV * W / 2), h + static_cast<int64_t>(columns_[k]) * (NV * W), NV * W * 2);
       }
       const uint32_t *G32 = gradient_pairs();
-      if (skips_) {
-        group_weights<Pairs>(active, fan_in_, NV * W / 2, panel, G32, true, listed, worker_.gradients, stripe);
-      } else {
-        group_weights<Pairs>(active, fan_in_, NV * W / 2, panel, G32, add, same, worker_.gradients, stripe);
-      }
+      group_weights<Pairs>(active, fan_in_, NV * W / 2, panel, G32, add, rows, worker_.gradients, stripe);
       if (step_.dh == nullptr) return;
       uint32_t *along = reinterpret_cast<uint32_t *>(worker_.packed);
       if (active < labels_ || !along_packed_) {
         const uint16_t *w = short_;
-        const bool some = active < labels_;
-        pair_rows(active, fan_in_, [&](int64_t i) { return w + (some ? rows[i] : i) * fan_in_; }, along);
-        along_packed_ = !some;
+        pair_rows(active, fan_in_, [&](int64_t i) { return w + rows[i] * fan_in_; }, along);
+        along_packed_ = active == labels_;
       }
       uint32_t *G_along = gradient_pairs() + active * (NV * W / 2);
       pair_rows(active, NV * W, [&](int64_t i) { return G + i * (NV * W); }, G_along);
@@ -188,13 +188,8 @@ class Group {
     if (step_.dh != nullptr) {
       group_hidden<Singles, NV>(active, fan_in_, columns_, w, worker_.logits, worker_.hidden + first);
     }
-    if (skips_) {
-      group_weights<Singles>(active, fan_in_, NV * W, worker_.panel, worker_.logits, true, listed, worker_.gradients,
-                             worker_.stripe);
-    } else {
-      group_weights<Singles>(active, fan_in_, NV * W, worker_.panel, worker_.logits, add, same, worker_.gradients,
-                             worker_.stripe);
-    }
+    group_weights<Singles>(active, fan_in_, NV * W, worker_.panel, worker_.logits, add, rows, worker_.gradients,
+                           worker_.stripe);
   }
 
   // z -> G, and its sums over the rows.
@@ -220,10 +215,10 @@ class Group {
   // What the group after this one will read: memory is slow, and idle while this one computes.
   // NOTE: always_inline, or GCC takes a function that only prefetches for one without effect and drops its calls.
   __attribute__((always_inline)) inline void prefetch(int64_t l) const {
-    constexpr int64_t SIZE = FORM == Form::FLOAT ? 4 : 2;
-    const char *own = FORM == Form::FLOAT ? reinterpret_cast<const char *>(weights_.w) : reinterpret_cast<const char *>(short_);
-    const char *ahead = own + (labels_ + l) * fan_in_ * SIZE;
-    for (int64_t k = 0; k < fan_in_ * SIZE; k += 64) __builtin_prefetch(ahead + k, 1, 2);
+    const int64_t bytes = fan_in_ * (short_ == nullptr ? 4 : 2);
+    const char *own = short_ == nullptr ? reinterpret_cast<const char *>(weights_.w) : reinterpret_cast<const char *>(short_);
+    const char *ahead = own + (labels_ + l) * bytes;
+    for (int64_t k = 0; k < bytes; k += 64) __builtin_prefetch(ahead + k, 1, 2);
   }
 
   // Lists the labels with a gradient and moves their rows of G together: most labels of a squared hinge have none.
@@ -259,8 +254,8 @@ class Group {
     const int64_t at = from * fan_in_, n = (to - from) * fan_in_;
     if constexpr (FORM == Form::PAIRS) widen(n, short_ + at, worker_.wide + at);
     worker_.results->weight_squares += apply_update(step_.update, true, n, worker_.gradients + at, weights_.from(at));
-    if constexpr (FORM != Form::FLOAT) {
-      if (step_.update.rule != nullptr) store_rounded(bf16_, from_ * fan_in_ + at, n, worker_.wide + at);
+    if (short_ != nullptr && step_.update.rule != nullptr) {
+      store_rounded(bf16_, from_ * fan_in_ + at, n, worker_.wide + at);
     }
   }
 
@@ -283,14 +278,14 @@ class Group {
   const Hidden &hidden_;
   Worker &worker_;
   const int64_t fan_in_, from_, labels_;
-  const Column *columns_;
+  const uint32_t *columns_;
   const uint16_t *short_;
   const Target weights_, biases_;
   const bool skips_, lazy_;
   bool along_packed_ = false;
 };
 
-template <class Column, Form FORM>
+template <Form FORM>
 int run_slab(const StepArgs &step, const Bf16 &bf16, const Groups &layer, const Layout &layout) {
   const int threads = es_threads();
   float *header = align64(step.workspace);
@@ -321,12 +316,13 @@ int run_slab(const StepArgs &step, const Bf16 &bf16, const Groups &layer, const 
     const int64_t from = step.begin + chunks * task / tasks * step.chunk;
     int64_t to = step.begin + chunks * (task + 1) / tasks * step.chunk;
     if (to > step.end) to = step.end;
-    if (!layer.in_range<Column>(from, to, step.inputs)) {
+    if (!layer.in_range(from, to, step.inputs)) {
       worker.results->code = ES_INDEX_RANGE;
       return;
     }
     for (int64_t g = from; g < to; g++) {
-      Group<Column, FORM>(step, bf16, layer, layout, hidden, worker, g).run();
+      layer.columns_of(g, worker.columns);
+      Group<FORM>(step, bf16, layer, layout, hidden, worker, g).run();
     }
   });
   *step.loss_sum = 0.0;
@@ -341,13 +337,6 @@ int run_slab(const StepArgs &step, const Bf16 &bf16, const Groups &layer, const 
   return ES_OK;
 }
 
-template <Form FORM>
-int run_columns(int32_t column_bytes, const StepArgs &step, const Bf16 &bf16, const Groups &layer, const Layout &layout) {
-  if (column_bytes == 2) return run_slab<uint16_t, FORM>(step, bf16, layer, layout);
-  if (column_bytes == 4) return run_slab<uint32_t, FORM>(step, bf16, layer, layout);
-  return ES_BAD_ARGUMENT;
-}
-
 }  // namespace
 
 int grouped_workspace(int64_t batch, int64_t inputs, int64_t fan_in, int64_t group_size, int32_t bf16, double *length) {
@@ -359,18 +348,17 @@ int grouped_workspace(int64_t batch, int64_t inputs, int64_t fan_in, int64_t gro
 int grouped_step ES_GROUPED_STEP_PARAMETERS {
   StepArgs step = ES_STEP_ARGS;
   const Bf16 bf16 = ES_BF16_ARGS;
-  Groups layer{labels, groups, group_size, fan_in, starts, columns};
+  Groups layer{labels, groups, group_size, fan_in, starts, columns, column_bytes};
   if (!step.sizes_in_range() || !step.slab_in_range(groups) || !layer.sizes_in_range(batch, inputs)) return ES_BAD_ARGUMENT;
   if (!step.positives.in_range(labels, batch)) return ES_INDEX_RANGE;
   Layout layout(batch, inputs, fan_in, group_size, bf16.w != nullptr);
   if (workspace_length < layout.length(es_threads())) return ES_BAD_ARGUMENT;
-  if (bf16.w == nullptr) return run_columns<Form::FLOAT>(column_bytes, step, bf16, layer, layout);
 #if defined(__AVX512F__)
-  if (pairs != 0 && es_has_bf16()) return run_columns<Form::PAIRS>(column_bytes, step, bf16, layer, layout);
+  if (bf16.w != nullptr && pairs != 0 && es_has_bf16()) return run_slab<Form::PAIRS>(step, bf16, layer, layout);
 #else
   (void)pairs;
 #endif
-  return run_columns<Form::WIDENED>(column_bytes, step, bf16, layer, layout);
+  return run_slab<Form::SINGLES>(step, bf16, layer, layout);
 }
 
 }  // namespace ES_NS

@@ -15,7 +15,7 @@ struct Layout {
   Blocks blocks;
   TopKLayout best;
   bool few;
-  int64_t hidden, panel, logits, wide, worker;
+  int64_t hidden, panel, logits, wide, columns, worker;
 
   Layout(int64_t batch, int64_t inputs, int64_t fan_in, int64_t most, int64_t k, bool bf16)
       : blocks(batch), best(batch, k), few(batch <= FEW) {
@@ -23,7 +23,8 @@ struct Layout {
     panel = round_up(fan_in * (few ? FEW : MAX_VECS * W), 16);
     logits = few ? 0 : round_up(most * MAX_VECS * W, 16);
     wide = bf16 ? round_up(most * fan_in, 16) : 0;
-    worker = panel + logits + wide + best.worker;
+    columns = round_up(fan_in, 16);
+    worker = panel + logits + wide + columns + best.worker;
   }
   int64_t length(int workers) const { return hidden + workers * worker + 16; }
 };
@@ -61,9 +62,8 @@ inline void few_rows(const Scores &s, int64_t fan_in, int64_t from, int64_t labe
   }
 }
 
-template <class Column>
-void score_few(const Scores &s, const Groups &layer, int64_t group, float *panel, float *wide, Found &best) {
-  const Column *columns = static_cast<const Column *>(layer.columns) + group * layer.fan_in;
+void score_few(const Scores &s, const Groups &layer, int64_t group, const uint32_t *columns, float *panel, float *wide,
+               Found &best) {
   const int64_t fan_in = layer.fan_in, from = layer.starts[group], labels = layer.starts[group + 1] - from;
   const float *w = s.weights_of(layer, from, labels, wide);
   for (int64_t r = 0; r < s.batch; r++) {
@@ -75,10 +75,8 @@ void score_few(const Scores &s, const Groups &layer, int64_t group, float *panel
   for (; row < s.batch; row++) few_rows<8, 1>(s, fan_in, from, labels, w, panel, row, best);
 }
 
-template <class Column>
-void score_many(const Scores &s, const Groups &layer, const Blocks &blocks, int64_t group, float *panel, float *z, float *wide,
-                Found &best) {
-  const Column *columns = static_cast<const Column *>(layer.columns) + group * layer.fan_in;
+void score_many(const Scores &s, const Groups &layer, const Blocks &blocks, int64_t group, const uint32_t *columns,
+                float *panel, float *z, float *wide, Found &best) {
   const int64_t from = layer.starts[group], labels = layer.starts[group + 1] - from;
   const float *w = s.weights_of(layer, from, labels, wide);
   each_block(blocks, [&](auto nv, int64_t block) {
@@ -94,7 +92,6 @@ void score_many(const Scores &s, const Groups &layer, const Blocks &blocks, int6
   });
 }
 
-template <class Column>
 int best(Scores s, const Groups &layer, const Layout &layout, float *workspace, uint32_t *top_labels, float *top_scores) {
   const int threads = es_threads();
   const int tasks = layer.groups < threads ? static_cast<int>(layer.groups) : threads;
@@ -106,16 +103,18 @@ int best(Scores s, const Groups &layer, const Layout &layout, float *workspace, 
     Found best(layout.best, lists + task * layout.best.worker);
     best.clear(s.batch, layout.best.padded);
     best.set_rows(s.batch);
-    float *panel = buffers + task * (layout.panel + layout.logits + layout.wide);
+    float *panel = buffers + task * (layout.panel + layout.logits + layout.wide + layout.columns);
     float *z = panel + layout.panel, *wide = z + layout.logits;
+    uint32_t *columns = reinterpret_cast<uint32_t *>(wide + layout.wide);
     const int64_t from = layer.groups * task / tasks, to = layer.groups * (task + 1) / tasks;
-    if (!layer.in_range<Column>(from, to, s.inputs)) {
+    if (!layer.in_range(from, to, s.inputs)) {
       __atomic_store_n(&bad, 1, __ATOMIC_RELAXED);
       return;
     }
     for (int64_t g = from; g < to; g++) {
-      if (layout.few) score_few<Column>(s, layer, g, panel, wide, best);
-      else score_many<Column>(s, layer, layout.blocks, g, panel, z, wide, best);
+      layer.columns_of(g, columns);
+      if (layout.few) score_few(s, layer, g, columns, panel, wide, best);
+      else score_many(s, layer, layout.blocks, g, columns, panel, z, wide, best);
     }
   });
   if (bad != 0) return ES_INDEX_RANGE;
@@ -138,14 +137,12 @@ int grouped_top_k(int64_t batch, int64_t inputs, int64_t labels, int64_t k, cons
                   const float *bias, int64_t groups, int64_t group_size, int64_t fan_in, const uint32_t *starts,
                   const void *columns, int32_t column_bytes, const uint32_t *label_of, uint32_t *top_labels,
                   float *top_scores, float *workspace, int64_t workspace_length, const uint16_t *short_weights) {
-  Groups layer{labels, groups, group_size, fan_in, starts, columns};
+  Groups layer{labels, groups, group_size, fan_in, starts, columns, column_bytes};
   if (!layer.sizes_in_range(batch, inputs) || k < 0 || k > INT32_MAX) return ES_BAD_ARGUMENT;
   Layout layout(batch, inputs, fan_in, group_size, k, short_weights != nullptr);
   if (workspace_length < layout.length(es_threads())) return ES_BAD_ARGUMENT;
   Scores s{batch, inputs, h, nullptr, weights, bias, label_of, short_weights};
-  if (column_bytes == 2) return best<uint16_t>(s, layer, layout, workspace, top_labels, top_scores);
-  if (column_bytes == 4) return best<uint32_t>(s, layer, layout, workspace, top_labels, top_scores);
-  return ES_BAD_ARGUMENT;
+  return best(s, layer, layout, workspace, top_labels, top_scores);
 }
 
 }  // namespace ES_NS

@@ -63,8 +63,8 @@ inline void each_tile(int64_t rows, const Body &body) {
 }
 
 // H: the rows of hT that the group reads.
-template <int NV, class Column>
-inline void gather_inputs(int64_t fan_in, const Column *columns, const float *hT, float *panel) {
+template <int NV>
+inline void gather_inputs(int64_t fan_in, const uint32_t *columns, const float *hT, float *panel) {
   for (int64_t k = 0; k < fan_in; k++) {
     const float *row = hT + static_cast<int64_t>(columns[k]) * (NV * W);
 #pragma GCC unroll 8
@@ -88,8 +88,8 @@ inline void group_logits(int64_t labels, int64_t depth, const typename Math::Ite
 }
 
 // dhT[columns[k], :] += sum over labels of w[l, k] G[l, :]; w and G hold items along the labels.
-template <class Math, int NV, class Column>
-inline void group_hidden(int64_t depth, int64_t fan_in, const Column *columns, const typename Math::Item *w,
+template <class Math, int NV>
+inline void group_hidden(int64_t depth, int64_t fan_in, const uint32_t *columns, const typename Math::Item *w,
                          const typename Math::Item *G, float *dhT) {
   each_tile<tile_rows<NV>()>(fan_in, [&](auto rows, int64_t k) {
     constexpr int R = decltype(rows)::value;
@@ -116,23 +116,23 @@ inline void transpose_panel(int64_t count, int64_t depth, const Item *panel, Ite
   }
 }
 
-// dw[row_of(i), :] = or += sum over the rows of the block of G[i, b] H[:, b]; G and the panel hold `depth` items along
+// dw[rows[i], :] = or += sum over the rows of the block of G[i, b] H[:, b]; G and the panel hold `depth` items along
 // the batch. stripe: depth * MAX_VECS * W items.
-template <class Math, class RowOf>
+template <class Math>
 inline void group_weights(int64_t labels, int64_t fan_in, int64_t depth, const typename Math::Item *panel,
-                          const typename Math::Item *G, bool add, const RowOf &row_of, float *dw,
+                          const typename Math::Item *G, bool add, const uint32_t *rows, float *dw,
                           typename Math::Item *stripe) {
   const Blocks inputs(fan_in);
   each_block(inputs, [&](auto width, int64_t part) {
     constexpr int KV = decltype(width)::value;
     const int64_t first = inputs.first_row(part), count = inputs.rows(part);
     transpose_panel<KV * W>(count, depth, panel + first * depth, stripe);
-    each_tile<tile_rows<KV>()>(labels, [&](auto rows, int64_t i) {
-      constexpr int R = decltype(rows)::value;
+    each_tile<tile_rows<KV>()>(labels, [&](auto tall, int64_t i) {
+      constexpr int R = decltype(tall)::value;
       F sum[R][KV];
       tile_sums<Math, R, KV>(depth, G + i * depth, depth, 1, stripe, sum);
       for (int r = 0; r < R; r++) {
-        float *row = dw + row_of(i + r) * fan_in + first;
+        float *row = dw + rows[i + r] * fan_in + first;
         for (int v = 0; v < KV; v++) {
           int n = count - v * W < W ? static_cast<int>(count - v * W) : W;
           put(row + v * W, add ? get(row + v * W, n) + sum[r][v] : sum[r][v], n);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { nearestBf16, widenBf16 } from '../bf16.js';
 import type { Floats, KernelName, Kernels } from '../face.js';
 import { referenceKernels } from '../reference/index.js';
 import { deviations, Lab, roundingOf } from './case.testing.js';
@@ -101,6 +102,35 @@ const MISTAKES: Readonly<Record<string, Partial<Kernels>>> = {
   },
   'the dense step scales gradients by a hair too much': {
     denseStep: (args) => sound.denseStep({ ...args, gradScale: args.gradScale * (1 + 1e-4) }),
+  },
+  'the grouped step reads the inputs of the group before': {
+    groupedStep: (args) => {
+      const columns = args.columns.slice();
+      columns.copyWithin(args.fanIn, 0, args.fanIn);
+      return sound.groupedStep({ ...args, columns });
+    },
+  },
+  'the grouped top-k names slots': {
+    groupedTopK: (args) => sound.groupedTopK({ ...args, labelOf: args.labelOf.map((_, slot) => slot) }),
+  },
+  'the grouped step rounds bfloat16 weights to the nearest': {
+    groupedStep: (args) => {
+      if (!args.bf16) return sound.groupedStep(args);
+      const { bf16, bias } = args;
+      const weights = new (bias.constructor as Float32ArrayConstructor)(bf16.weights.length);
+      widenBf16(bf16.weights, weights);
+      const loss = sound.groupedStep({ ...args, weights, bf16: null });
+      if (args.backward && args.update.rule !== null) bf16.weights.set(Array.from(weights, nearestBf16));
+      return loss;
+    },
+  },
+  'the dense step draws for other weights': {
+    denseStep: (args) => {
+      if (!args.bf16) return sound.denseStep(args);
+      const { rounding } = args.bf16;
+      const later = { ...rounding, counter: rounding.counter + 1 };
+      return sound.denseStep({ ...args, bf16: { ...args.bf16, rounding: later } });
+    },
   },
   'top-k puts the larger label first in ties': {
     fanInTopK: (args) => {

@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import { widenBf16 } from '../bf16.js';
-import type { FanInStepArgs, Kernels, OutputStepCommon } from '../face.js';
+import type { FanInStepArgs, Kernels, OutputStepCommon, UpdateRule } from '../face.js';
 import { type Case, Data, Lab, lazy, type Outputs, type Rounding } from './case.testing.js';
 import { stepErrors } from './output-bounds.testing.js';
 import {
@@ -53,14 +53,20 @@ function bf16Errors(shape: StepShape, data: StepData, rounding: Rounding, oracle
 }
 
 /** All slabs of one step; everything that came out. */
-export function runStep(kernels: Kernels, lab: Lab, shape: StepShape, data: StepData): Outputs {
+export function runStep(
+  kernels: Kernels,
+  lab: Lab,
+  shape: StepShape,
+  data: StepData,
+  change: { gradScale?: number; rule?: UpdateRule } = {},
+): Outputs {
   const { batch, inputs, labels, fanIn, chunk } = shape;
-  if (shape.group > 0) return runGrouped(kernels, lab, shape, data);
+  if (shape.group > 0) return runGrouped(kernels, lab, shape, data, change);
   const dense = fanIn === 0;
   const workspace = dense
     ? kernels.denseWorkspace({ batch, inputs, labels, chunk, fanIn, bf16: shape.bf16 })
     : kernels.fanInWorkspace({ batch, inputs, labels, chunk, fanIn });
-  const args = commonArguments(shape, data, lab, workspace);
+  const args = changed(commonArguments(shape, data, lab, workspace), change);
   let loss = 0;
   if (dense) {
     for (const slab of slabsOf(shape)) loss += kernels.denseStep({ ...args, ...slab });
@@ -72,9 +78,21 @@ export function runStep(kernels: Kernels, lab: Lab, shape: StepShape, data: Step
   return { loss, ...resultsOf(args) };
 }
 
-function runGrouped(kernels: Kernels, lab: Lab, shape: StepShape, data: StepData): Outputs {
+function changed<A extends OutputStepCommon>(args: A, change: { gradScale?: number; rule?: UpdateRule }): A {
+  const { gradScale = args.gradScale, rule = args.update.rule } = change;
+  return { ...args, gradScale, update: { ...args.update, rule } };
+}
+
+function runGrouped(
+  kernels: Kernels,
+  lab: Lab,
+  shape: StepShape,
+  data: StepData,
+  change: { gradScale?: number; rule?: UpdateRule },
+): Outputs {
   const layer = groupsIn(lab, shape, data.columns);
-  const args = commonArguments(shape, data, lab, kernels.groupedWorkspace({ ...shape, ...layer }));
+  const workspace = kernels.groupedWorkspace({ ...shape, ...layer });
+  const args = changed(commonArguments(shape, data, lab, workspace), change);
   let loss = 0;
   for (const slab of slabsOf(shape)) loss += kernels.groupedStep({ ...args, ...layer, ...slab });
   return { loss, ...resultsOf(args) };
@@ -277,6 +295,8 @@ export const DENSE_STEP_CASES: readonly Case[] = [
   ...[...BF16, ...DENSE, { slabs: [32] }].map((difference) =>
     stepCase({ ...difference, bf16: true }, DENSE_BF16),
   ),
+  roundingCase(DENSE_BF16, { batch: 1 }),
+  roundingCase(DENSE_BF16, { inputs: 33, labels: 70, slabs: [32] }),
   ...fuzz('dense bf16 fuzz', 20, false).map((difference) =>
     stepCase({ ...difference, bf16: true }, DENSE_BF16),
   ),
@@ -286,6 +306,47 @@ export const DENSE_STEP_CASES: readonly Case[] = [
 ];
 
 const GROUPED_BASE: StepShape = { ...BASE, group: 8, chunk: 4 };
+/**
+ * From weights 0 with few bits in h and rate every product is exact in float32: what is left is the rounding to
+ * bfloat16, and that has the same bits everywhere.
+ */
+function roundingCase(base: StepShape, difference: Difference): Case {
+  const shape: StepShape = {
+    ...base,
+    batch: 1,
+    loss: 'squaredHinge',
+    density: 0,
+    rule: 'sgd',
+    ...difference,
+  };
+  const data = lazy(() => {
+    const made = makeStepData('rounding', shape);
+    const few = new Data('rounding h');
+    const zero = { w: new Float32Array(shape.labels), m: null, v: null };
+    return {
+      ...made,
+      h: Float32Array.from(made.h, () => few.pick([-1.25, -0.5, 1, 1.5, 3])),
+      weights: { ...made.weights, w: made.weights.w.map(() => 0), m: null, v: null },
+      bias: zero,
+    };
+  });
+  return {
+    name: `rounds with the draws of each weight, ${titleOf(difference)}`,
+    run: (kernels, lab) => {
+      const rule = {
+        kind: 'sgd',
+        rate: (1 + 2 ** -9) / 8,
+        momentum: 0,
+        nesterov: false,
+        weightDecay: 0,
+      } as const;
+      const outputs = runStep(kernels, lab, shape, data(), { gradScale: 2 ** -5, rule });
+      return { weights: outputs.weights };
+    },
+    law: ({ weights }) => expect(new Set((weights as Float32Array).map(Math.abs)).size).toBeGreaterThan(5),
+  };
+}
+
 const GROUPED_BF16: StepShape = { ...GROUPED_BASE, bf16: true };
 const GROUPED: readonly Difference[] = [
   ...[1, 2, 3, 5, 6, 7, 16, 32, 33, 100, 1000].map((group) => ({ group })),
@@ -304,6 +365,8 @@ export const GROUPED_STEP_CASES: readonly Case[] = [
   ...fuzz('grouped bf16 fuzz', 40, true, true).map((difference) =>
     stepCase({ ...difference, bf16: true }, GROUPED_BF16),
   ),
+  roundingCase(GROUPED_BF16, { batch: 1 }),
+  roundingCase(GROUPED_BF16, { fanIn: 33, group: 5, labels: 70, slabs: [4] }),
   { ...showsNotFinite(GROUPED_BF16), name: 'a NaN or an infinity shows in the loss, weights in bfloat16' },
   ...[...COMMON.filter(({ slabs }) => slabs === undefined), ...FAN_IN, ...GROUPED].map((difference) =>
     stepCase(difference, GROUPED_BASE),

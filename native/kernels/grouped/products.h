@@ -25,8 +25,9 @@ struct Singles {
 };
 
 // sum[r][v] = sum over k of a[r * row_step + k * step] * panel[k][v], k ascending whatever the tile.
+// NOTE: always inlined: behind a call the sums would live in memory, since they might alias what is read.
 template <class Math, int R, int NV>
-inline void tile_sums(int64_t depth, const typename Math::Item *a, int64_t row_step, int64_t step,
+__attribute__((always_inline)) inline void tile_sums(int64_t depth, const typename Math::Item *a, int64_t row_step, int64_t step,
                       const typename Math::Item *panel, F (&sum)[R][NV]) {
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++) {
@@ -49,17 +50,16 @@ inline void tile_sums(int64_t depth, const typename Math::Item *a, int64_t row_s
   }
 }
 
-// body(Width<R>, i): rows [i, i + R), R at most MOST.
+// body(Width<R>, i): rows [i, i + R), R at most MOST; what is left over is 4, 2 and 1, so that there are few bodies.
 template <int R, class Body>
-inline void last_tile(int64_t rows, int64_t i, const Body &body) {
-  if (rows == R) return body(Width<R>{}, i);
-  if constexpr (R > 1) last_tile<R - 1>(rows, i, body);
+inline void tiles_of(int64_t rows, int64_t i, const Body &body) {
+  for (; i + R <= rows; i += R) body(Width<R>{}, i);
+  constexpr int NEXT = R > 4 ? 4 : R > 2 ? 2 : R - 1;
+  if constexpr (NEXT > 0) tiles_of<NEXT>(rows, i, body);
 }
 template <int MOST, class Body>
 inline void each_tile(int64_t rows, const Body &body) {
-  int64_t i = 0;
-  for (; i + MOST <= rows; i += MOST) body(Width<MOST>{}, i);
-  if constexpr (MOST > 1) last_tile<MOST - 1>(rows - i, i, body);
+  tiles_of<MOST>(rows, 0, body);
 }
 
 // H: the rows of hT that the group reads.

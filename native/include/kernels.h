@@ -64,8 +64,9 @@ int es_advise_huge(void *data, int64_t bytes);
 /* Weights in bfloat16 instead of `weights`, or null, and the draws that round them: see Bf16Weights in face.ts. */
 #define ES_BF16_PARAMETERS uint16_t *short_weights, int64_t key0, int64_t key1, int64_t counter
 #define ES_BF16_NAMES short_weights, key0, key1, counter
-#define ES_DENSE_STEP_PARAMETERS (ES_STEP_PARAMETERS, ES_BF16_PARAMETERS)
-/* begin, end and chunk count groups. pairs: products of bfloat16 pairs, where the processor has them. */
+/* pairs: products of bfloat16 pairs, where the processor has them. */
+#define ES_DENSE_STEP_PARAMETERS (ES_STEP_PARAMETERS, ES_BF16_PARAMETERS, int32_t pairs)
+/* begin, end and chunk count groups. */
 #define ES_GROUPED_STEP_PARAMETERS                                                                              \
   (ES_STEP_PARAMETERS, int64_t groups, int64_t group_size, int64_t fan_in, const uint32_t *starts, const void *columns, \
    int32_t column_bytes, ES_BF16_PARAMETERS, int32_t pairs)
@@ -206,7 +207,7 @@ ES_KERNEL(grouped_top_k,
 /* ---- output layers: dense; the bias of dense_top_k may be null (none) ---- */
 ES_KERNEL(dense_workspace, (int64_t batch, int64_t inputs, int64_t labels, int64_t chunk, int32_t bf16, double *length),
           (batch, inputs, labels, chunk, bf16, length))
-ES_KERNEL(dense_step, ES_DENSE_STEP_PARAMETERS, (ES_STEP_NAMES, ES_BF16_NAMES))
+ES_KERNEL(dense_step, ES_DENSE_STEP_PARAMETERS, (ES_STEP_NAMES, ES_BF16_NAMES, pairs))
 ES_KERNEL(dense_top_k_workspace, (int64_t batch, int64_t inputs, int64_t k, int32_t bf16, double *length),
           (batch, inputs, k, bf16, length))
 ES_KERNEL(dense_top_k,

@@ -125,7 +125,7 @@ export function outputKernels(backend: NativeBackend, pairs = true): OutputKerne
       const op = 'denseStep';
       const common = stepArguments(op, args, storedIn(args), args.bias, args.inputs, out);
       const short = bf16Arguments(op, args.bf16, args.labels * args.inputs);
-      guarded(op, COLUMN_HINT, () => addon().dense_step(...common, ...short));
+      guarded(op, COLUMN_HINT, () => addon().dense_step(...common, ...short, pairs));
       return out[0];
     },
 

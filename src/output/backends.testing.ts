@@ -29,11 +29,11 @@ export const backends: readonly Backend[] = [
 
 /**
  * The same for weights in bfloat16: an update may leave each 2^-7 of itself away, later gradients see that, and Adam
- * makes a whole step of the sign of a gradient near 0. How close one step is, the kernels' suite says; here only gross
+ * makes a whole step of the sign of a gradient near 0; squared hinge at these rates doubles errors from step to step. How close one step is, the kernels' suite says; here only gross
  * mistakes show.
  */
 export const bf16Backends: readonly Backend[] = backends.map((backend) => ({
   ...backend,
-  tolerance: 0.1,
+  tolerance: 0.2,
   exact: false,
 }));

@@ -2,6 +2,7 @@
 //   z = W h^T + bias,  dW = G h,  dbias = sum over rows of G,  dh += G^T W, G [labels, batch]
 #include "../output/bf16.h"
 #include "../output/step.h"
+#include "pair_products.h"
 #include "products.h"
 
 namespace ES_NS {
@@ -10,7 +11,7 @@ namespace {
 // The workspace in floats: a header, both packings of h, and per worker its private sums and buffers.
 struct Layout {
   Blocks blocks;
-  int64_t by_row, by_input, hidden, logits, gradients, wide, bias, active, strips, panel, worker;
+  int64_t by_row, by_input, rounded, hidden, logits, gradients, wide, pairs, bias, active, strips, panel, worker;
 
   static constexpr int64_t HEADER = 16;
 
@@ -20,14 +21,18 @@ struct Layout {
     hidden = round_up(batch * inputs, 16);
     logits = round_up(chunk * blocks.padded(), 16);
     gradients = round_up(chunk * inputs, 16);
-    wide = bf16 ? gradients : 0;
+    // In bfloat16: h rounded, with a row to pair in; the weights of a chunk in pairs both ways, later in float32; G in
+    // pairs both ways.
+    rounded = bf16 ? round_up(batch * ((inputs + 1) / 2) + inputs + 16, 16) : 0;
+    wide = bf16 ? round_up(chunk * inputs + chunk + inputs + 16, 16) : 0;
+    pairs = bf16 ? round_up((chunk + 1) * blocks.padded() + 16, 16) : 0;
     bias = round_up(chunk + GROUP, 16);
     active = round_up(chunk, 16);
     strips = round_up(strips_length(chunk > batch ? chunk : batch, KC), 16);
     panel = round_up(static_cast<int64_t>(KC) * NR, 16);
-    worker = hidden + logits + gradients + wide + bias + active + strips + panel + 16;
+    worker = hidden + logits + gradients + wide + pairs + bias + active + strips + panel + 16;
   }
-  int64_t length(int workers) const { return HEADER + by_row + by_input + workers * worker + 16; }
+  int64_t length(int workers) const { return HEADER + by_row + by_input + rounded + workers * worker + 16; }
 };
 
 struct Worker {
@@ -35,6 +40,7 @@ struct Worker {
   float *logits;     // z, then G: [labels of the chunk][padded batch]
   float *gradients;  // [labels of the chunk][inputs]
   float *wide;       // the weights of the chunk in float32, where they are stored otherwise
+  float *pairs;      // G in bfloat16
   float *bias;
   uint32_t *active;
   float *strips;
@@ -46,7 +52,8 @@ struct Worker {
     logits = hidden + at.hidden;
     gradients = logits + at.logits;
     wide = gradients + at.gradients;
-    bias = wide + at.wide;
+    pairs = wide + at.wide;
+    bias = pairs + at.pairs;
     active = reinterpret_cast<uint32_t *>(bias + at.bias);
     strips = bias + at.bias + at.active;
     panel = strips + at.strips;
@@ -58,6 +65,8 @@ struct Hidden {
   const float *by_row, *by_input;
 };
 
+// PAIRS: products of bfloat16 pairs.
+template <bool PAIRS>
 class Chunk {
  public:
   Chunk(const StepArgs &step, const Bf16 &bf16, const Layout &layout, const Hidden &hidden, Worker &worker, int64_t from)
@@ -71,8 +80,12 @@ class Chunk {
 
   void run() {
     const int64_t inputs = step_.inputs, batch = step_.batch;
-    if (bf16_.w != nullptr) widen(labels_ * inputs, bf16_.w + from_ * inputs, worker_.wide);
-    logits_product(labels_, inputs, batch, weights_.w, hidden_.by_row, worker_.logits, ldz_, worker_.strips);
+    if constexpr (PAIRS) {
+      logits_of_pairs();
+    } else {
+      if (bf16_.w != nullptr) widen(labels_ * inputs, bf16_.w + from_ * inputs, worker_.wide);
+      logits_product(labels_, inputs, batch, weights_.w, hidden_.by_row, worker_.logits, ldz_, worker_.strips);
+    }
     __builtin_memset(worker_.bias, 0, static_cast<size_t>(layout_.bias) * 4);
     int64_t positives_at = step_.positives.lower_bound(from_);
     each_block(layout_.blocks, [&](auto nv, int64_t block) {
@@ -81,6 +94,12 @@ class Chunk {
     });
     if (!step_.backward) return;
     int64_t active = keep_active();
+    if constexpr (PAIRS) {
+      gradients_of_pairs(active);
+      widen(labels_ * inputs, bf16_.w + from_ * inputs, worker_.wide);
+      finish(batch > 0 ? active : 0);
+      return;
+    }
     if (step_.dh != nullptr && active > 0) {
       hidden_product(active, worker_.active, inputs, batch, worker_.logits, ldz_, weights_.w, worker_.hidden,
                      worker_.strips, worker_.panel);
@@ -94,6 +113,40 @@ class Chunk {
   }
 
  private:
+#if defined(__AVX512F__)
+  void logits_of_pairs() {
+    const int64_t inputs = step_.inputs, depth = pairs_of(inputs);
+    uint16_t *rows = reinterpret_cast<uint16_t *>(worker_.wide);
+    for (int64_t l = 0; l < labels_; l++) {
+      uint16_t *row = rows + l * 2 * depth;
+      row[2 * depth - 1] = 0;
+      __builtin_memcpy(row, bf16_.w + (from_ + l) * inputs, static_cast<size_t>(inputs) * 2);
+    }
+    logits_product<PairTiles>(labels_, depth, step_.batch, worker_.wide, hidden_.by_row, worker_.logits, ldz_, worker_.strips);
+  }
+
+  void gradients_of_pairs(int64_t active) {
+    const int64_t inputs = step_.inputs, batch = step_.batch, depth = pairs_of(active);
+    if (active == 0 || batch == 0) return;
+    uint16_t *G = reinterpret_cast<uint16_t *>(worker_.pairs);
+    round_all(active * ldz_, worker_.logits, G);
+    weight_product<PairTiles>(active, inputs, pairs_of(batch), worker_.pairs, ldz_ / 2, hidden_.by_input, worker_.gradients,
+                              worker_.strips);
+    if (step_.dh == nullptr) return;
+    // Pairs along the labels: of G behind the rows of G, of the weights where their rows were.
+    uint32_t *G_along = reinterpret_cast<uint32_t *>(worker_.pairs) + active * (ldz_ / 2);
+    uint32_t *along = reinterpret_cast<uint32_t *>(worker_.wide);
+    const uint16_t *w = bf16_.w + from_ * inputs;
+    pair_rows(active, ldz_, [&](int64_t i) { return G + i * ldz_; }, G_along);
+    pair_rows(active, inputs, [&](int64_t i) { return w + worker_.active[i] * inputs; }, along);
+    hidden_product<PairTiles>(depth, nullptr, inputs, batch, reinterpret_cast<const float *>(G_along), ldz_, worker_.wide,
+                              worker_.hidden, worker_.strips, worker_.panel);
+  }
+#else
+  void logits_of_pairs() {}
+  void gradients_of_pairs(int64_t) {}
+#endif
+
   template <int NV>
   void losses(int64_t first_row, LabelLoss &loss) {
     alignas(64) float bias[GROUP * W];
@@ -170,17 +223,36 @@ class Chunk {
   Target weights_, biases_;
 };
 
+// Both packings of h in pairs.
+inline void pack_pairs(const StepArgs &step, float *rounded, float *by_row, float *by_input) {
+#if defined(__AVX512F__)
+  uint16_t *rows = reinterpret_cast<uint16_t *>(rounded);
+  const int64_t depth = pairs_of(step.inputs);
+  round_hidden(step.batch, step.inputs, step.h, rows);
+  pack_hidden_by_row(step.batch, depth, rounded, by_row);
+  uint32_t *row = reinterpret_cast<uint32_t *>(rounded) + step.batch * depth;
+  if (step.backward) pack_pairs_by_input(step.batch, step.inputs, rows, row, by_input);
+#else
+  (void)step, (void)rounded, (void)by_row, (void)by_input;
+#endif
+}
+
+template <bool PAIRS>
 int run_slab(const StepArgs &step, const Bf16 &bf16, const Layout &layout) {
   const int threads = es_threads();
   float *header = align64(step.workspace);
   Hidden hidden{header + Layout::HEADER, header + Layout::HEADER + layout.by_row};
-  float *workers = header + Layout::HEADER + layout.by_row + layout.by_input;
+  float *rounded = header + Layout::HEADER + layout.by_row + layout.by_input;
+  float *workers = rounded + layout.rounded;
   Mark mark{threads, W, static_cast<int32_t>(step.batch), static_cast<int32_t>(step.inputs)};
   if (step.begin == 0) {
     mark.write(header);
-    pack_hidden_by_row(step.batch, step.inputs, step.h, header + Layout::HEADER);
-    if (step.backward) {
-      pack_hidden_by_input(step.batch, step.inputs, step.h, header + Layout::HEADER + layout.by_row);
+    float *by_row = header + Layout::HEADER, *by_input = by_row + layout.by_row;
+    if constexpr (PAIRS) {
+      pack_pairs(step, rounded, by_row, by_input);
+    } else {
+      pack_hidden_by_row(step.batch, step.inputs, step.h, by_row);
+      if (step.backward) pack_hidden_by_input(step.batch, step.inputs, step.h, by_input);
     }
     parallel_tasks(threads, [&](int task, int) {
       Worker worker(layout, workers + task * layout.worker);
@@ -198,7 +270,7 @@ int run_slab(const StepArgs &step, const Bf16 &bf16, const Layout &layout) {
     Worker worker(layout, workers + task * layout.worker);
     *worker.results = {0.0, 0.0, 0.0, ES_OK};
     for (int64_t i = chunks * task / tasks; i < chunks * (task + 1) / tasks; i++) {
-      Chunk(step, bf16, layout, hidden, worker, step.begin + i * step.chunk).run();
+      Chunk<PAIRS>(step, bf16, layout, hidden, worker, step.begin + i * step.chunk).run();
     }
   });
   *step.loss_sum = 0.0;
@@ -239,7 +311,12 @@ int dense_step ES_DENSE_STEP_PARAMETERS {
   if (!step.positives.in_range(labels, batch)) return ES_INDEX_RANGE;
   Layout layout(batch, inputs, chunk, bf16.w != nullptr);
   if (workspace_length < layout.length(es_threads())) return ES_BAD_ARGUMENT;
-  return run_slab(step, bf16, layout);
+#if defined(__AVX512F__)
+  if (bf16.w != nullptr && pairs != 0 && es_has_bf16()) return run_slab<true>(step, bf16, layout);
+#else
+  (void)pairs;
+#endif
+  return run_slab<false>(step, bf16, layout);
 }
 
 }  // namespace ES_NS

@@ -2,7 +2,7 @@
 // float32. Along the inputs, the labels or the batch, as a product needs them; what is odd gets a zero beside it.
 #pragma once
 
-#include "products.h"
+#include "../isa.h"
 
 #if defined(__AVX512F__)
 

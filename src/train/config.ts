@@ -118,7 +118,7 @@ function withOutputDefaults(input: unknown): unknown {
     kind === 'adam' || kind === 'adamw'
       ? { rate: 2e-2, eps: 0.064 / batch }
       : kind === 'sgd'
-        ? { rate: 0.3 * batch }
+        ? { rate: factored ? 1 : 0.3 * batch }
         : {};
   const changes = factored ? { model: { loss: 'zLoss', ...model } } : {};
   return { ...input, ...changes, outputOptimizer: { kind, ...defaults, ...outputOptimizer } };

@@ -8,7 +8,7 @@
 import type { CsrDataset } from '../data/dataset.js';
 import { labelFrequencies } from '../data/statistics.js';
 import type { Kernels } from '../kernels/face.js';
-import { Classifier } from '../model/classifier.js';
+import { Classifier, hiddenWidth } from '../model/classifier.js';
 import { isLabelLoss } from '../model/output.js';
 import type { OutputSpec } from '../model/spec.js';
 import { Device } from '../tensor/device.js';
@@ -134,22 +134,31 @@ const settingsOf = ({ output, loss }: Change): string[] => [
   ...(loss === undefined ? [] : [`model.loss=${loss}`]),
 ];
 
-/** What else the output layer could be. */
-function rivals({ model: { output } }: TrainConfig): Change[] {
-  const fanIn = 'fanIn' in output ? output.fanIn : 32;
+/** What else the output layer could be: half of the hidden width is the most connections that save anything. */
+function rivals({ model }: TrainConfig): Change[] {
+  const { output } = model;
+  const half = Math.max(1, Math.floor(hiddenWidth(model.encoder) / 2));
+  const fanIn = Math.min('fanIn' in output ? output.fanIn : 32, half);
+  const shared = Math.min(4 * fanIn, half);
+  const topology = output.kind === 'fan-in' ? output.topology : undefined;
+  const loss = isLabelLoss(model.loss) ? undefined : 'bce';
   const all: Change[] = [
-    { name: 'dense', output: { kind: 'dense' } },
-    {
-      name: `fan-in ${fanIn}`,
-      output: { kind: 'fan-in', fanIn, topology: { kind: 'rigl' } } as Partial<OutputSpec>,
-    },
-    { name: `fan-in ${fanIn} compact`, output: { kind: 'fan-in', fanIn, form: 'compact' } },
-    { name: `grouped ${4 * fanIn} by 32`, output: { kind: 'grouped', fanIn: 4 * fanIn, group: 32 } },
-    { name: `bottleneck ${fanIn}`, output: { kind: 'bottleneck', width: fanIn } },
-    { name: 'factored', output: { kind: 'factored' }, loss: 'zLoss' },
+    { name: 'dense', output: { kind: 'dense' }, loss },
+    { name: `fan-in ${fanIn}`, output: fanInOutput(fanIn, 'fast', topology), loss },
+    { name: `fan-in ${fanIn} compact`, output: fanInOutput(fanIn, 'compact', topology), loss },
+    { name: `grouped ${shared} by 32`, output: { kind: 'grouped', fanIn: shared, group: 32 }, loss },
+    { name: `bottleneck ${fanIn}`, output: { kind: 'bottleneck', width: fanIn }, loss },
   ];
+  if (output.kind !== 'factored') all.push({ name: 'factored', output: { kind: 'factored' }, loss: 'zLoss' });
   return all.filter(({ name }) => name !== describe(output));
 }
+
+const fanInOutput = (fanIn: number, form: 'fast' | 'compact', topology: unknown): Partial<OutputSpec> => ({
+  kind: 'fan-in',
+  fanIn,
+  ...(form === 'compact' ? { form } : {}),
+  ...(topology === undefined ? {} : { topology: topology as never }),
+});
 
 /** The configured layer made smaller, the least loss of quality first. */
 function shrinks({ model: { output } }: TrainConfig): Change[] {
@@ -208,7 +217,7 @@ function advise(
   rows: CsrDataset,
   lines: readonly PlanLine[],
 ): Advice {
-  const width = model.encoder.hidden.at(-1) ?? model.encoder.embedding;
+  const width = hiddenWidth(model.encoder);
   const ratio = rows.labels / width;
   const frequencies = labelFrequencies(rows);
   const rare = frequencies.reduce((n, f) => n + (f < 5 ? 1 : 0), 0) / Math.max(1, rows.labels);

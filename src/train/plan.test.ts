@@ -1,0 +1,119 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { writeDatasetDirectory } from '../data/cache.js';
+import { plantedDataset } from '../data/planted.js';
+import { selectKernels } from '../kernels/index.js';
+import { parseConfig, type TrainConfigInput } from './config.js';
+import { planTraining } from './plan.js';
+import { train } from './train.js';
+
+const kernels = selectKernels({ backend: 'reference' });
+const rows = plantedDataset({ rows: 300, features: 500, labels: 3000, seed: 3 });
+const data = { rows, validation: null };
+let home: string;
+
+const config = (more: Partial<TrainConfigInput> = {}): TrainConfigInput => ({
+  data: join(home, 'data'),
+  out: join(home, 'none'),
+  backend: 'reference',
+  batch: 32,
+  epochs: 0.2,
+  model: { encoder: { embedding: 64 }, output: { kind: 'fan-in', fanIn: 32 } },
+  ...more,
+});
+
+beforeAll(async () => {
+  home = await mkdtemp(join(tmpdir(), 'espalier-plan-'));
+  await writeDatasetDirectory(join(home, 'data'), {
+    name: 'planted',
+    origin: 'made',
+    licence: 'none',
+    train: rows,
+  });
+});
+afterAll(() => rm(home, { recursive: true, force: true }));
+
+describe('planTraining', () => {
+  const outputs = {
+    dense: { kind: 'dense' },
+    set: { kind: 'fan-in', fanIn: 32 },
+    rigl: { kind: 'fan-in', fanIn: 32, topology: { kind: 'rigl' } },
+    grouped: { kind: 'grouped', fanIn: 32, group: 16, head: 0.05 },
+    bottleneck: { kind: 'bottleneck', width: 16 },
+    factored: { kind: 'factored' },
+  } as const;
+  it.each(Object.entries(outputs))(
+    'plans the accounted peak of the run that follows: %s',
+    async (name, output) => {
+      const own = config({ out: join(home, name), model: { encoder: { embedding: 64 }, output } });
+      const { lines } = await planTraining(parseConfig(own), kernels, data, { calibrate: false });
+      const { memory } = await train(own);
+      expect(memory.accountedPeak).toBeLessThanOrEqual(lines[0].totalBytes);
+      expect(memory.accountedPeak).toBeGreaterThan(0.9 * lines[0].totalBytes);
+      expect(lines[0].peakRss).toBeGreaterThan(lines[0].totalBytes);
+    },
+  );
+
+  it('prices the rivals beside the configured layer, and its settings make what it prices', async () => {
+    const { lines } = await planTraining(parseConfig(config()), kernels, data, { calibrate: false });
+    expect(lines.map(({ name }) => name)).toEqual([
+      'fan-in 32',
+      'dense',
+      'fan-in 32 compact',
+      'grouped 32 by 32',
+      'bottleneck 32',
+      'factored',
+    ]);
+    const dense = lines[1];
+    const own = config({
+      out: join(home, 'as-planned'),
+      model: { encoder: { embedding: 64 }, output: { kind: 'dense' } },
+    });
+    expect(dense.settings).toEqual(['model.output.kind=dense']);
+    const again = await planTraining(parseConfig(own), kernels, data, { calibrate: false });
+    expect(again.lines[0].totalBytes).toBe(dense.totalBytes);
+    expect(again.lines[0].flopsPerExample).toBe(dense.flopsPerExample);
+  });
+
+  it('counts 6 operations per weight and example', async () => {
+    const { lines } = await planTraining(parseConfig(config()), kernels, data, { calibrate: false });
+    const bag = 6 * (rows.nnz / rows.rows) * 64;
+    expect(lines[0].flopsPerExample).toBeCloseTo(6 * 3000 * 32 + bag, 6);
+  });
+
+  it('calibrated minutes are positive and grow with the labels', async () => {
+    const wide = plantedDataset({ rows: 60, features: 500, labels: 24_000, seed: 3 });
+    const narrow = plantedDataset({ rows: 60, features: 500, labels: 1000, seed: 3 });
+    const own = parseConfig(config({ model: { encoder: { embedding: 16 }, output: { kind: 'dense' } } }));
+    const few = await planTraining(own, kernels, { rows: narrow, validation: null });
+    const many = await planTraining(own, kernels, { rows: wide, validation: null });
+    expect(few.lines[0].minutes).toBeGreaterThan(0);
+    expect(many.lines[0].minutes ?? 0).toBeGreaterThan(4 * (few.lines[0].minutes ?? 0));
+  });
+
+  it('within a memory bound takes the first that fits, the configured one where it does', async () => {
+    const plan = (maxMemory: number) =>
+      planTraining(parseConfig(config()), kernels, data, { calibrate: false, maxMemory });
+    const roomy = await plan(1e12);
+    expect(roomy.fitting?.chosen?.name).toBe('fan-in 32');
+    const sizes = roomy.lines[0];
+    const tight = await plan(sizes.peakRss - Math.floor(sizes.bytes.weights / 4));
+    expect(tight.fitting?.chosen?.totalBytes).toBeLessThan(sizes.totalBytes);
+    expect(tight.fitting?.chosen?.settings.join()).toMatch(/fanIn=(16|8)/);
+    const impossible = await plan(1e6);
+    expect(impossible.fitting?.chosen).toBeNull();
+    expect(impossible.fitting?.tried.length).toBeGreaterThan(3);
+  });
+
+  it('advises by the ratio of labels to hidden units, and by the loss', async () => {
+    const choice = async (more: Partial<TrainConfigInput>) =>
+      (await planTraining(parseConfig(config(more)), kernels, data, { calibrate: false })).advice.choice;
+    expect(await choice({})).toBe('fan-in 32');
+    expect(await choice({ model: { encoder: { embedding: 512 } } })).toBe('dense');
+    expect(await choice({ model: { encoder: { embedding: 64 }, output: { kind: 'factored' } } })).toBe(
+      'factored',
+    );
+  });
+});

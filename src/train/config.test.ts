@@ -25,7 +25,7 @@ describe('parseConfig', () => {
       loss: 'zLoss',
       output: { kind: 'factored', form: 'factored' },
     });
-    expect(config.outputOptimizer).toMatchObject({ kind: 'sgd', rate: 3, momentum: 0 });
+    expect(config.outputOptimizer).toMatchObject({ kind: 'sgd', rate: 1, momentum: 0 });
     const told = parseConfig({
       ...minimal,
       model: { output, loss: 'taylorSoftmax' },

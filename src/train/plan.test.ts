@@ -51,7 +51,9 @@ describe('planTraining', () => {
       const { lines } = await planTraining(parseConfig(own), kernels, data, { calibrate: false });
       const { memory } = await train(own);
       expect(memory.accountedPeak).toBeLessThanOrEqual(lines[0].totalBytes);
-      expect(memory.accountedPeak).toBeGreaterThan(0.9 * lines[0].totalBytes);
+      // A factored layer plans the room of a reset, which a short run does not come to.
+      const share = name === 'factored' ? 0.8 : 0.9;
+      expect(memory.accountedPeak).toBeGreaterThan(share * lines[0].totalBytes);
       expect(lines[0].peakRss).toBeGreaterThan(lines[0].totalBytes);
     },
   );

@@ -23,6 +23,8 @@ export interface ClassifierOptions {
   readonly outputOptimizer: OptimizerSpec;
   /** [labels] training frequencies over rows, for `biasStart: frequency`; absent where weights are loaded next. */
   readonly labelShares?: Float64Array;
+  /** [labels] in an order in which neighbours are alike, for groups by `clusters`; absent where weights are loaded next. */
+  readonly labelOrder?: Uint32Array;
 }
 
 export class Classifier {
@@ -58,7 +60,8 @@ export class Classifier {
       startScale: spec.output.startScale,
       initialBias: startBias(device, spec, options.labelShares),
     };
-    this.output = makeOutput(device, spec.output, layer, streams.rewire, options.labelShares);
+    const facts = { shares: options.labelShares, order: options.labelOrder };
+    this.output = makeOutput(device, spec.output, layer, streams.rewire, facts);
   }
 
   /** Learnt numbers, connections not counted. */

@@ -5,6 +5,7 @@ import type { RandomStream } from '../kernels/random.js';
 import { FixedFanInOutput } from '../methods/dynamic-sparse/fan-in-output.js';
 import { factoredOutput, sphericalLoss } from '../methods/factored/index.js';
 import { GroupedFanInOutput } from '../methods/grouped/grouped-output.js';
+import type { GroupOrder } from '../methods/grouped/options.js';
 import { DenseOutput, type DenseOutputOptions } from '../output/dense.js';
 import { HeadTailOutput, mostFrequent, ofPart } from '../output/head-tail.js';
 import type { OutputLayer } from '../output/layer.js';
@@ -15,13 +16,20 @@ export type CommonOutputOptions = Omit<DenseOutputOptions, 'loss'> & { readonly 
 
 type GroupedSpec = Extract<OutputSpec, { kind: 'grouped' }>;
 
-/** `labelShares` [labels] says which labels are frequent; absent where weights are loaded next. */
+/** What the rows that train say of the labels; absent where weights are loaded next. */
+export interface LabelFacts {
+  /** [labels]: share of the rows, for the dense head. */
+  readonly shares?: Float64Array;
+  /** [labels], a permutation in which labels that stand together are alike, for groups by `clusters`. */
+  readonly order?: Uint32Array;
+}
+
 export function makeOutput(
   device: Device,
   spec: OutputSpec,
   options: CommonOutputOptions,
   rewireStream: RandomStream,
-  labelShares: Float64Array | undefined,
+  facts: LabelFacts,
 ): OutputLayer {
   if (spec.kind === 'factored') {
     return factoredOutput(device, { ...options, ...spec, loss: sphericalLoss(options.loss, spec) });
@@ -35,8 +43,13 @@ export function makeOutput(
       return new FixedFanInOutput(device, { ...common, ...spec, rewireStream });
     case 'grouped':
       return headCount(spec, common.labels) === 0
-        ? new GroupedFanInOutput(device, { ...common, ...spec, rewireStream })
-        : makeHeadTail(device, spec, common, rewireStream, labelShares);
+        ? new GroupedFanInOutput(device, {
+            ...common,
+            ...spec,
+            order: groupOrder(spec, facts.order),
+            rewireStream,
+          })
+        : makeHeadTail(device, spec, common, rewireStream, facts);
   }
 }
 
@@ -50,10 +63,10 @@ function makeHeadTail(
   spec: GroupedSpec,
   common: DenseOutputOptions,
   rewireStream: RandomStream,
-  labelShares: Float64Array | undefined,
+  { shares, order }: LabelFacts,
 ): HeadTailOutput {
   const { labels, initialBias = 0 } = common;
-  const headLabels = mostFrequent(labelShares ?? new Float64Array(labels), headCount(spec, labels));
+  const headLabels = mostFrequent(shares ?? new Float64Array(labels), headCount(spec, labels));
   const rest = new Uint8Array(labels).fill(1);
   for (const label of headLabels) rest[label] = 0;
   const tailLabels = Uint32Array.from({ length: labels }, (_, l) => l).filter((l) => rest[l] === 1);
@@ -63,8 +76,30 @@ function makeHeadTail(
     initialBias: ofPart(initialBias, own),
   });
   const head = new DenseOutput(device, { ...part(headLabels), precision: spec.precision });
-  const tail = new GroupedFanInOutput(device, { ...part(tailLabels), ...spec, rewireStream });
+  const tailOrder = order === undefined ? undefined : placesAmong(order, tailLabels);
+  const tail = new GroupedFanInOutput(device, {
+    ...part(tailLabels),
+    ...spec,
+    order: groupOrder(spec, tailOrder),
+    rewireStream,
+  });
   return new HeadTailOutput(device, { labels, headLabels, head, tail });
+}
+
+/** The slot of every label, from the order of the labels. */
+function groupOrder({ order: how }: GroupedSpec, order: Uint32Array | undefined): GroupOrder {
+  if (how !== 'clusters') return how;
+  if (order === undefined) return 'identity'; // loaded next, or a dry run
+  const slots = new Uint32Array(order.length);
+  for (let slot = 0; slot < order.length; slot++) slots[order[slot]] = slot;
+  return slots;
+}
+
+/** `order` without the labels that are not in `labels` (ascending), which are numbered anew. */
+function placesAmong(order: Uint32Array, labels: Uint32Array): Uint32Array {
+  const number = new Int32Array(order.length).fill(-1);
+  for (let i = 0; i < labels.length; i++) number[labels[i]] = i;
+  return Uint32Array.from(order, (label) => number[label]).filter((i) => i < 0xffffffff);
 }
 
 /** Whether a loss sees every label by itself, as all layers but the factored one need. */

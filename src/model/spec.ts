@@ -104,8 +104,8 @@ const outputUnion = z.discriminatedUnion('kind', [
     fanIn: positiveInteger.default(128),
     /** Labels that share their inputs. */
     group: positiveInteger.default(32),
-    /** Which labels share: as they are numbered, or drawn at random. */
-    order: z.enum(['identity', 'random']).default('identity'),
+    /** Which labels share: as they are numbered, drawn at random, or alike by the rows that show them. */
+    order: z.enum(['identity', 'random', 'clusters']).default('identity'),
     /** Most frequent labels that get a dense layer: below 1 a share of the labels, else how many. */
     head: z.number().min(0).default(0),
     startScale,

@@ -70,6 +70,23 @@ export async function clusterTargets(
   };
 }
 
+/** The order of the labels in which groups of `model.output.order: clusters` are cut; null for other models. */
+export async function labelOrder(
+  { model: { output }, seed }: TrainConfig,
+  kernels: Kernels,
+  rows: CsrDataset,
+): Promise<{ readonly order: Uint32Array; readonly clusteringBytes: number } | null> {
+  if (output.kind !== 'grouped' || output.order !== 'clusters') return null;
+  const features = labelFeatures(rows);
+  const { order, peakBytes } = await clusterLabels(kernels, features, {
+    maxSize: output.group,
+    leafSize: Math.min(8, output.group),
+    seed,
+  });
+  const held = [features.indptr, features.indices, features.values].reduce((sum, a) => sum + a.byteLength, 0);
+  return { order, clusteringBytes: Math.max(features.peakBytes, held + peakBytes) };
+}
+
 /** The head of a run; on a dry device from the shape alone. */
 export function auxiliaryHead(
   device: Device,

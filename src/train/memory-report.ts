@@ -24,6 +24,8 @@ export interface RunShape {
   readonly dataBytes: number;
   /** Rows and stored features of the largest encoding for growth by gradients; absent where there is none. */
   readonly evidence?: { readonly rows: number; readonly nnz: number };
+  /** Most bytes held while clusters were made, before the model exists. */
+  readonly clusteringBytes?: number;
   /** The auxiliary objective; absent where there is none. */
   readonly auxiliary?: AuxiliaryShape;
 }
@@ -47,8 +49,8 @@ export async function planMemory(
   dry.ledger.acquire('data', shape.dataBytes);
   const { auxiliary } = shape;
   // The clusters are made before the model.
-  dry.ledger.acquire('auxiliary', auxiliary?.clusteringBytes ?? 0);
-  dry.ledger.release('auxiliary', auxiliary?.clusteringBytes ?? 0);
+  dry.ledger.acquire('auxiliary', shape.clusteringBytes ?? 0);
+  dry.ledger.release('auxiliary', shape.clusteringBytes ?? 0);
   const classifier = new Classifier(dry, shape, spec, { seed: 0, outputOptimizer: optimizers.output });
   const optimizer = new Optimizer(dry, classifier.namedParameters(), optimizers.encoder);
   const width = hiddenWidth(spec.encoder);

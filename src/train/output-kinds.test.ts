@@ -42,6 +42,10 @@ const plainSgd = (rate: number) => ({ more: { outputOptimizer: { kind: 'sgd', ra
 const kinds: Record<string, Kind> = {
   dense: { output: { kind: 'dense' } },
   grouped: { output: { kind: 'grouped', fanIn: 10, group: 4, topology } },
+  'grouped by clusters': { output: { kind: 'grouped', fanIn: 10, group: 4, order: 'clusters', topology } },
+  'grouped by clusters, with a head': {
+    output: { kind: 'grouped', fanIn: 10, group: 4, order: 'clusters', head: 0.2, topology },
+  },
   'grouped in random order': { output: { kind: 'grouped', fanIn: 10, group: 4, order: 'random', topology } },
   'grouped with a dense head': {
     output: { kind: 'grouped', fanIn: 8, group: 8, head: 0.2, topology },

@@ -10,7 +10,7 @@ import { Classifier, hiddenWidth } from '../model/classifier.js';
 import { Optimizer } from '../optim/optimizer.js';
 import { rateFactor } from '../optim/schedule.js';
 import { Device } from '../tensor/device.js';
-import { type AuxiliaryShape, auxiliaryHead, clusterTargets } from './auxiliary.js';
+import { type AuxiliaryShape, auxiliaryHead, clusterTargets, labelOrder } from './auxiliary.js';
 import type { TrainConfig } from './config.js';
 import type { TrainEvent } from './events.js';
 import { type GrowthShape, growthShape, TrainingGrowth } from './growth.js';
@@ -69,15 +69,24 @@ export class TrainSession {
     const { rows, validation, baseRss } = data;
     const device = new Device(kernels);
     const targets = await clusterTargets(config, kernels, rows);
-    const { largest, evidence, shape, plan } = await planRun(device, config, data, targets?.shape);
+    const groups = await labelOrder(config, kernels, rows);
+    const clusteringBytes = Math.max(targets?.shape.clusteringBytes ?? 0, groups?.clusteringBytes ?? 0);
+    const { largest, evidence, shape, plan } = await planRun(
+      device,
+      config,
+      data,
+      targets?.shape,
+      clusteringBytes,
+    );
     const frequencies = labelFrequencies(rows);
     device.ledger.acquire('data', shape.dataBytes);
-    device.ledger.acquire('auxiliary', targets?.shape.clusteringBytes ?? 0);
-    device.ledger.release('auxiliary', targets?.shape.clusteringBytes ?? 0);
+    device.ledger.acquire('auxiliary', clusteringBytes);
+    device.ledger.release('auxiliary', clusteringBytes);
     const classifier = new Classifier(device, rows, config.model, {
       seed: config.seed,
       outputOptimizer: config.outputOptimizer,
       labelShares: Float64Array.from(frequencies, (f) => f / Math.max(1, rows.rows)),
+      labelOrder: groups?.order,
     });
     const { seed, model } = config;
     const about = targets === null ? null : { ...targets, biasStart: model.biasStart };
@@ -143,10 +152,11 @@ export async function planRun(
   config: TrainConfig,
   { rows, validation }: { readonly rows: CsrDataset; readonly validation: CsrDataset | null },
   auxiliary?: AuxiliaryShape,
+  clusteringBytes = auxiliary?.clusteringBytes ?? 0,
 ) {
   const largest = batchShape(rows, config.batch);
   const evidence = growthShape(rows, asksFor(config));
-  const shape = runShape(config, rows, validation, evidence, auxiliary);
+  const shape = { ...runShape(config, rows, validation, evidence, auxiliary), clusteringBytes };
   const optimizers = { encoder: config.optimizer, output: config.outputOptimizer };
   const plan = await planMemory(device, config.model, optimizers, shape, {
     clip: config.clip !== null,

@@ -213,6 +213,11 @@ const SUMS: readonly Sums[] = [
   { keep: 0.99, alpha: 0.7 },
 ];
 
+/** What float32 would lose of doubles, as one number: arrays are compared after rounding, numbers are not. */
+function beyondFloats(x: Float64Array): number {
+  return x.reduce((sum, value, i) => sum + (value - Math.fround(value)) * (1 + (i % 7)), 0);
+}
+
 /** Equality: both sides add in double, in the same order, without fused multiply-adds. */
 function accumulateCases(
   kernel: 'accumulate' | 'accumulateSymmetric',
@@ -237,7 +242,7 @@ function accumulateCases(
           const master = lab.doubles(made().master);
           const copy = lab.output(master.length);
           kernels[kernel](n, { x, keep, alpha, master, copy });
-          return { master, copy };
+          return { master, copy, fine: beyondFloats(master) };
         },
         bounds: () => ({ master: 0 }),
         law: law(n),
@@ -276,7 +281,7 @@ export const INVERT_CASES: readonly Case[] = [
       name: `n = ${n}`,
       run: (kernels, lab) => {
         const a = lab.doubles(made());
-        return { pivot: kernels.invert(n, a), a };
+        return { pivot: kernels.invert(n, a), a, fine: beyondFloats(a) };
       },
       bounds: () => ({ a: 0, pivot: 0 }),
       law: ({ a, pivot }) => {

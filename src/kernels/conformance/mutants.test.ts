@@ -132,6 +132,38 @@ const MISTAKES: Readonly<Record<string, Partial<Kernels>>> = {
       return sound.denseStep({ ...args, bf16: { ...args.bf16, rounding: later } });
     },
   },
+  'pairScatter forgets all but the last pair of a label': {
+    pairScatter: (args) => {
+      const last = new Map(Array.from(args.label.subarray(0, args.count), (label, i) => [label, i]));
+      const coefficients = args.coefficients.map((c, i) => (last.get(args.label[i]) === i ? c : 0)) as Floats;
+      sound.pairScatter({ ...args, coefficients });
+    },
+  },
+  'settleRows forgets what earlier changes add to a row': {
+    settleRows: (args) => sound.settleRows({ ...args, cross: args.cross.map(() => 0) as Floats }),
+  },
+  'settleRows makes every change again': {
+    settleRows: (args) => {
+      args.stamps.fill(0);
+      sound.settleRows(args);
+    },
+  },
+  'accumulate keeps its sums in float32': {
+    accumulate: (n, args) => {
+      sound.accumulate(n, args);
+      for (let i = 0; i < n; i++) args.master[i] = args.copy[i];
+    },
+  },
+  'accumulateSymmetric adds x twice instead of its transpose': {
+    accumulateSymmetric: (n, args) => sound.accumulate(n * n, { ...args, alpha: 2 * args.alpha }),
+  },
+  'invert leaves the columns exchanged': {
+    invert: (n, a) => {
+      const pivot = sound.invert(n, a);
+      for (let i = 0; i < n && n > 1; i++) [a[i * n], a[i * n + 1]] = [a[i * n + 1], a[i * n]];
+      return pivot;
+    },
+  },
   'top-k puts the larger label first in ties': {
     fanInTopK: (args) => {
       sound.fanInTopK(args);

@@ -97,7 +97,7 @@ describe('planTraining', () => {
 
   it('within a memory bound takes the first that fits, the configured one where it does', async () => {
     const plan = (maxMemory: number) =>
-      planTraining(parseConfig(config()), kernels, data, { calibrate: false, maxMemory });
+      planTraining(parseConfig(config()), kernels, data, { calibrate: false, maxMemory, baseRss: 50e6 });
     const roomy = await plan(1e12);
     expect(roomy.fitting?.chosen?.name).toBe('fan-in 32');
     const sizes = roomy.lines[0];

@@ -57,6 +57,8 @@ export interface RunPlan {
 export interface PlanOptions {
   /** Largest peak of the process, bytes. */
   readonly maxMemory?: number;
+  /** Resident bytes of a process before a run; by default those of this process without its rows. */
+  readonly baseRss?: number;
   /** false: no minutes. Default true. */
   readonly calibrate?: boolean;
   readonly onProgress?: (name: string) => void;
@@ -73,9 +75,9 @@ export async function planTraining(
   config: TrainConfig,
   kernels: Kernels,
   data: PlanData,
-  { maxMemory, calibrate = true, onProgress }: PlanOptions = {},
+  { maxMemory, calibrate = true, baseRss, onProgress }: PlanOptions = {},
 ): Promise<RunPlan> {
-  const base = process.memoryUsage.rss() - data.rows.bytes - (data.validation?.bytes ?? 0);
+  const base = baseRss ?? process.memoryUsage.rss() - data.rows.bytes - (data.validation?.bytes ?? 0);
   const price = async (change: Change | null, timed: boolean): Promise<PlanLine> => {
     const own = change === null ? config : changed(config, change);
     const name = change?.name ?? describe(config.model.output);

@@ -54,6 +54,24 @@ const settings = [
   'batch=16',
 ];
 
+describe('espalier plan', () => {
+  it('prices the configured layer and its rivals, advises, and takes what fits', async () => {
+    const data = ['data', '--from', join(planted, 'train.txt'), '--test', join(planted, 'test.txt')];
+    expect(await espalier([...data, '--out', 'p'])).toMatchObject({ code: 0 });
+    const plan = (...more: string[]) => espalier(['plan', 'p', ...settings, '--no-calibrate', ...more]);
+    const table = await plan('--max-memory', '8GiB');
+    expect(table.code).toBe(0);
+    for (const line of [/^\* fan-in 8 /m, /^ {2}dense /m, /^recommended: /m, /fits 8192 MiB: fan-in 8/]) {
+      expect(table.out).toMatch(line);
+    }
+    const { lines } = JSON.parse((await plan('--json')).out);
+    expect(lines[0].totalBytes).toBeGreaterThan(0);
+    const tight = await plan('--max-memory', '1MiB');
+    expect(tight.code).toBe(2);
+    expect(tight.err).toContain('PLAN_TOO_LARGE');
+  });
+});
+
 describe('the journey: data, train, evaluate, predict', () => {
   it('makes a dataset, trains, scores and answers, each step on the files of the one before', async () => {
     const data = await espalier([

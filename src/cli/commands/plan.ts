@@ -59,7 +59,7 @@ async function plan(data: string | undefined, options: PlanCliOptions): Promise<
   if (made.fitting !== null && made.fitting.chosen === null) throw cannotFit(made);
 }
 
-const cell = (text: string, width = 13) => text.padStart(width);
+const cell = (text: string, width = 15) => text.padStart(width);
 
 function print({ lines, advice, fitting }: RunPlan): void {
   out(

@@ -1,8 +1,7 @@
 // The n elements of a short row with the largest keys, of equals the earlier, in the order of the row.
 //
-// A bound first: lanes of a few registers hold the maxima of as many groups of elements, so the n-th largest maximum is
-// exceeded or met by n elements at least, and by few more. Those are gathered, and ranked by counting. No step
-// branches on what the row holds, but for the gathering.
+// A bound first: lanes of a few registers hold the maxima of as many groups of elements, and what n maxima reach, n
+// elements reach at least, and few more. Those are gathered, and cut the same way, by halving an interval.
 #pragma once
 
 #include "../output/lanes.h"
@@ -27,28 +26,24 @@ inline int64_t count_from(const float *values, int64_t padded, float bound) {
   return padded - below;
 }
 
-// A number that at least n of the values reach, and at most few more after so many halvings; n <= padded. Exactly n
-// reach it where that is found on the way.
-inline float reached_by(const float *values, int64_t padded, int64_t n, int halvings) {
-  F highest = load(values), lowest = highest;
-  for (int64_t j = W; j < padded; j += W) {
-    highest = max_of(load(values + j), highest);
-    lowest = min_of(load(values + j), lowest);
-  }
-  float low = -reduce_max(zero() - lowest), high = reduce_max(highest);
-  for (int i = 0; i < halvings; i++) {
-    const float middle = low + 0.5f * (high - low);
-    if (!(middle > low && middle < high)) break;  // neighbours, or not finite
-    const int64_t count = count_from(values, padded, middle);
-    if (count < n) {
-      high = middle;
-      continue;
+// Halves [low, high]; at least n of the values reach `low`, fewer reach `high`. Ends early where exactly n reach it.
+struct Halving {
+  float low, high;
+  bool exact;
+
+  Halving(float from, float to) : low(from), high(to), exact(false) {}
+
+  void run(const float *values, int64_t padded, int64_t n, int times) {
+    for (int i = 0; i < times && !exact; i++) {
+      const float middle = low + 0.5f * (high - low);
+      if (!(middle > low && middle < high)) return;  // neighbours, or not finite
+      const int64_t count = count_from(values, padded, middle);
+      if (count < n) high = middle;
+      else low = middle;
+      exact = count == n;
     }
-    low = middle;
-    if (count == n) break;
   }
-  return low;
-}
+};
 
 // The n-th largest of `count` values by counting, n <= count. values: padded to a multiple of W with -infinity.
 inline float nth_largest(const float *values, int64_t count, int64_t n) {
@@ -73,7 +68,7 @@ inline int64_t select_largest(const float *row, int64_t count, int64_t n, float 
     const int64_t rest = count - v * W;
     return Key::of(rest < W ? load_n(row + v * W, static_cast<int>(rest)) : load(row + v * W));
   };
-  const auto lanes = [&](int64_t v) { return count - v * W < W ? (1u << (count - v * W)) - 1u : W == 32 ? ~0u : (1u << W) - 1u; };
+  const auto lanes = [&](int64_t v) { return count - v * W < W ? (1u << (count - v * W)) - 1u : (1u << W) - 1u; };
 
   float bound = floor;
   int64_t wide = (3 * n + W - 1) / W;
@@ -86,8 +81,14 @@ inline int64_t select_largest(const float *row, int64_t count, int64_t n, float 
     for (int64_t v = 0, g = 0; v < whole; v++, g = g + 1 == wide ? 0 : g + 1) {
       store(groups + g * W, max_of(vec(v), load(groups + g * W)));
     }
-    const float reached = reached_by(groups, wide * W, n, 6);
-    bound = reached > floor ? reached : floor;
+    F highest = load(groups), lowest = highest;
+    for (int64_t g = 1; g < wide; g++) {
+      highest = max_of(load(groups + g * W), highest);
+      lowest = min_of(load(groups + g * W), lowest);
+    }
+    Halving halving(-reduce_max(zero() - lowest), reduce_max(highest));
+    halving.run(groups, wide * W, n, 6);
+    bound = halving.low > floor ? halving.low : floor;
   }
 
   int64_t held = 0;
@@ -107,28 +108,12 @@ inline int64_t select_largest(const float *row, int64_t count, int64_t n, float 
   if (held <= n) return held;
 
   for (int64_t i = held; i < round_up(held, W); i++) keys[i] = -__builtin_inff();
-  // Halving from the bound to the largest candidate; ties need the count.
-  float low = bound, high = keys[0], nth = 0.0f;
-  for (int64_t i = 1; i < held; i++) high = keys[i] > high ? keys[i] : high;
-  bool found = false;
-  for (int i = 0; i < 24 && !found; i++) {
-    const float middle = low + 0.5f * (high - low);
-    if (!(middle > low && middle < high)) break;
-    const int64_t from = count_from(keys, round_up(held, W), middle);
-    if (from < n) high = middle;
-    else low = middle;
-    found = from == n;
-    nth = middle;
-  }
-  if (found) {
-    int64_t kept = 0;
-    for (int64_t i = 0; i < held; i++) {
-      chosen[kept] = chosen[i];
-      kept += keys[i] >= nth ? 1 : 0;
-    }
-    return kept;
-  }
-  nth = nth_largest(keys, held, n);
+  float highest = keys[0];
+  for (int64_t i = 1; i < held; i++) highest = keys[i] > highest ? keys[i] : highest;
+  Halving halving(bound, highest);
+  halving.run(keys, round_up(held, W), n, 24);
+  // Ties need the count.
+  const float nth = halving.exact ? halving.low : nth_largest(keys, held, n);
   int64_t equal = n;
   for (int64_t i = 0; i < held; i++) equal -= keys[i] > nth ? 1 : 0;
   int64_t kept = 0;

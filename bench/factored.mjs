@@ -160,7 +160,7 @@ const fast = await contender(`factored, L ${rivalLabels}`, ours, 20);
 const dense = await contender('dense twin', trainee(DenseTwin, rivalLabels), 1);
 await show(`L ${rivalLabels}, our dense step`, fast, dense, FLOORS.dense);
 const torch = await startRival(
-  '../factored-torch.py',
+  'torch_factored.py',
   { labels: rivalLabels, batch, inputs, targets, threads },
   { OPENBLAS_CORETYPE: 'SkylakeX', OPENBLAS_NUM_THREADS: String(threads) },
 );

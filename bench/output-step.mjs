@@ -101,7 +101,7 @@ for (const form of ['fast', 'compact']) {
   const seconds = (await Promise.all(builds)).map((sample) => sample.seconds);
   console.log(`building the index, T1: ${(1e3 * median(seconds)).toFixed(1)} ms`);
   const rival = await startRival(
-    '../output-step-torch.py',
+    'torch_output_step.py',
     { labels, batch, inputs, threads: 2 },
     { OPENBLAS_CORETYPE: 'SkylakeX', OPENBLAS_NUM_THREADS: '2' },
   );

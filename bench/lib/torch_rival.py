@@ -1,35 +1,23 @@
-"""The dense output step of the same size in PyTorch, timed on request. Protocol: see lib/rival.mjs."""
+"""The PyTorch side of lib/rival.mjs for steps that run partly on one thread: `serve(build)` reads the setup, builds the
+step, and times it once per line that comes."""
 import json
 import resource
 import sys
 import time
 
 
-def main():
+def serve(build):
+    """build(torch, setup) returns a step without arguments; setup holds the number of threads."""
     setup = json.loads(sys.stdin.readline())
     try:
         import torch
     except ImportError:
         print(json.dumps({"missing": "PyTorch is not installed (apt install python3-torch)"}), flush=True)
         return
-    labels, batch, inputs, threads = (setup[name] for name in ("labels", "batch", "inputs", "threads"))
+    threads = setup["threads"]
     torch.set_num_threads(threads)
     torch.manual_seed(1)
-    weight = torch.nn.Parameter(torch.empty(labels, inputs).uniform_(-(inputs**-0.5), inputs**-0.5))
-    bias = torch.nn.Parameter(torch.full((labels,), -3.0))
-    hidden = torch.empty(batch, inputs).uniform_(-1, 1).requires_grad_()
-    target = torch.zeros(batch, labels)  # ready made: its cost is not counted
-    target[torch.arange(batch).repeat(4), torch.randint(labels, (4 * batch,))] = 1.0
-    optimizer = torch.optim.SGD([weight, bias], lr=1e-3)
-    functional = torch.nn.functional
-
-    def step():
-        optimizer.zero_grad()
-        hidden.grad = None
-        logits = functional.linear(hidden, weight, bias)
-        loss = functional.binary_cross_entropy_with_logits(logits, target, reduction="sum") / batch
-        loss.backward()
-        optimizer.step()
+    step = build(torch, setup)
 
     def sample():
         before = resource.getrusage(resource.RUSAGE_SELF)
@@ -47,6 +35,3 @@ def main():
         wall, busy = sample()
         best = max(best, busy)
         print(json.dumps({"seconds": wall, "busy": busy / best}), flush=True)
-
-
-main()

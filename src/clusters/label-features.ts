@@ -1,4 +1,5 @@
 /** What a label is about, as a sparse unit vector: the normalised sum of its training rows' normalised features. */
+import { rowsByLabel } from '../data/by-label.js';
 import type { CsrDataset } from '../data/dataset.js';
 import { EspalierError } from '../errors.js';
 
@@ -75,21 +76,6 @@ export function labelFeatures(dataset: Rows): LabelFeatures {
     values: values.subarray(0, at),
     peakBytes: made.reduce((bytes, { byteLength }) => bytes + byteLength, 0),
   };
-}
-
-/** The rows of every label, ascending. */
-function rowsByLabel({ rows, labels, labelIndptr, labelIds }: Rows) {
-  const begin = new Float64Array(labels + 1);
-  for (let e = 0; e < labelIds.length; e++) begin[labelIds[e] + 1]++;
-  for (let label = 0; label < labels; label++) begin[label + 1] += begin[label];
-  const rowOf = new Uint32Array(labelIds.length);
-  for (let row = 0; row < rows; row++) {
-    for (let e = labelIndptr[row]; e < labelIndptr[row + 1]; e++) rowOf[begin[labelIds[e]]++] = row;
-  }
-  // Every pointer has walked to the next label's begin.
-  begin.copyWithin(1, 0, labels);
-  begin[0] = 0;
-  return { begin, rowOf };
 }
 
 /** 1 / |x_r|, 0 for rows without length. shape: [rows] */

@@ -146,8 +146,8 @@ export const encoderSpec = z.strictObject({
   /** Half-width of the uniform start of the embedding: rows of unit norm want hidden vectors of some length. */
   embeddingBound: z.number().positive().default(0.3),
   /**
-   * The embedding's biases start so many standard deviations of a unit-norm row's sum below 0: with relu the larger, the
-   * fewer hidden units answer to a row, and the less any two rows have in common.
+   * The embedding's biases start so many standard deviations of a unit-norm row's sum below 0 (above, where negative):
+   * with relu the larger, the fewer hidden units answer to a row, and the less any two rows have in common.
    */
   threshold: z.number().min(-5).max(5).default(0),
   /** Widths of further linear layers, each with the activation. */

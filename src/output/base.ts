@@ -18,7 +18,7 @@ import type {
 import { makeMoments, type OptimizerSpec, ruleAt } from '../optim/rules.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { checkGradients, checkHidden, checkLabel, checkPositives } from './check.js';
+import { checkGradients, checkHidden, checkLabel, checkLabelMap, checkPositives } from './check.js';
 import type {
   Connections,
   GrowthSource,
@@ -339,22 +339,9 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
     };
   }
 
-  protected checkLabelMap(map: Int32Array): void {
-    for (const from of map) {
-      ensure(from >= -1 && from < this.#labels, () => ({
-        code: 'LABEL_MAP_RANGE',
-        kind: 'usage',
-        op: 'resizeLabels',
-        problem: 'the label map names an old label that does not exist',
-        expected: `-1 to ${this.#labels - 1}`,
-        received: `${from}`,
-      }));
-    }
-  }
-
   /** Weight rows and bias of new label j from old label map[j]; `fresh` fills the rows that have none. */
   protected resizeRows(map: Int32Array, fresh: (weights: Floats, row: number) => void): void {
-    this.checkLabelMap(map);
+    checkLabelMap(map, this.#labels);
     const { width } = this;
     const moved = <T extends Floats | Uint16Array>(old: T, tag: 'weights' | 'optimizer', per: number): T => {
       const dtype = old instanceof Uint16Array ? 'uint16' : this.device.precision;

@@ -92,3 +92,17 @@ export function checkLabel(op: string, label: number, labels: number): void {
     received: `${label}`,
   }));
 }
+
+/** New label j continues old label map[j]; -1 starts anew. */
+export function checkLabelMap(map: Int32Array, labels: number): void {
+  for (const from of map) {
+    ensure(from >= -1 && from < labels, () => ({
+      code: 'LABEL_MAP_RANGE',
+      kind: 'usage',
+      op: 'resizeLabels',
+      problem: 'the label map names an old label that does not exist',
+      expected: `-1 to ${labels - 1}`,
+      received: `${from}`,
+    }));
+  }
+}

@@ -29,7 +29,7 @@ export interface ClusterTargets {
 }
 
 /** The clusters that `config.auxiliary` asks for, or null; the same for the same rows and seed. */
-export async function clusterTargets(
+async function clusterTargets(
   config: TrainConfig,
   kernels: Kernels,
   rows: CsrDataset,
@@ -71,7 +71,7 @@ export async function clusterTargets(
 }
 
 /** The order of the labels in which groups of `model.output.order: clusters` are cut; null for other models. */
-export async function labelOrder(
+async function labelOrder(
   { model: { output }, seed }: TrainConfig,
   kernels: Kernels,
   rows: CsrDataset,
@@ -85,6 +85,22 @@ export async function labelOrder(
   });
   const held = [features.indptr, features.indices, features.values].reduce((sum, a) => sum + a.byteLength, 0);
   return { order, clusteringBytes: Math.max(features.peakBytes, held + peakBytes) };
+}
+
+export interface Clusters {
+  readonly targets: ClusterTargets | null;
+  /** For groups by clusters. */
+  readonly order: Uint32Array | undefined;
+  /** Most bytes held while they were made. */
+  readonly clusteringBytes: number;
+}
+
+/** All that a run's settings want of clusters, made one after the other. */
+export async function clustersOf(config: TrainConfig, kernels: Kernels, rows: CsrDataset): Promise<Clusters> {
+  const targets = await clusterTargets(config, kernels, rows);
+  const groups = await labelOrder(config, kernels, rows);
+  const clusteringBytes = Math.max(targets?.shape.clusteringBytes ?? 0, groups?.clusteringBytes ?? 0);
+  return { targets, order: groups?.order, clusteringBytes };
 }
 
 /** The head of a run; on a dry device from the shape alone. */

@@ -1,5 +1,6 @@
 /** The training rows as growth by gradients sees them: a batch, and every label's own examples. */
 import { Batch, type BatchShape, batchBytes, batchShape, fillBatch } from '../data/batches.js';
+import { type RowsByLabel, rowsByLabel } from '../data/by-label.js';
 import type { CsrDataset } from '../data/dataset.js';
 import type { Positives } from '../kernels/face.js';
 import type { Classifier } from '../model/classifier.js';
@@ -30,7 +31,7 @@ export class TrainingGrowth implements GrowthSource {
   readonly #classifier: Classifier;
   readonly #last: Batch;
   readonly #evidence: Batch | null;
-  #byLabel: { readonly start: Float64Array; readonly rows: Uint32Array } | null = null;
+  #byLabel: RowsByLabel | null = null;
 
   constructor(rows: CsrDataset, classifier: Classifier, last: Batch, shape: GrowthShape | null) {
     this.examples = rows.rows;
@@ -47,8 +48,8 @@ export class TrainingGrowth implements GrowthSource {
 
   rowsOf(label: number): Uint32Array {
     this.#byLabel ??= rowsByLabel(this.#rows);
-    const { start, rows } = this.#byLabel;
-    return rows.subarray(start[label], start[label + 1]);
+    const { begin, rowOf } = this.#byLabel;
+    return rowOf.subarray(begin[label], begin[label + 1]);
   }
 
   hidden(rows: Uint32Array): Tensor {
@@ -60,17 +61,4 @@ export class TrainingGrowth implements GrowthSource {
   #encode(features: SparseBatch): Tensor {
     return this.#classifier.device.keepOnly(() => this.#classifier.infer(features));
   }
-}
-
-/** Rows of every label, by counting. */
-function rowsByLabel({ rows, labels, labelIndptr, labelIds }: CsrDataset) {
-  const start = new Float64Array(labels + 1);
-  for (const label of labelIds) start[label + 1]++;
-  for (let label = 0; label < labels; label++) start[label + 1] += start[label];
-  const next = start.slice();
-  const sorted = new Uint32Array(labelIds.length);
-  for (let row = 0; row < rows; row++) {
-    for (let e = labelIndptr[row]; e < labelIndptr[row + 1]; e++) sorted[next[labelIds[e]]++] = row;
-  }
-  return { start, rows: sorted };
 }

@@ -5,14 +5,16 @@
  * Bytes come from a dry run of the code that trains, to the byte. Minutes come from training a piece of each output
  * layer for a moment: a step takes a + b L seconds, and two sizes of L give a and b.
  */
+import { Tape } from '../autograd/tape.js';
 import type { CsrDataset } from '../data/dataset.js';
 import { labelFrequencies } from '../data/statistics.js';
 import type { Kernels } from '../kernels/face.js';
 import { Classifier, hiddenWidth } from '../model/classifier.js';
 import { isLabelLoss } from '../model/output.js';
-import type { OutputSpec } from '../model/spec.js';
+import { type OutputSpec, outputSpec } from '../model/spec.js';
 import { Device } from '../tensor/device.js';
 import type { BytesByTag } from '../tensor/memory.js';
+import { clustersOf } from './auxiliary.js';
 import { secondsPerStep } from './calibrate.js';
 import { parseConfig, type TrainConfig, type TrainConfigInput } from './config.js';
 import { planRun } from './session.js';
@@ -64,7 +66,8 @@ export interface PlanOptions {
   readonly onProgress?: (name: string) => void;
 }
 
-type Change = { readonly name: string; readonly output: Partial<OutputSpec>; readonly loss?: string };
+type OutputInput = NonNullable<NonNullable<TrainConfigInput['model']>['output']>;
+type Change = { readonly name: string; readonly output: OutputInput; readonly loss?: 'bce' | 'zLoss' };
 
 /**
  * Plans a run of `config` on `data`.
@@ -78,11 +81,12 @@ export async function planTraining(
   { maxMemory, calibrate = true, baseRss, onProgress }: PlanOptions = {},
 ): Promise<RunPlan> {
   const base = baseRss ?? process.memoryUsage.rss() - data.rows.bytes - (data.validation?.bytes ?? 0);
+  const clusters = await clustersOf(config, kernels, data.rows);
   const price = async (change: Change | null, timed: boolean): Promise<PlanLine> => {
     const own = change === null ? config : changed(config, change);
     const name = change?.name ?? describe(config.model.output);
     onProgress?.(name);
-    const { plan } = await planRun(new Device(kernels), own, data);
+    const { plan } = await planRun(new Device(kernels), own, data, clusters);
     return {
       name,
       settings: change === null ? [] : settingsOf(change),
@@ -108,15 +112,19 @@ export async function planTraining(
   return { lines, advice: advise(config, data.rows, lines), fitting };
 }
 
+const bf16 = ({ precision }: { readonly precision: string }): string => (precision === 'bf16' ? ' bf16' : '');
+
 /** Short name of an output layer. */
 export function describe(output: OutputSpec): string {
   switch (output.kind) {
     case 'fan-in':
       return `fan-in ${output.fanIn}${output.form === 'compact' ? ' compact' : ''}`;
     case 'grouped':
-      return `grouped ${output.fanIn} by ${output.group}${output.head > 0 ? ', dense head' : ''}`;
+      return `grouped ${output.fanIn} by ${output.group}${output.head > 0 ? ', dense head' : ''}${bf16(output)}`;
     case 'bottleneck':
       return `bottleneck ${output.width}`;
+    case 'dense':
+      return `dense${bf16(output)}`;
     default:
       return output.kind;
   }
@@ -124,9 +132,9 @@ export function describe(output: OutputSpec): string {
 
 function changed(config: TrainConfig, { output, loss }: Change): TrainConfig {
   const model = { ...config.model, output, ...(loss === undefined ? {} : { loss }) };
-  const { outputOptimizer: own, ...rest } = config;
-  const outputOptimizer = loss === undefined ? own : undefined;
-  return parseConfig({ ...rest, outputOptimizer, model } as TrainConfigInput);
+  // Another loss wants other rates, and perhaps another optimiser.
+  const outputOptimizer = loss === undefined ? config.outputOptimizer : undefined;
+  return parseConfig({ ...config, outputOptimizer, model });
 }
 
 const settingsOf = ({ output, loss }: Change): string[] => [
@@ -136,77 +144,72 @@ const settingsOf = ({ output, loss }: Change): string[] => [
   ...(loss === undefined ? [] : [`model.loss=${loss}`]),
 ];
 
-/** What else the output layer could be: half of the hidden width is the most connections that save anything. */
-function rivals({ model }: TrainConfig): Change[] {
-  const { output } = model;
-  const half = Math.max(1, Math.floor(hiddenWidth(model.encoder) / 2));
-  const fanIn = Math.min('fanIn' in output ? output.fanIn : 32, half);
-  const shared = Math.min(4 * fanIn, half);
-  const topology = output.kind === 'fan-in' ? output.topology : undefined;
-  const loss = isLabelLoss(model.loss) ? undefined : 'bce';
+/** Half of the hidden width is the most connections that save anything. */
+const mostFanIn = ({ model }: TrainConfig): number => Math.max(1, Math.floor(hiddenWidth(model.encoder) / 2));
+
+/** What else the output layer could be. */
+function rivals(config: TrainConfig): Change[] {
+  const { output, loss: own } = config.model;
+  const fanIn = Math.min('fanIn' in output ? output.fanIn : 32, mostFanIn(config));
+  const shared = Math.min(4 * fanIn, mostFanIn(config));
+  const kept = output.kind === 'fan-in' ? { topology: output.topology } : {};
+  const loss = isLabelLoss(own) ? undefined : 'bce';
   const all: Change[] = [
     { name: 'dense', output: { kind: 'dense' }, loss },
-    { name: `fan-in ${fanIn}`, output: fanInOutput(fanIn, 'fast', topology), loss },
-    { name: `fan-in ${fanIn} compact`, output: fanInOutput(fanIn, 'compact', topology), loss },
+    { name: `fan-in ${fanIn}`, output: { kind: 'fan-in', fanIn, ...kept }, loss },
+    { name: `fan-in ${fanIn} compact`, output: { kind: 'fan-in', fanIn, form: 'compact', ...kept }, loss },
     { name: `grouped ${shared} by 32`, output: { kind: 'grouped', fanIn: shared, group: 32 }, loss },
     { name: `bottleneck ${fanIn}`, output: { kind: 'bottleneck', width: fanIn }, loss },
+    { name: 'factored', output: { kind: 'factored' }, loss: 'zLoss' },
   ];
-  if (output.kind !== 'factored') all.push({ name: 'factored', output: { kind: 'factored' }, loss: 'zLoss' });
   return all.filter(({ name }) => name !== describe(output));
 }
 
-const fanInOutput = (fanIn: number, form: 'fast' | 'compact', topology: unknown): Partial<OutputSpec> => ({
-  kind: 'fan-in',
-  fanIn,
-  ...(form === 'compact' ? { form } : {}),
-  ...(topology === undefined ? {} : { topology: topology as never }),
-});
-
-/** The configured layer made smaller, the least loss of quality first. */
-function shrinks({ model: { output } }: TrainConfig): Change[] {
-  const list: Change[] = [];
-  if (output.kind === 'fan-in' || output.kind === 'dense' || output.kind === 'bottleneck') {
-    const from = output.kind === 'fan-in' ? output.fanIn : 256;
-    const keep =
-      output.kind === 'fan-in' ? { topology: output.topology, intermediate: output.intermediate } : {};
-    for (let fanIn = from; fanIn >= 8; fanIn = Math.floor(fanIn / 2)) {
-      for (const form of ['fast', 'compact'] as const) {
-        if (fanIn === from && output.kind === 'fan-in' && form === output.form) continue;
-        const name = `fan-in ${fanIn}${form === 'compact' ? ' compact' : ''}`;
-        list.push({ name, output: { kind: 'fan-in', fanIn, form, ...keep } });
-      }
-    }
-  }
+/** The configured layer made smaller, the least loss of quality first: precision, then form, then connections. */
+function shrinks(config: TrainConfig): Change[] {
+  const { output } = config.model;
+  const outputs: OutputSpec[] = [];
+  const halvings = (from: number): number[] => (from < 8 ? [] : [from, ...halvings(Math.floor(from / 2))]);
   if (output.kind === 'grouped') {
-    const { kind: _, ...rest } = output;
-    for (const head of output.head > 0 ? [output.head, 0] : [0]) {
-      for (let fanIn = output.fanIn; fanIn >= 8; fanIn = Math.floor(fanIn / 2)) {
-        if (fanIn === output.fanIn && head === output.head) continue;
-        list.push({
-          name: `grouped ${fanIn} by ${output.group}${head > 0 ? ', dense head' : ''}`,
-          output: { ...rest, kind: 'grouped', fanIn, head },
-        });
+    for (const precision of new Set([output.precision, 'bf16'] as const))
+      outputs.push({ ...output, precision });
+    for (const fanIn of halvings(Math.floor(output.fanIn / 2))) {
+      outputs.push({ ...output, precision: 'bf16', fanIn });
+    }
+    if (output.head > 0) outputs.push({ ...(outputs.at(-1) ?? output), head: 0 } as OutputSpec);
+  } else if (output.kind !== 'factored') {
+    if (output.kind === 'dense') outputs.push({ ...output, precision: 'bf16' });
+    const from = output.kind === 'fan-in' ? output.fanIn : mostFanIn(config);
+    for (const fanIn of halvings(from)) {
+      for (const form of ['fast', 'compact'] as const) {
+        const base = output.kind === 'fan-in' ? output : outputSpec.parse({ kind: 'fan-in' });
+        outputs.push({ ...base, fanIn, form } as OutputSpec);
       }
     }
   }
-  return list;
+  return outputs
+    .map((spec) => ({ name: describe(spec), output: spec }))
+    .filter(({ name }) => name !== describe(output));
 }
 
-async function flops(config: TrainConfig, kernels: Kernels, rows: CsrDataset): Promise<number> {
-  const dry = new Device(kernels).dryTwin();
-  const { encoder } = config.model;
-  const { output } = new Classifier(dry, rows, config.model, {
-    seed: 0,
-    outputOptimizer: config.outputOptimizer,
-  });
-  const { flopsPerExample } = await output.plan({ batch: config.batch, positives: config.batch });
-  let width = encoder.embedding;
-  let total = 6 * (rows.nnz / Math.max(1, rows.rows)) * width;
-  for (const next of encoder.hidden) {
-    total += 6 * width * next;
-    width = next;
-  }
-  return total + flopsPerExample;
+/** Per example, forward and both gradients: the tape counts what stands before the output layer. */
+async function flops(
+  { model, batch, outputOptimizer }: TrainConfig,
+  kernels: Kernels,
+  rows: CsrDataset,
+): Promise<number> {
+  const device = new Device(kernels).dryTwin();
+  const classifier = new Classifier(device, rows, model, { seed: 0, outputOptimizer });
+  const tape = new Tape(device);
+  const nnz = rows.nnz / Math.max(1, rows.rows);
+  const none = { indptr: new Int32Array(0), indices: new Uint32Array(0), values: new Float32Array(0) };
+  classifier.widen(
+    classifier.encode({ rows: 1, nnz, width: rows.features, ...none }, tape, false),
+    tape,
+    false,
+  );
+  const { flopsPerExample } = await classifier.output.plan({ batch, positives: batch });
+  return 3 * tape.flops + flopsPerExample;
 }
 
 async function minutesOf(config: TrainConfig, kernels: Kernels, rows: CsrDataset): Promise<number> {

@@ -10,7 +10,7 @@ import { Classifier, hiddenWidth } from '../model/classifier.js';
 import { Optimizer } from '../optim/optimizer.js';
 import { rateFactor } from '../optim/schedule.js';
 import { Device } from '../tensor/device.js';
-import { type AuxiliaryShape, auxiliaryHead, clusterTargets, labelOrder } from './auxiliary.js';
+import { type AuxiliaryShape, auxiliaryHead, type Clusters, clustersOf } from './auxiliary.js';
 import type { TrainConfig } from './config.js';
 import type { TrainEvent } from './events.js';
 import { type GrowthShape, growthShape, TrainingGrowth } from './growth.js';
@@ -68,16 +68,9 @@ export class TrainSession {
   ): Promise<TrainSession> {
     const { rows, validation, baseRss } = data;
     const device = new Device(kernels);
-    const targets = await clusterTargets(config, kernels, rows);
-    const groups = await labelOrder(config, kernels, rows);
-    const clusteringBytes = Math.max(targets?.shape.clusteringBytes ?? 0, groups?.clusteringBytes ?? 0);
-    const { largest, evidence, shape, plan } = await planRun(
-      device,
-      config,
-      data,
-      targets?.shape,
-      clusteringBytes,
-    );
+    const clusters = await clustersOf(config, kernels, rows);
+    const { targets, clusteringBytes } = clusters;
+    const { largest, evidence, shape, plan } = await planRun(device, config, data, clusters);
     const frequencies = labelFrequencies(rows);
     device.ledger.acquire('data', shape.dataBytes);
     device.ledger.acquire('auxiliary', clusteringBytes);
@@ -86,7 +79,7 @@ export class TrainSession {
       seed: config.seed,
       outputOptimizer: config.outputOptimizer,
       labelShares: Float64Array.from(frequencies, (f) => f / Math.max(1, rows.rows)),
-      labelOrder: groups?.order,
+      labelOrder: clusters.order,
     });
     const { seed, model } = config;
     const about = targets === null ? null : { ...targets, biasStart: model.biasStart };
@@ -151,12 +144,11 @@ export async function planRun(
   device: Device,
   config: TrainConfig,
   { rows, validation }: { readonly rows: CsrDataset; readonly validation: CsrDataset | null },
-  auxiliary?: AuxiliaryShape,
-  clusteringBytes = auxiliary?.clusteringBytes ?? 0,
+  { targets, clusteringBytes }: Clusters,
 ) {
   const largest = batchShape(rows, config.batch);
   const evidence = growthShape(rows, asksFor(config));
-  const shape = { ...runShape(config, rows, validation, evidence, auxiliary), clusteringBytes };
+  const shape = { ...runShape(config, rows, validation, evidence, targets?.shape), clusteringBytes };
   const optimizers = { encoder: config.optimizer, output: config.outputOptimizer };
   const plan = await planMemory(device, config.model, optimizers, shape, {
     clip: config.clip !== null,

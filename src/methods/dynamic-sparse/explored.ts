@@ -3,36 +3,49 @@
  * for evenly spaced labels only, so that it costs little whatever the number of labels.
  */
 import type { Columns } from '../../kernels/face.js';
+import type { NamedArray } from '../../output/layer.js';
+import type { Device } from '../../tensor/device.js';
 
-const trackedLabels = 2048;
+const trackedRows = 2048;
+
+/** Rows are labels, or groups of them. */
+interface ExploredShape {
+  readonly rows: number;
+  readonly fanIn: number;
+  readonly inputs: number;
+}
 
 export class Explored {
-  readonly stride: number;
-  readonly words: number;
-  readonly tracked: number;
+  readonly #shape: ExploredShape;
+  readonly #stride: number;
+  readonly #tracked: number;
+  readonly #words: number;
+  readonly #device: Device;
   /** [tracked, words], one bit per column. */
-  readonly bits: Uint32Array;
-  readonly #shape: { readonly labels: number; readonly fanIn: number; readonly inputs: number };
+  readonly #bits: Uint32Array;
 
-  constructor(
-    shape: { readonly labels: number; readonly fanIn: number; readonly inputs: number },
-    allocate: (length: number) => Uint32Array,
-  ) {
+  constructor(device: Device, shape: ExploredShape, columns: Columns) {
+    this.#device = device;
     this.#shape = shape;
-    this.stride = Math.max(1, Math.ceil(shape.labels / trackedLabels));
-    this.tracked = Math.ceil(shape.labels / this.stride);
-    this.words = Math.ceil(shape.inputs / 32);
-    this.bits = allocate(this.tracked * this.words);
+    this.#stride = Math.max(1, Math.ceil(shape.rows / trackedRows));
+    this.#tracked = Math.ceil(shape.rows / this.#stride);
+    this.#words = Math.ceil(shape.inputs / 32);
+    this.#bits = device.allocator.allocate('indices', 'uint32', this.#tracked * this.#words);
+    if (!device.dry) this.add(columns);
+  }
+
+  release(): void {
+    this.#device.allocator.release('indices', this.#bits);
   }
 
   /** Adds the connections of now. */
   add(columns: Columns): void {
     const { fanIn } = this.#shape;
-    for (let t = 0; t < this.tracked; t++) {
-      const from = t * this.stride * fanIn;
+    for (let t = 0; t < this.#tracked; t++) {
+      const from = t * this.#stride * fanIn;
       for (let s = from; s < from + fanIn; s++) {
         const column = columns[s];
-        this.bits[t * this.words + (column >>> 5)] |= 1 << (column & 31);
+        this.#bits[t * this.#words + (column >>> 5)] |= 1 << (column & 31);
       }
     }
   }
@@ -40,9 +53,14 @@ export class Explored {
   /** Share of the pairs of the tracked labels that have been connected. */
   get share(): number {
     let count = 0;
-    for (let word of this.bits) {
+    for (let word of this.#bits) {
       for (; word !== 0; word &= word - 1) count++;
     }
-    return this.tracked === 0 ? 0 : count / (this.tracked * this.#shape.inputs);
+    return this.#tracked === 0 ? 0 : count / (this.#tracked * this.#shape.inputs);
+  }
+
+  /** What a checkpoint keeps. */
+  get array(): NamedArray {
+    return { name: 'explored', shape: [this.#tracked, this.#words], data: this.#bits };
   }
 }

@@ -28,10 +28,7 @@ import {
   type PruneRule,
 } from './options.js';
 import { beginRewiring, rewireProgress } from './rewire.js';
-import { drawColumns, RowMarks } from './topology.js';
-
-/** The widest layer input that 16-bit columns can name. */
-const shortColumns = 65_536;
+import { checkColumns, columnType, drawColumns } from './topology.js';
 
 export class FixedFanInOutput extends LabelMatrixOutput {
   readonly kind = 'fan-in';
@@ -87,35 +84,25 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     return this.#columns;
   }
 
-  get #columnType(): 'uint16' | 'uint32' {
-    return this.inputs <= shortColumns ? 'uint16' : 'uint32';
-  }
-
   #newColumns(labels: number): Columns {
-    return this.device.allocator.allocate('indices', this.#columnType, labels * this.width);
+    return this.device.allocator.allocate('indices', columnType(this.inputs), labels * this.width);
   }
 
   #startExploring(): Explored | null {
     if (this.capabilities.rewireEvery === 0) return null;
-    const { labels, width: fanIn, inputs, device } = this;
-    if (this.#explored !== null) device.allocator.release('indices', this.#explored.bits);
-    const explored = new Explored({ labels, fanIn, inputs }, (length) =>
-      device.allocator.allocate('indices', 'uint32', length),
-    );
-    if (!device.dry) explored.add(this.#columns);
-    return explored;
+    this.#explored?.release();
+    const { labels: rows, width: fanIn, inputs } = this;
+    return new Explored(this.device, { rows, fanIn, inputs }, this.#columns);
   }
 
   /** Start connections and weights, U(-1/sqrt(F), 1/sqrt(F)), of labels [from, to). */
   #drawRows(from: number, to: number): void {
     const { stream } = this.#options;
     const n = (to - from) * this.width;
-    const bound = this.startScale / Math.sqrt(this.width);
     const key = stream.reserve(n);
     if (this.device.dry) return;
     drawColumns(this.#columns, this.width, this.inputs, from, to, stream);
-    const out = this.weights.subarray(from * this.width, to * this.width);
-    this.device.kernels.uniform({ ...key, n, low: -bound, high: bound, out });
+    this.drawUniform(key, from, to, this.startScale / Math.sqrt(this.width));
   }
 
   /** The backward index of the fast form, rebuilt whenever connections change. */
@@ -237,7 +224,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
 
   protected logitsOf(h: Tensor, chosen: Uint32Array): Tensor {
     const { device, width } = this;
-    const columns = device.temporary('workspace', [chosen.length * width], this.#columnType);
+    const columns = device.temporary('workspace', [chosen.length * width], columnType(this.inputs));
     const weights = device.temporary('workspace', [chosen.length * width]);
     const bias = device.temporary('workspace', [chosen.length]);
     for (const [i, label] of device.dry ? [] : chosen.entries()) {
@@ -281,7 +268,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     const to = from + this.width;
     return {
       inputs: Uint32Array.from(this.#columns.subarray(from, to)),
-      weights: Float64Array.from(this.weights.subarray(from, to)),
+      weights: this.rowOf(label),
       bias: this.bias[label],
     };
   }
@@ -311,35 +298,14 @@ export class FixedFanInOutput extends LabelMatrixOutput {
   override state(): { readonly model: NamedArray[]; readonly optimizer: NamedArray[] } {
     const { model, optimizer } = super.state();
     const columns = { name: 'columns', shape: [this.labels, this.width], data: this.#columns };
-    const tried = this.#explored;
-    if (tried !== null) {
-      optimizer.push({ name: 'explored', shape: [tried.tracked, tried.words], data: tried.bits });
-    }
+    if (this.#explored !== null) optimizer.push(this.#explored.array);
     return { model: [...model, columns], optimizer };
   }
 
   /** Checks columns that came from a file (in range, none twice in a row), then rebuilds the index. */
   override loaded(): void {
-    const marks = new RowMarks(this.inputs);
-    for (let label = 0; label < this.labels; label++) {
-      marks.nextRow();
-      for (let slot = label * this.width; slot < (label + 1) * this.width; slot++) {
-        const column = this.#columns[slot];
-        if (column < this.inputs && !marks.used(column)) {
-          marks.use(column);
-          continue;
-        }
-        throw new EspalierError({
-          code: 'COLUMNS_INVALID',
-          kind: 'data',
-          op: 'FixedFanInOutput.loaded',
-          problem: `label ${label} has a column that is out of range or occurs twice`,
-          expected: `${this.width} different columns below ${this.inputs}`,
-          received: `${column}`,
-          hint: 'the model file is damaged or was made by another program: restore it from a copy',
-        });
-      }
-    }
+    const { labels: rows, width: fanIn, inputs } = this;
+    checkColumns('FixedFanInOutput.loaded', this.#columns, { rows, fanIn, inputs, row: 'label' });
     this.#buildIndex();
   }
 }

@@ -2,6 +2,7 @@
  * Topology of a fixed fan-in layer: drawing connections, choosing what to prune, regrowing in place.
  * Law: every row has exactly F different columns, before and after any rewiring.
  */
+import { EspalierError } from '../../errors.js';
 import type { Columns, Floats } from '../../kernels/face.js';
 import type { RandomStream } from '../../kernels/random.js';
 
@@ -28,6 +29,37 @@ export class RowMarks {
 
   used(column: number): boolean {
     return this.#stamp[column] === this.#row;
+  }
+}
+
+/** 16 bits name the columns of up to 65,536 inputs. */
+export const columnType = (inputs: number): 'uint16' | 'uint32' => (inputs <= 65_536 ? 'uint16' : 'uint32');
+
+/** Refuses columns that came from a file with one out of range, or twice in a row. */
+export function checkColumns(
+  op: string,
+  columns: Columns,
+  { rows, fanIn, inputs, row }: { rows: number; fanIn: number; inputs: number; row: 'label' | 'group' },
+): void {
+  const marks = new RowMarks(inputs);
+  for (let r = 0; r < rows; r++) {
+    marks.nextRow();
+    for (let slot = r * fanIn; slot < (r + 1) * fanIn; slot++) {
+      const column = columns[slot];
+      if (column < inputs && !marks.used(column)) {
+        marks.use(column);
+        continue;
+      }
+      throw new EspalierError({
+        code: 'COLUMNS_INVALID',
+        kind: 'data',
+        op,
+        problem: `${row} ${r} has a column that is out of range or occurs twice`,
+        expected: `${fanIn} different columns below ${inputs}`,
+        received: `${column}`,
+        hint: 'the model file is damaged or was made by another program: restore it from a copy',
+      });
+    }
   }
 }
 

@@ -2,10 +2,9 @@
  * The same training the plain way: W [L, d] held and updated in full, all m x L outputs formed, the same losses. The
  * oracle of the factored layer and the control of its experiments; O(m L d) per step.
  */
-import { ensure } from '../../errors.js';
 import type { Floats, Positives } from '../../kernels/face.js';
 import { RandomStream } from '../../kernels/random.js';
-import { checkGradients, checkHidden, checkLabel, checkPairs } from '../../output/check.js';
+import { checkGradients, checkHidden, checkLabel, checkLabelMap, checkPairs } from '../../output/check.js';
 import type {
   Connections,
   NamedArray,
@@ -188,16 +187,7 @@ export class DenseTwin implements OutputLayer {
   resizeLabels(map: Int32Array): void {
     const { inputs: d } = this;
     const old = this.#weights;
-    ensure(
-      map.every((from) => from >= -1 && from < this.#labels),
-      () => ({
-        code: 'LABEL_MAP_RANGE',
-        kind: 'usage',
-        op: 'resizeLabels',
-        problem: 'the label map names an old label that does not exist',
-        expected: `-1 to ${this.#labels - 1}`,
-      }),
-    );
+    checkLabelMap(map, this.#labels);
     this.#weights = this.#device.persistent('weights', [map.length, d]).data;
     for (let j = 0; j < map.length && !this.#device.dry; j++) {
       const row = this.#weights.subarray(j * d, (j + 1) * d);

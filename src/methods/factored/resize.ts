@@ -1,6 +1,7 @@
 /** Labels that come, go and move: V row by row, Q and wbar by exactly what changed. */
 import { ensure } from '../../errors.js';
 import type { RandomStream } from '../../kernels/random.js';
+import { checkLabelMap } from '../../output/check.js';
 import type { Factors } from './factors.js';
 
 /** New label j continues old label map[j]; -1 draws weights within +-bound. */
@@ -15,19 +16,10 @@ export function resizedFactors(factors: Factors, map: Int32Array, stream: Random
     expected: 'at least 1 label',
     received: '0',
   }));
+  checkLabelMap(map, before);
   factors.settleAllNow();
   const copies = new Int32Array(before);
-  for (const from of map) {
-    ensure(from >= -1 && from < before, () => ({
-      code: 'LABEL_MAP_RANGE',
-      kind: 'usage',
-      op: 'resizeLabels',
-      problem: 'the label map names an old label that does not exist',
-      expected: `-1 to ${before - 1}`,
-      received: `${from}`,
-    }));
-    if (from >= 0) copies[from]++;
-  }
+  for (const from of map) if (from >= 0) copies[from]++;
   const gone: number[] = [];
   for (let l = 0; l < before; l++) if (copies[l] !== 1) gone.push(l);
   count(factors, gone, (l) => copies[l] - 1);

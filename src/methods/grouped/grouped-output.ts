@@ -3,7 +3,6 @@
  * own, so that a step gathers F inputs once per group and is made of small dense products.
  * z[b,l] = bias[l] + sum_k w[l,k] h[b, columns[g(l),k]]. HASTE (arXiv 2606.01117), section on grouped fan-in.
  */
-import { EspalierError } from '../../errors.js';
 import type {
   Columns,
   Floats,
@@ -14,6 +13,7 @@ import type {
 } from '../../kernels/face.js';
 import { RandomStream } from '../../kernels/random.js';
 import { LabelMatrixOutput } from '../../output/base.js';
+import { checkLabelMap } from '../../output/check.js';
 import type {
   Connections,
   NamedArray,
@@ -27,13 +27,11 @@ import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { Explored } from '../dynamic-sparse/explored.js';
 import { rewireProgress } from '../dynamic-sparse/rewire.js';
-import { drawColumns, RowMarks } from '../dynamic-sparse/topology.js';
+import { checkColumns, columnType, drawColumns } from '../dynamic-sparse/topology.js';
 import { checkGroupedOptions, type GroupedOutputOptions } from './options.js';
 import { checkPlaces, groupOf, orderInto, regroup, startsInto } from './places.js';
 import { beginGroupedRewiring, scoreGroups } from './rewire.js';
 
-/** The widest layer input that 16-bit columns can name. */
-const shortColumns = 65_536;
 /** Groups worked on at once: enough that threads share work evenly, few enough for small layers. */
 const defaultChunk = 4;
 
@@ -114,21 +112,15 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
     return this.device.allocator.allocate('indices', 'uint32', length);
   }
 
-  get #columnType(): 'uint16' | 'uint32' {
-    return this.inputs <= shortColumns ? 'uint16' : 'uint32';
-  }
-
   #newColumns(groups: number): Columns {
-    return this.device.allocator.allocate('indices', this.#columnType, groups * this.width);
+    return this.device.allocator.allocate('indices', columnType(this.inputs), groups * this.width);
   }
 
   #startExploring(): Explored | null {
     if (this.capabilities.rewireEvery === 0) return null;
-    const { width: fanIn, inputs, device } = this;
-    if (this.#explored !== null) device.allocator.release('indices', this.#explored.bits);
-    const explored = new Explored({ labels: this.#groups, fanIn, inputs }, (n) => this.#indices(n));
-    if (!device.dry) explored.add(this.#columns);
-    return explored;
+    this.#explored?.release();
+    const { width: fanIn, inputs } = this;
+    return new Explored(this.device, { rows: this.#groups, fanIn, inputs }, this.#columns);
   }
 
   #nameSlots(): void {
@@ -243,7 +235,7 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
   #logits(h: Tensor, chosen: ArrayLike<number>, count: number): Tensor {
     const { device, inputs, width: fanIn } = this;
     const batch = h.shape[0];
-    const columns = device.temporary('workspace', [count * fanIn], this.#columnType);
+    const columns = device.temporary('workspace', [count * fanIn], columnType(this.inputs));
     const weights = device.temporary('workspace', [count * fanIn]);
     const bias = device.temporary('workspace', [count]);
     for (let i = 0; i < chosen.length && !device.dry; i++) {
@@ -320,7 +312,7 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
   }
 
   resizeLabels(map: Int32Array): void {
-    this.checkLabelMap(map);
+    checkLabelMap(map, this.labels);
     const { width, groupSize, device } = this;
     const { stream } = this.#options;
     const old = [this.#slotOf, this.#labelOf, this.#starts, this.#columns] as const;
@@ -364,10 +356,7 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
 
   override state(): { readonly model: NamedArray[]; readonly optimizer: NamedArray[] } {
     const { model, optimizer } = super.state();
-    const tried = this.#explored;
-    if (tried !== null) {
-      optimizer.push({ name: 'explored', shape: [tried.tracked, tried.words], data: tried.bits });
-    }
+    if (this.#explored !== null) optimizer.push(this.#explored.array);
     return {
       model: [
         ...model,
@@ -382,26 +371,13 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
   /** Checks groups, slots and columns that came from a file. */
   override loaded(): void {
     checkPlaces(this.#slotOf, this.#starts, this.groupSize);
-    const marks = new RowMarks(this.inputs);
-    for (let group = 0; group < this.#groups; group++) {
-      marks.nextRow();
-      for (let at = group * this.width; at < (group + 1) * this.width; at++) {
-        const column = this.#columns[at];
-        if (column < this.inputs && !marks.used(column)) {
-          marks.use(column);
-          continue;
-        }
-        throw new EspalierError({
-          code: 'COLUMNS_INVALID',
-          kind: 'data',
-          op: 'GroupedFanInOutput.loaded',
-          problem: `group ${group} has a column that is out of range or occurs twice`,
-          expected: `${this.width} different columns below ${this.inputs}`,
-          received: `${column}`,
-          hint: 'the model file is damaged or was made by another program: restore it from a copy',
-        });
-      }
-    }
+    const { width: fanIn, inputs } = this;
+    checkColumns('GroupedFanInOutput.loaded', this.#columns, {
+      rows: this.#groups,
+      fanIn,
+      inputs,
+      row: 'group',
+    });
     this.#nameSlots();
   }
 }

@@ -2,12 +2,13 @@
  * Espalier: trains sparse and very-large-output neural networks on the machine you have.
  *
  * @example
- * import { train, load, predictTexts } from 'espalier';
- * const { model } = await train({ data: 'data/wn', out: 'runs/wn' });
- * const [answer] = await predictTexts(await load('runs/wn'), ['small domesticated carnivore'], 5);
+ * import { train, load } from 'espalier';
+ * await train({ data: 'data/wn', out: 'runs/wn' });
+ * const model = await load('runs/wn');
+ * const { predictions } = await model.predict('small domesticated carnivore', { k: 5 });
  */
 import { selectKernels } from './kernels/index.js';
-import { type LoadedModel, loadClassifier } from './model/model-io.js';
+import { Model } from './model/model.js';
 
 export * as autograd from './autograd/index.js';
 export * as clusters from './clusters/index.js';
@@ -18,6 +19,14 @@ export * as dynamicSparse from './methods/dynamic-sparse/index.js';
 export * as factored from './methods/factored/index.js';
 export * as grouped from './methods/grouped/index.js';
 export * as metrics from './metrics/index.js';
+export type {
+  Explanation,
+  FeatureContribution,
+  LabelFacts,
+  UnitContribution,
+} from './model/explain.js';
+export type { ModelInput } from './model/input.js';
+export { type Answer, type DescribedLabel, Model, type PredictOptions } from './model/model.js';
 export type { LoadedModel } from './model/model-io.js';
 export { type Prediction, predictRows, predictTexts } from './model/predict.js';
 export * as nn from './nn/index.js';
@@ -32,7 +41,10 @@ export type { TrainEvent } from './train/events.js';
 export { type TrainOptions, type TrainResult, train } from './train/train.js';
 export { version } from './version.js';
 
-/** Loads a run directory or model directory with the best kernels of this machine. */
-export function load(path: string): Promise<LoadedModel> {
-  return loadClassifier(path, selectKernels());
+/**
+ * Loads a run directory or model directory with the best kernels of this machine.
+ * @example const { predictions } = await (await load('runs/wn')).predict('small domesticated carnivore');
+ */
+export function load(path: string): Promise<Model> {
+  return Model.load(path, selectKernels());
 }

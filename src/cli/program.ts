@@ -5,6 +5,7 @@ import { buildCommand } from './commands/build.js';
 import { dataCommand } from './commands/data.js';
 import { doctorCommand } from './commands/doctor.js';
 import { evaluateCommand } from './commands/evaluate.js';
+import { explainCommand } from './commands/explain.js';
 import { planCommand } from './commands/plan.js';
 import { predictCommand } from './commands/predict.js';
 import { quickstartCommand } from './commands/quickstart.js';
@@ -29,6 +30,7 @@ export function makeProgram(): Command {
     trainCommand(),
     evaluateCommand(),
     predictCommand(),
+    explainCommand(),
     doctorCommand(),
     buildCommand(),
   ]) {

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { TfIdfFeaturizer } from '../data/tfidf.js';
 import { EspalierError } from '../errors.js';
 import type { Kernels } from '../kernels/face.js';
-import { openModel, type SavedModel, saveModel } from '../store/index.js';
+import { openModel, type SavedModel, type StoredModel, saveModel } from '../store/index.js';
 import { restoreArrays } from '../store/safetensors-reader.js';
 import { Device } from '../tensor/device.js';
 import { Classifier, type ClassifierShape, hiddenWidth, intermediateOf } from './classifier.js';
@@ -71,20 +71,7 @@ export interface LoadedModel {
 export async function loadClassifier(path: string, kernels: Kernels): Promise<LoadedModel> {
   const stored = await openModel(path);
   try {
-    const parsed = description.safeParse(stored.manifest.config);
-    if (!parsed.success) {
-      throw new EspalierError({
-        code: 'MODEL_CONFIG',
-        kind: 'data',
-        op: 'loadClassifier',
-        problem: `the description of the model does not fit: ${parsed.error.issues[0].path.join('.')}: ${parsed.error.issues[0].message}`,
-        hint: 'the model is damaged or of another kind: restore it, or train it again',
-        file: stored.directory,
-      });
-    }
-    const { features, labels, model: spec } = parsed.data;
-    checkSizes(stored.tensors.tensors, { features, labels }, spec, stored.directory);
-    const shape = { features, labels };
+    const { shape, spec } = describe(stored);
     const classifier = new Classifier(new Device(kernels), shape, spec, {
       seed: 0,
       outputOptimizer: { kind: 'sgd', rate: 1 },
@@ -93,14 +80,40 @@ export async function loadClassifier(path: string, kernels: Kernels): Promise<Lo
     classifier.output.loaded();
     const labelNames: string[] = [];
     for await (const name of stored.labels()) labelNames.push(name);
-    const featurizer = Object.hasOwn(stored.manifest.files, featurizerFile)
-      ? TfIdfFeaturizer.fromJSON(JSON.parse(await readFile(stored.path(featurizerFile), 'utf8')))
-      : null;
+    const featurizer = parseFeaturizer(await featurizerText(stored));
     const { directory, manifest } = stored;
     return { directory, classifier, shape, spec, labelNames, featurizer, metrics: manifest.metrics };
   } finally {
     await stored.close();
   }
+}
+
+/** The description in a model's manifest, checked against its tensors; throws `MODEL_CONFIG`. */
+export function describe(stored: StoredModel): { readonly shape: ClassifierShape; readonly spec: ModelSpec } {
+  const parsed = description.safeParse(stored.manifest.config);
+  if (!parsed.success) {
+    throw new EspalierError({
+      code: 'MODEL_CONFIG',
+      kind: 'data',
+      op: 'loadClassifier',
+      problem: `the description of the model does not fit: ${parsed.error.issues[0].path.join('.')}: ${parsed.error.issues[0].message}`,
+      hint: 'the model is damaged or of another kind: restore it, or train it again',
+      file: stored.directory,
+    });
+  }
+  const { features, labels, model: spec } = parsed.data;
+  checkSizes(stored.tensors.tensors, { features, labels }, spec, stored.directory);
+  return { shape: { features, labels }, spec };
+}
+
+/** The text rule of a model, as it was saved; null where it was trained on numbers. */
+export async function featurizerText(stored: StoredModel): Promise<string | null> {
+  if (!Object.hasOwn(stored.manifest.files, featurizerFile)) return null;
+  return readFile(stored.path(featurizerFile), 'utf8');
+}
+
+export function parseFeaturizer(text: string | null): TfIdfFeaturizer | null {
+  return text === null ? null : TfIdfFeaturizer.fromJSON(JSON.parse(text));
 }
 
 /** Refuses a description that promises more than the file holds, before memory is taken for it. */

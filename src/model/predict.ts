@@ -1,7 +1,9 @@
 /** Predictions for texts and for sparse rows. */
 import { EspalierError } from '../errors.js';
 import type { SparseBatch } from '../ops/sparse-batch.js';
+import type { TopK } from '../output/layer.js';
 import type { LoadedModel } from './model-io.js';
+import type { ModelSpec } from './spec.js';
 
 export interface Prediction {
   readonly label: number;
@@ -23,22 +25,42 @@ export async function predictRows(
   rows: readonly SparseInput[],
   k: number,
 ): Promise<Prediction[][]> {
-  const { classifier, labelNames, spec, shape } = model;
+  const top = await topRows(model, rows, k);
+  return rows.map((_, r) => predictionsOf(top, r, model.spec, (label) => model.labelNames[label]));
+}
+
+/** The same as numbers; of fewer labels than `k`, so many columns. Empties the step arena. */
+export async function topRows(
+  { classifier, shape }: Pick<LoadedModel, 'classifier' | 'shape'>,
+  rows: readonly SparseInput[],
+  k: number,
+): Promise<TopK> {
   const batch = packRows(rows, shape.features);
   classifier.device.arena.reset();
-  const wanted = Math.min(k, Math.max(1, shape.labels));
-  const top = await classifier.output.topK(classifier.infer(batch), wanted);
-  return rows.map((_, r) => {
-    const row: Prediction[] = [];
-    for (let i = r * wanted; i < (r + 1) * wanted; i++) {
-      const label = top.labels[i];
-      if (label === 0xffffffff) break;
-      const score = top.scores[i];
-      const probability = spec.loss === 'bce' ? 1 / (1 + Math.exp(-score)) : null;
-      row.push({ label, name: labelNames[label] ?? String(label), score, probability });
-    }
-    return row;
-  });
+  return classifier.output.topK(classifier.infer(batch), Math.min(k, Math.max(1, shape.labels)));
+}
+
+/** Row `r` of `top` in words; `most` labels at most. */
+export function predictionsOf(
+  top: TopK,
+  r: number,
+  { loss }: Pick<ModelSpec, 'loss'>,
+  nameOf: (label: number) => string | undefined,
+  most = top.k,
+): Prediction[] {
+  const row: Prediction[] = [];
+  for (let i = r * top.k; i < r * top.k + Math.min(most, top.k); i++) {
+    const label = top.labels[i];
+    if (label === 0xffffffff) break;
+    const score = top.scores[i];
+    row.push({ label, name: nameOf(label) ?? String(label), score, probability: probabilityOf(score, loss) });
+  }
+  return row;
+}
+
+/** sigmoid(score) where the loss makes that a probability. */
+export function probabilityOf(score: number, loss: ModelSpec['loss']): number | null {
+  return loss === 'bce' ? 1 / (1 + Math.exp(-score)) : null;
 }
 
 /** The best `k` labels of each text; the words go to the featurizer's first field. */
@@ -62,7 +84,8 @@ export async function predictTexts(
   return predictions.map((row, i) => ({ predictions: row, knownWords: rows[i].indices.length }));
 }
 
-function packRows(rows: readonly SparseInput[], width: number): SparseBatch {
+/** Rows as one sparse batch; throws `PREDICT_FEATURE` for one that does not fit `width` features. */
+export function packRows(rows: readonly SparseInput[], width: number): SparseBatch {
   const nnz = rows.reduce((sum, row) => sum + row.indices.length, 0);
   const indptr = new Int32Array(rows.length + 1);
   const indices = new Uint32Array(nnz);

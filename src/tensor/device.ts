@@ -8,29 +8,49 @@ import { StepArena } from './arena.js';
 import { Allocator, type Dtype, MemoryLedger, type MemoryTag } from './memory.js';
 import { type Shape, shapeText, sizeOf, Tensor } from './tensor.js';
 
+export interface DeviceOptions {
+  readonly dry?: boolean;
+  readonly partOf?: Device;
+  readonly as?: MemoryTag;
+  /** Where arrays come from that outlive steps, instead of an allocator of its own. */
+  readonly allocator?: Allocator;
+}
+
 export class Device {
-  readonly kernels: Kernels;
   readonly ledger: MemoryLedger;
   readonly allocator: Allocator;
   readonly arena: StepArena;
-  readonly dry: boolean;
   /** The dtype of weights and activations. */
   readonly precision: 'float32' | 'float64';
 
   readonly #as: MemoryTag | null;
+  #kernels: Kernels;
+  #dry: boolean;
 
-  constructor(
-    kernels: Kernels,
-    options: { readonly dry?: boolean; readonly partOf?: Device; readonly as?: MemoryTag } = {},
-  ) {
-    const { partOf, as = null } = options;
-    this.dry = partOf?.dry ?? options.dry ?? false;
-    this.kernels = this.dry && partOf === undefined ? withoutWork(kernels) : kernels;
+  constructor(kernels: Kernels, options: DeviceOptions = {}) {
+    const { partOf, as = null, allocator } = options;
+    this.#dry = partOf?.dry ?? options.dry ?? false;
+    this.#kernels = this.#dry && partOf === undefined ? withoutWork(kernels) : kernels;
     this.precision = kernels.precision;
     this.#as = as;
-    this.ledger = partOf?.ledger ?? new MemoryLedger();
-    this.allocator = new Allocator(this.ledger, this.dry, as);
-    this.arena = partOf?.arena ?? new StepArena(this.ledger, this.dry);
+    this.ledger = partOf?.ledger ?? allocator?.ledger ?? new MemoryLedger();
+    this.allocator = allocator ?? new Allocator(this.ledger, this.#dry, as);
+    this.arena = partOf?.arena ?? new StepArena(this.ledger, this.#dry && allocator === undefined);
+  }
+
+  get kernels(): Kernels {
+    return this.#kernels;
+  }
+
+  /** Nothing is computed or written here, only counted. */
+  get dry(): boolean {
+    return this.#dry;
+  }
+
+  /** A device that was dry while something was made on it begins to work, with real kernels. */
+  protected awaken(kernels: Kernels): void {
+    this.#kernels = kernels;
+    this.#dry = false;
   }
 
   /** This device, but for its books: everything taken through it is counted under `tag`. */

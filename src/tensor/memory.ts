@@ -119,11 +119,12 @@ export class Allocator {
     const bytes = length * bytesPerElement(dtype);
     this.ledger.acquire(tag, bytes);
     try {
-      const array = viewOf(dtype, new SharedArrayBuffer(this.dry ? 0 : bytes));
+      const array = this.make(tag, dtype, this.dry ? 0 : length);
       this.#costs.set(array, bytes);
       return array;
     } catch (cause) {
       this.ledger.release(tag, bytes);
+      if (cause instanceof EspalierError) throw cause;
       throw new EspalierError({
         code: 'OUT_OF_MEMORY',
         kind: 'system',
@@ -134,6 +135,10 @@ export class Allocator {
         cause,
       });
     }
+  }
+
+  protected make<D extends Dtype>(_tag: MemoryTag, dtype: D, length: number): Dtypes[D] {
+    return viewOf(dtype, new SharedArrayBuffer(length * bytesPerElement(dtype)));
   }
 
   /** Gives an array of `allocate` back, once. */

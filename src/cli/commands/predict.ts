@@ -2,14 +2,16 @@ import { createInterface } from 'node:readline';
 import { Command, InvalidArgumentError } from 'commander';
 import { EspalierError } from '../../errors.js';
 import { selectKernels } from '../../kernels/index.js';
-import { loadClassifier } from '../../model/model-io.js';
-import { type Prediction, predictRows, predictTexts, type SparseInput } from '../../model/predict.js';
+import { type Answer, Model } from '../../model/model.js';
+import type { Prediction, SparseInput } from '../../model/predict.js';
 import { out } from '../terminal.js';
+import { because } from './explain.js';
 
 interface PredictOptions {
   readonly k: number;
   readonly features?: boolean;
   readonly json?: boolean;
+  readonly explain?: number | true;
 }
 
 export function predictCommand(): Command {
@@ -18,6 +20,7 @@ export function predictCommand(): Command {
     .argument('<model>', 'run directory or model directory')
     .option('--k <n>', 'labels per line', positive, 5)
     .option('--features', 'lines are sparse rows (index:value ...) instead of text')
+    .option('--explain [n]', 'say what speaks for and against the best n labels (default 1)', positive)
     .option('--json', 'one JSON object per line')
     .addHelpText(
       'after',
@@ -33,30 +36,29 @@ function positive(text: string): number {
 }
 
 async function predict(path: string, options: PredictOptions): Promise<void> {
-  const model = await loadClassifier(path, selectKernels());
+  const model = await Model.load(path, selectKernels());
+  const explain = options.explain === true ? 1 : (options.explain ?? 0);
   let line = 0;
   for await (const text of createInterface({ input: process.stdin, crlfDelay: Number.POSITIVE_INFINITY })) {
     line++;
-    if (options.features) {
-      const [predictions] = await predictRows(model, [parseRow(text, line)], options.k);
-      print(text, predictions, options);
-      continue;
-    }
-    const [{ predictions, knownWords }] = await predictTexts(model, [text], options.k);
-    print(
-      knownWords === 0 ? `${text} (no known word: what follows is only how frequent labels are)` : text,
-      predictions,
-      options,
-    );
+    const input = options.features ? parseRow(text, line) : text;
+    print(text, await model.predict(input, { k: options.k, explain }), options);
   }
 }
 
-function print(text: string, predictions: readonly Prediction[], options: PredictOptions): void {
+function print(text: string, { predictions, explanations, knownFeatures }: Answer, options: PredictOptions) {
   if (options.json) {
-    out(JSON.stringify({ input: text, predictions }));
+    const why = options.explain === undefined ? {} : { explanations };
+    out(JSON.stringify({ input: text, predictions, ...why }));
     return;
   }
-  printPredictions(text, predictions);
+  const nothing = knownFeatures === 0 && !options.features;
+  const remark = nothing ? ' (no known word: what follows is only how frequent labels are)' : '';
+  printPredictions(`${text}${remark}`, predictions);
+  for (const [i, why] of explanations.entries()) {
+    out(`  ${predictions[i].name}:`);
+    for (const reason of because(why)) out(`    ${reason}`);
+  }
 }
 
 /** `text`, then one indented line per label. */

@@ -1,0 +1,88 @@
+/** One copy of a model's weights for many threads: loaded once, adopted by each of them. */
+import { basename } from 'node:path';
+import type { Kernels } from '../kernels/face.js';
+import { openModel } from '../store/index.js';
+import { restoreArrays } from '../store/safetensors-reader.js';
+import { BlankDevice, type SharedArrays } from '../tensor/blank.js';
+import type { Device } from '../tensor/device.js';
+import { Classifier, type ClassifierShape } from './classifier.js';
+import { LabelTable, type LabelTableData } from './label-table.js';
+import { describe, featurizerText, type LoadedModel, parseFeaturizer } from './model-io.js';
+import type { ModelSpec } from './spec.js';
+import { modelArrays } from './state.js';
+
+/** What threads are sent: plain data over shared memory. */
+export interface SharedModel {
+  /** The immutable directory it was loaded from. */
+  readonly directory: string;
+  /** The name of that directory. */
+  readonly id: string;
+  readonly shape: ClassifierShape;
+  readonly spec: ModelSpec;
+  readonly arrays: SharedArrays;
+  readonly labels: LabelTableData;
+  /** JSON; null for a model of numbered features. */
+  readonly featurizer: string | null;
+  readonly metrics: unknown;
+  /** Of the software that trained it. */
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+export interface ShareOptions {
+  /** Compare the SHA-256 of every file first, which reads everything once more. */
+  readonly checksums?: boolean;
+}
+
+/** Loads a model for prediction only; throws what `loadClassifier` throws. */
+export async function shareModel(
+  path: string,
+  kernels: Kernels,
+  options: ShareOptions = {},
+): Promise<SharedModel> {
+  const stored = await openModel(path, { checksums: options.checksums });
+  try {
+    const { shape, spec } = describe(stored);
+    const device = new BlankDevice(kernels);
+    const classifier = makeBlank(device, shape, spec);
+    device.settle();
+    await restoreArrays(stored.tensors, modelArrays(classifier));
+    classifier.output.loaded();
+    const labels = await LabelTable.gather(stored.labels());
+    const { directory, manifest } = stored;
+    return {
+      ...{ directory, id: basename(directory), shape, spec },
+      ...{ arrays: device.arrays, labels: labels.data, featurizer: await featurizerText(stored) },
+      ...{ metrics: manifest.metrics, versions: manifest.versions },
+    };
+  } finally {
+    await stored.close();
+  }
+}
+
+/** A model over the arrays of `shared`, for this thread; nothing is copied but the vocabulary. */
+export function adoptModel(shared: SharedModel, kernels: Kernels): LoadedModel {
+  const { directory, shape, spec, metrics } = shared;
+  const device = new BlankDevice(kernels, shared.arrays);
+  const classifier = makeBlank(device, shape, spec);
+  device.settle();
+  const featurizer = parseFeaturizer(shared.featurizer);
+  return { directory, classifier, shape, spec, labelNames: [], featurizer, metrics };
+}
+
+function makeBlank(device: Device, shape: ClassifierShape, spec: ModelSpec): Classifier {
+  return new Classifier(device, shape, forPrediction(spec), {
+    seed: 0,
+    outputOptimizer: { kind: 'sgd', rate: 1 },
+  });
+}
+
+/** Without what only training needs: the index of the way back, and the record of connections tried. */
+function forPrediction(spec: ModelSpec): ModelSpec {
+  const { output } = spec;
+  if (output.kind === 'fan-in') {
+    const topology = { kind: 'static', perLabel: output.topology.perLabel, start: 'random' } as const;
+    return { ...spec, output: { ...output, form: 'compact', topology } };
+  }
+  if (output.kind === 'grouped') return { ...spec, output: { ...output, topology: { kind: 'static' } } };
+  return spec;
+}

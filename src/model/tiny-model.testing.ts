@@ -1,0 +1,81 @@
+/** Small models on disk, of any kind, with names and a text rule: random weights, made in milliseconds. */
+import { TfIdfFeaturizer } from '../data/tfidf.js';
+import type { Kernels } from '../kernels/face.js';
+import { referenceKernels } from '../kernels/reference/index.js';
+import { Device } from '../tensor/device.js';
+import { Classifier } from './classifier.js';
+import { saveClassifier } from './model-io.js';
+import { modelSpec } from './spec.js';
+import { modelArrays } from './state.js';
+
+export const words = [
+  'tree',
+  'apple',
+  'branch',
+  'trellis',
+  'wall',
+  'prune',
+  'fruit',
+  'garden',
+  'wire',
+  'bud',
+];
+
+export const kinds: Readonly<Record<string, unknown>> = {
+  dense: { kind: 'dense' },
+  'dense bf16': { kind: 'dense', precision: 'bf16' },
+  'fan-in': { kind: 'fan-in', fanIn: 6 },
+  'fan-in with an intermediate layer': { kind: 'fan-in', fanIn: 6, intermediate: { width: 48 } },
+  grouped: { kind: 'grouped', fanIn: 8, group: 4, order: 'random' },
+  'head and tail': { kind: 'grouped', fanIn: 8, group: 4, head: 5 },
+  bottleneck: { kind: 'bottleneck', width: 6 },
+  factored: { kind: 'factored' },
+};
+
+/** The featurizer of the ten words in fields `text` and `title`. */
+export function tinyFeaturizer(): TfIdfFeaturizer {
+  const rows = words.flatMap((word, i) => [
+    [word, words[(i + 1) % words.length]],
+    [`${word} ${words[(i + 3) % words.length]}`, word],
+  ]);
+  return TfIdfFeaturizer.fit(rows, { fields: ['text', 'title'], minDocuments: 1 });
+}
+
+export interface TinyModel {
+  readonly output?: unknown;
+  readonly encoder?: unknown;
+  readonly labels?: number;
+  readonly seed?: number;
+  readonly text?: boolean;
+  readonly kernels?: Kernels;
+}
+
+/** Saves a random model in `run` and returns its directory. */
+export async function saveTinyModel(run: string, options: TinyModel = {}): Promise<string> {
+  const { output = kinds['fan-in'], encoder = {}, labels = 37, seed = 1, text = true } = options;
+  const featurizer = text ? tinyFeaturizer() : null;
+  const factored = (output as { kind: string }).kind === 'factored';
+  const spec = modelSpec.parse({
+    encoder: { embedding: 24, ...(encoder as object) },
+    output: { startScale: 1, ...(output as object) },
+    ...(factored ? { loss: 'squaredError' } : {}),
+  });
+  const features = featurizer?.features ?? 20;
+  const device = new Device(options.kernels ?? referenceKernels('float32'));
+  const classifier = new Classifier(device, { features, labels }, spec, {
+    seed,
+    outputOptimizer: { kind: 'sgd', rate: 1 },
+  });
+  // Biases that start at 0 would hide whether they arrive.
+  for (const { name, data } of modelArrays(classifier)) {
+    if (name.endsWith('bias')) for (let i = 0; i < data.length; i++) data[i] = ((i * 7) % 5) / 10 - 0.2;
+  }
+  const saved = await saveClassifier(run, classifier, {
+    training: null,
+    metrics: { seed },
+    version: '0.0.0',
+    labelNames: Array.from({ length: labels }, (_, l) => `label "${l}" ŕ`),
+    featurizer,
+  });
+  return saved.directory;
+}

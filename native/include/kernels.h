@@ -54,11 +54,11 @@ int es_advise_huge(void *data, int64_t bytes);
       int64_t positive_count, const uint32_t *positive_label, const uint32_t *positive_row, int32_t loss,         \
       double grad_scale, int32_t backward, const double *rule, double update_scale, float *weights,               \
       float *weight_m, float *weight_v, float *d_weights, float *bias, float *bias_m, float *bias_v,              \
-      float *d_bias, double *squares, float *workspace, int64_t workspace_length, double *loss_sum
+      float *d_bias, double *squares, float *workspace, int64_t workspace_length, double *loss_sum, float *norm
 #define ES_STEP_NAMES                                                                                             \
   batch, inputs, labels, begin, end, chunk, h, dh, positive_count, positive_label, positive_row, loss, grad_scale, \
       backward, rule, update_scale, weights, weight_m, weight_v, d_weights, bias, bias_m, bias_v, d_bias, squares, \
-      workspace, workspace_length, loss_sum
+      workspace, workspace_length, loss_sum, norm
 #define ES_FAN_IN_STEP_PARAMETERS \
   (ES_STEP_PARAMETERS, int64_t fan_in, const void *columns, int32_t column_bytes, const uint16_t *index)
 /* Weights in bfloat16 instead of `weights`, or null, and the draws that round them: see Bf16Weights in face.ts. */

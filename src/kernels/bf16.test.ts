@@ -106,7 +106,7 @@ function step(kernels: Kernels, dense: boolean, short: boolean, rate = 0.25) {
     h: floats(batch * inputs, 2),
     dh: new Float32Array(batch * inputs),
     positives: { count: 2, label: Uint32Array.of(3, 80), row: Uint32Array.of(7, 0) },
-    ...({ loss: 'bce', gradScale: 1 / batch, backward: true, squares: null } as const),
+    ...({ loss: 'bce', norms: null, gradScale: 1 / batch, backward: true, squares: null } as const),
     update: {
       rule: { kind: 'sgd', rate, momentum: 0, nesterov: false, weightDecay: 0 } as const,
       ...{ weightMoments: none, biasMoments: none, updateScale: 1 },

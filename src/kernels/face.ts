@@ -230,7 +230,23 @@ export interface UpdateRowsArgs extends Moments {
  * Losses over all labels, positives given sparsely, every other label a negative (y = 0).
  * bce: softplus(z) - y z, G = sigmoid(z) - y. squaredHinge: max(0, 1-(2y-1)z)^2, G its derivative.
  */
-export type LabelLoss = 'bce' | 'squaredHinge';
+/** Losses that take every label by itself. */
+export type IndependentLoss = 'bce' | 'squaredHinge';
+/** softmax: the target is a distribution over the labels; see SoftmaxNorms. */
+export type LabelLoss = IndependentLoss | 'softmax';
+
+/**
+ * Softmax walks the labels twice: the slabs of a first step, without backward, sum e^z per row; those of a second use
+ * it. Logits of all labels never exist together.
+ *   loss = sum over positives of share_b (log Z_b - z_bl),   G_bl = e^(z_bl - log Z_b) - share_b at the positives
+ * A row with share 0 has no target: no loss, no gradient.
+ */
+export interface SoftmaxNorms {
+  /** sum: log Z_b is written by the last slab, and nothing else. use: it is read. */
+  readonly pass: 'sum' | 'use';
+  /** [2, batch]: log Z, and the share of the target that each positive of the row has (1 / their number). */
+  readonly values: Floats;
+}
 
 /** The positives of a batch, sorted by label, then row; no pair twice. */
 export interface Positives {
@@ -283,6 +299,8 @@ export interface OutputStepCommon {
   readonly dh: Floats | null;
   readonly positives: Positives;
   readonly loss: LabelLoss;
+  /** Of softmax; else null. */
+  readonly norms: SoftmaxNorms | null;
   /** Multiplies G: scale / batch for a mean over examples. */
   readonly gradScale: number;
   readonly update: OutputUpdate;
@@ -390,7 +408,7 @@ export interface FanInRegrowArgs extends FanInWeights {
   /** [batch, inputs] */
   readonly h: Floats;
   readonly positives: Positives;
-  readonly loss: LabelLoss;
+  readonly loss: IndependentLoss;
   readonly weightMoments: Moments;
   readonly evidence: GrowthEvidence | null;
   /**

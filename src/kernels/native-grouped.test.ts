@@ -24,7 +24,7 @@ function stepArgs(
     h: floats(batch * inputs, 1),
     dh: new Float32Array(batch * inputs),
     positives: { count: 2, label: Uint32Array.of(3, 250), row: Uint32Array.of(69, 0) },
-    ...({ loss: 'bce', gradScale: 1 / batch, backward: true, squares: null } as const),
+    ...({ loss: 'bce', norms: null, gradScale: 1 / batch, backward: true, squares: null } as const),
     update: {
       ...{ rule: null, weightMoments: none, biasMoments: none },
       ...{ dWeights: null, dBias: null, updateScale: 1 },

@@ -43,6 +43,7 @@ function common(workspace: number, weights: number) {
     dh: new Float32Array(batch * inputs),
     positives: { count: 2, label: Uint32Array.of(3, 250), row: Uint32Array.of(69, 0) },
     loss: 'bce' as const,
+    norms: null,
     gradScale: 1 / batch,
     update: noUpdate,
     backward: true,

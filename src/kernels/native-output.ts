@@ -34,7 +34,7 @@ export type OutputKernels = Pick<
   | 'groupedTopKWorkspace'
 >;
 
-/** What follows the 27 arguments that native/include/kernels.h lists as ES_STEP_PARAMETERS. */
+/** What follows the 28 arguments that native/include/kernels.h lists as ES_STEP_PARAMETERS. */
 type StepCall = (...args: unknown[]) => void;
 
 interface OutputAddon {
@@ -65,7 +65,9 @@ interface OutputAddon {
   dense_top_k: StepCall;
 }
 
-const LOSSES = { bce: 0, squaredHinge: 1 } as const;
+const LOSSES = { bce: 0, squaredHinge: 1, softmax: 2 } as const;
+/** The first walk of softmax. */
+const LOG_SUM = 3;
 const COLUMN_HINT =
   'every column must be below `inputs`, every positive sorted and inside the batch and the labels';
 
@@ -310,7 +312,7 @@ function stepArguments(
     positives.count,
     positives.label,
     positives.row,
-    LOSSES[s.loss],
+    s.norms?.pass === 'sum' ? LOG_SUM : LOSSES[s.loss],
     s.gradScale,
     s.backward,
     rule === null ? null : packRule(rule),
@@ -327,6 +329,7 @@ function stepArguments(
     f32(op, 'workspace', s.workspace, 0),
     s.workspace.length,
     lossOut,
+    s.norms === null ? null : f32(op, 'norms', s.norms.values, 2 * batch),
   ];
 }
 

@@ -102,9 +102,9 @@ function placesAmong(order: Uint32Array, labels: Uint32Array): Uint32Array {
   return Uint32Array.from(order, (label) => number[label]).filter((i) => i < 0xffffffff);
 }
 
-/** Whether a loss sees every label by itself, as all layers but the factored one need. */
+/** Whether a loss is one of those that all layers but the factored one have. */
 export const isLabelLoss = (loss: ModelSpec['loss']): loss is LabelLoss =>
-  loss === 'bce' || loss === 'squaredHinge';
+  loss === 'bce' || loss === 'squaredHinge' || loss === 'softmax';
 
 function labelLoss(kind: string, loss: ModelSpec['loss']): LabelLoss {
   if (isLabelLoss(loss)) return loss;
@@ -113,7 +113,7 @@ function labelLoss(kind: string, loss: ModelSpec['loss']): LabelLoss {
     kind: 'usage',
     op: 'model',
     problem: `the output layer ${JSON.stringify(kind)} has no such loss`,
-    expected: 'bce or squaredHinge',
+    expected: 'bce, squaredHinge or softmax',
     received: loss,
     hint: 'losses of the spherical family belong to model.output.kind = "factored"',
   });

@@ -165,9 +165,12 @@ export type EncoderSpec = z.infer<typeof encoderSpec>;
 export const modelSpec = z.strictObject({
   encoder: encoderSpec.prefault({}),
   output: outputSpec.prefault({}),
-  /** Over all labels one by one, or, for a factored layer, of the spherical family. */
+  /**
+   * Over all labels one by one; softmax, whose targets share a mass of one; or, for a factored layer, of the spherical
+   * family.
+   */
   loss: z
-    .enum(['bce', 'squaredHinge', 'squaredError', 'sphericalSoftmax', 'taylorSoftmax', 'zLoss'])
+    .enum(['bce', 'squaredHinge', 'softmax', 'squaredError', 'sphericalSoftmax', 'taylorSoftmax', 'zLoss'])
     .default('bce'),
   /** Biases start at the logit of each label's training frequency, or at 0. */
   biasStart: z.enum(['frequency', 'zero']).default('frequency'),

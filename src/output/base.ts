@@ -33,6 +33,7 @@ import type {
   TopK,
 } from './layer.js';
 import { breathe, overSlabs, slabLabels } from './slabs.js';
+import { shareTargets } from './softmax.js';
 
 export interface OutputBaseOptions {
   readonly inputs: number;
@@ -276,26 +277,32 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
       flopsPerLabel: ((how.backward ? 6 : 2) * batch * this.width * this.#labels) / Math.max(1, units),
       slow: device.kernels.name.startsWith('reference'),
     });
-    const total = await overSlabs(units, slab, (begin, end) =>
-      this.slab({
-        batch,
-        inputs: this.inputs,
-        labels: this.#labels,
-        begin,
-        end,
-        chunk,
-        h: h.data,
-        dh: how.dh?.data ?? null,
-        positives: placed,
-        loss: this.loss,
-        gradScale: how.gradScale,
-        update: how.update,
-        backward: how.backward,
-        squares: how.squares,
-        workspace: workspace.data,
-      }),
-    );
-    for (const used of [...held, workspace]) device.release(used);
+    const norms = this.loss === 'softmax' ? device.temporary('workspace', [2, batch]) : null;
+    if (norms !== null && !device.dry) shareTargets(positives, norms.data, batch);
+    const walk = (pass: 'sum' | 'use') =>
+      overSlabs(units, slab, (begin, end) =>
+        this.slab({
+          batch,
+          inputs: this.inputs,
+          labels: this.#labels,
+          begin,
+          end,
+          chunk,
+          h: h.data,
+          dh: how.dh?.data ?? null,
+          positives: placed,
+          loss: this.loss,
+          norms: norms && { pass, values: norms.data },
+          gradScale: how.gradScale,
+          update: how.update,
+          backward: how.backward && pass === 'use',
+          squares: how.squares,
+          workspace: workspace.data,
+        }),
+      );
+    if (norms !== null) await walk('sum');
+    const total = await walk('use');
+    for (const used of [...held, workspace, ...(norms === null ? [] : [norms])]) device.release(used);
     return total;
   }
 

@@ -28,6 +28,8 @@ export interface Subject {
   readonly labels: number;
   readonly batch: number;
   readonly chunk: number;
+  /** By default all. */
+  readonly losses?: readonly LabelLoss[];
   /** For a large subject: fewer batches and optimisers. */
   readonly brief?: boolean;
   make(device: Device, setup: Setup): OutputLayer;
@@ -46,7 +48,7 @@ export const optimizers: readonly (OptimizerSpec & { readonly name: string })[] 
   { name: 'adamw', kind: 'adamw', rate: 0.05, eps: 1e-3, weightDecay: 0.1, beta1: 0.8, beta2: 0.95 },
   { name: 'adagrad', kind: 'adagrad', rate: 0.1, eps: 1e-3, weightDecay: 0.01 },
 ];
-const losses: readonly LabelLoss[] = ['bce', 'squaredHinge'];
+const allLosses: readonly LabelLoss[] = ['bce', 'squaredHinge', 'softmax'];
 const plainSgd: OptimizerSpec = { kind: 'sgd', rate: 0.5 };
 const adam: OptimizerSpec = { kind: 'adam', rate: 0.05, eps: 1e-3 };
 
@@ -112,7 +114,7 @@ function flattenRows(layer: OutputLayer, bias: (label: number) => number): void 
 }
 
 export function describeOutputLayer(subject: Subject, backend: Backend): void {
-  const { inputs, labels, batch, chunk, brief = false } = subject;
+  const { inputs, labels, batch, chunk, brief = false, losses = allLosses } = subject;
   const { kernels, tolerance } = backend;
 
   describe.skipIf(kernels === null)(`${subject.name} on ${backend.name}`, () => {

@@ -16,7 +16,7 @@ export class DenseOutput extends LabelMatrixOutput {
   readonly kind = 'dense';
   readonly width: number;
   readonly capabilities: OutputCapabilities = {
-    losses: ['bce', 'squaredHinge'],
+    losses: ['bce', 'squaredHinge', 'softmax'],
     optimizers: ['sgd', 'adam', 'adamw', 'adagrad'],
     rewireEvery: 0,
     growsBy: 'chance',

@@ -68,9 +68,17 @@ export class HeadTailOutput implements PlannableOutput {
       expected: `the same inputs and loss, ${headLabels.length} labels in the head and ${labels - headLabels.length} in the tail`,
       received: `${head.inputs} and ${tail.inputs} inputs, ${head.loss} and ${tail.loss}, ${head.labels} and ${tail.labels} labels`,
     }));
+    ensure(head.loss !== 'softmax', () => ({
+      code: 'LOSS_UNSUPPORTED',
+      kind: 'usage',
+      op: 'HeadTailOutput',
+      problem: 'head and tail do not share the sum of a softmax',
+      expected: 'a loss that sees every label by itself: bce or squaredHinge',
+      received: head.loss,
+    }));
     const [a, b] = [head.capabilities, tail.capabilities];
     this.capabilities = {
-      losses: a.losses.filter((loss) => b.losses.includes(loss)),
+      losses: a.losses.filter((loss) => b.losses.includes(loss) && loss !== 'softmax'),
       optimizers: a.optimizers.filter((name) => b.optimizers.includes(name)),
       rewireEvery: b.rewireEvery || a.rewireEvery,
       growsBy: b.growsBy === 'chance' ? a.growsBy : b.growsBy,

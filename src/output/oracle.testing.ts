@@ -62,6 +62,7 @@ export class DenseOracle {
     const batch = h.length / this.inputs;
     const y = new Uint8Array(batch * labels);
     for (let i = 0; i < positives.count; i++) y[positives.row[i] * labels + positives.label[i]] = 1;
+    if (this.loss === 'softmax') return this.#softmax(this.logits(h), y, batch);
     let loss = 0;
     const G = this.logits(h).map((z, i) => {
       if (this.loss === 'bce') {
@@ -72,6 +73,27 @@ export class DenseOracle {
       loss += Math.max(0, 1 - s * z) ** 2;
       return -2 * s * Math.max(0, 1 - s * z);
     });
+    return { loss: loss / Math.max(1, batch), G };
+  }
+
+  /** Of every row, the positives share a mass of one; rows without any have neither loss nor gradient. */
+  #softmax(logits: Float64Array, y: Uint8Array, batch: number): { loss: number; G: Float64Array } {
+    const { labels } = this;
+    const G = new Float64Array(batch * labels);
+    let loss = 0;
+    for (let b = 0; b < batch; b++) {
+      const z = logits.subarray(b * labels, (b + 1) * labels);
+      const own = y.subarray(b * labels, (b + 1) * labels);
+      const positives = own.reduce((sum, x) => sum + x, 0);
+      if (positives === 0) continue;
+      const max = z.reduce((most, x) => Math.max(most, x), -Infinity);
+      const sum = z.reduce((all, x) => all + Math.exp(x - max), 0);
+      for (let l = 0; l < labels; l++) {
+        const p = Math.exp(z[l] - max) / sum;
+        if (own[l] === 1) loss -= Math.log(p) / positives;
+        G[b * labels + l] = p - own[l] / positives;
+      }
+    }
     return { loss: loss / Math.max(1, batch), G };
   }
 

@@ -11,14 +11,16 @@ namespace {
 // The workspace in floats: a header, both packings of h, and per worker its private sums and buffers.
 struct Layout {
   Blocks blocks;
-  int64_t by_row, by_input, rounded, hidden, logits, gradients, wide, pairs, bias, active, strips, panel, worker;
+  int64_t norms, by_row, by_input, rounded, hidden, norm, logits, gradients, wide, pairs, bias, active, strips, panel, worker;
 
   static constexpr int64_t HEADER = 16;
 
   Layout(int64_t batch, int64_t inputs, int64_t chunk, bool bf16) : blocks(batch) {
+    norms = Norms::shared_length(blocks);
     by_row = round_up(panels_length(inputs, batch), 16);
     by_input = round_up(panels_length(batch, inputs), 16);
     hidden = round_up(batch * inputs, 16);
+    norm = Norms::worker_length(blocks);
     logits = round_up(chunk * blocks.padded(), 16);
     gradients = round_up(chunk * inputs, 16);
     // In bfloat16: h rounded, with a row to pair in; the weights of a chunk in pairs both ways, later in float32; G in
@@ -30,13 +32,14 @@ struct Layout {
     active = round_up(chunk, 16);
     strips = round_up(strips_length(chunk > batch ? chunk : batch, KC), 16);
     panel = round_up(static_cast<int64_t>(KC) * NR, 16);
-    worker = hidden + logits + gradients + wide + pairs + bias + active + strips + panel + 16;
+    worker = hidden + norm + logits + gradients + wide + pairs + bias + active + strips + panel + 16;
   }
-  int64_t length(int workers) const { return HEADER + by_row + by_input + rounded + workers * worker + 16; }
+  int64_t length(int workers) const { return HEADER + norms + by_row + by_input + rounded + workers * worker + 16; }
 };
 
 struct Worker {
   float *hidden;     // the private dh [batch, inputs]
+  float *norm;
   float *logits;     // z, then G: [labels of the chunk][padded batch]
   float *gradients;  // [labels of the chunk][inputs]
   float *wide;       // the weights of the chunk in float32, where they are stored otherwise
@@ -49,7 +52,8 @@ struct Worker {
 
   Worker(const Layout &at, float *base) {
     hidden = base;
-    logits = hidden + at.hidden;
+    norm = hidden + at.hidden;
+    logits = norm + at.norm;
     gradients = logits + at.logits;
     wide = gradients + at.gradients;
     pairs = wide + at.wide;
@@ -63,6 +67,7 @@ struct Worker {
 
 struct Hidden {
   const float *by_row, *by_input;
+  float *norms;
 };
 
 // PAIRS: products of bfloat16 pairs.
@@ -89,7 +94,7 @@ class Chunk {
     __builtin_memset(worker_.bias, 0, static_cast<size_t>(layout_.bias) * 4);
     int64_t positives_at = step_.positives.lower_bound(from_);
     each_block(layout_.blocks, [&](auto nv, int64_t block) {
-      LabelLoss loss(step_, layout_.blocks, block, positives_at);
+      LabelLoss loss(step_, layout_.blocks, block, positives_at, Norms(layout_.blocks, hidden_.norms, worker_.norm));
       losses<decltype(nv)::value>(layout_.blocks.first_row(block), loss);
     });
     if (!step_.backward) return;
@@ -162,7 +167,7 @@ class Chunk {
       sum_label<NV, true>(l, z, bias, worker_.bias);
     }
     if (labels_ % GROUP != 0) finish_sums<true>(labels_ % GROUP, bias, worker_.bias + labels_ / GROUP * GROUP);
-    worker_.results->loss += sum.total();
+    worker_.results->loss += loss.finish(sum);
   }
 
   // Lists the labels with a gradient and moves their rows of G together: most labels of a squared hinge have none.
@@ -241,13 +246,14 @@ template <bool PAIRS>
 int run_slab(const StepArgs &step, const Bf16 &bf16, const Layout &layout) {
   const int threads = es_threads();
   float *header = align64(step.workspace);
-  Hidden hidden{header + Layout::HEADER, header + Layout::HEADER + layout.by_row};
-  float *rounded = header + Layout::HEADER + layout.by_row + layout.by_input;
+  float *norms = header + Layout::HEADER, *by_row = norms + layout.norms, *by_input = by_row + layout.by_row;
+  const Hidden hidden{by_row, by_input, norms};
+  float *rounded = by_input + layout.by_input;
   float *workers = rounded + layout.rounded;
+  const auto norms_of = [&](int task) { return Norms(layout.blocks, norms, Worker(layout, workers + task * layout.worker).norm); };
   Mark mark{threads, W, static_cast<int32_t>(step.batch), static_cast<int32_t>(step.inputs)};
   if (step.begin == 0) {
     mark.write(header);
-    float *by_row = header + Layout::HEADER, *by_input = by_row + layout.by_row;
     if constexpr (PAIRS) {
       pack_pairs(step, rounded, by_row, by_input);
     } else {
@@ -260,6 +266,7 @@ int run_slab(const StepArgs &step, const Bf16 &bf16, const Layout &layout) {
       // The lanes beyond the batch are never stored by a product, but read by the loss.
       __builtin_memset(worker.logits, 0, static_cast<size_t>(layout.logits) * 4);
     });
+    begin_norms(step, layout.blocks, threads, norms_of);
   } else if (!mark.matches(header)) {
     return ES_BAD_ARGUMENT;
   }
@@ -277,6 +284,7 @@ int run_slab(const StepArgs &step, const Bf16 &bf16, const Layout &layout) {
   for (int task = 0; task < tasks; task++) {
     Worker(layout, workers + task * layout.worker).results->add_to(step);
   }
+  if (step.end == step.labels) end_norms(step, threads, norms_of);
   if (step.end == step.labels && step.wants_dh()) {
     const float factor = static_cast<float>(step.update.grad_scale);
     parallel_ranges(step.batch * step.inputs, 4096, [&](int64_t from, int64_t to) {

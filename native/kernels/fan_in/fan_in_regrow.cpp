@@ -118,7 +118,7 @@ class Rows {
       int64_t positives_at = step_.positives.lower_bound(from);
       each_block(layout_.blocks, [&](auto nv, int64_t block) {
         constexpr int NV = decltype(nv)::value;
-        LabelLoss loss(step_, layout_.blocks, block, positives_at);
+        LabelLoss loss(step_, layout_.blocks, block, positives_at, Norms());
         LossSum sum;
         int64_t first = layout_.blocks.first_row(block);
         for (int64_t l = from; l < to; l++) {
@@ -343,7 +343,7 @@ int fan_in_regrow(int64_t batch, int64_t inputs, int64_t labels, int64_t begin, 
   if (workspace_length < layout.length(es_threads())) return ES_BAD_ARGUMENT;
   Regrow args{{batch, inputs, labels, begin, end, layout.tile, h, nullptr, {positive_count, positive_label, positive_row}, loss,
                true, {nullptr, 1.0, 1.0, false}, {weights, weight_m, weight_v, nullptr}, {bias, nullptr, nullptr, nullptr},
-               nullptr, workspace, workspace_length, nullptr},
+               nullptr, workspace, workspace_length, nullptr, nullptr},
               fan_in,
               columns,
               {evidence_count, evidence_rows, evidence_label, evidence_row, evidence_weight, evidence_h},

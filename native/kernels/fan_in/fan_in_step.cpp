@@ -19,14 +19,16 @@ struct Layout {
   IndexShape shape;
   Blocks blocks;
   bool on_the_fly;
-  int64_t hidden, logits, gradients, bias, active, touched, scratch, record, worker;
+  int64_t norms, hidden, norm, logits, gradients, bias, active, touched, scratch, record, worker;
 
   static constexpr int64_t HEADER = 16;
 
   Layout(int64_t batch, int64_t inputs, int64_t labels, int64_t chunk, int64_t fan_in)
       : shape(inputs, labels, fan_in, chunk), blocks(batch) {
     on_the_fly = shape.applies() && blocks.count >= INDEX_ON_THE_FLY;
+    norms = Norms::shared_length(blocks);
     hidden = round_up(inputs * blocks.padded(), 16);
+    norm = Norms::worker_length(blocks);
     logits = round_up(chunk * MAX_VECS * W, 16);
     gradients = round_up(chunk * fan_in + GROUP, 16);
     bias = round_up(chunk + GROUP, 16);
@@ -34,14 +36,15 @@ struct Layout {
     touched = round_up((chunk + 3) / 4, 16);
     scratch = on_the_fly ? round_up(index_scratch_words(shape), 16) : 0;
     record = on_the_fly ? round_up((shape.record + 1) / 2, 16) : 0;
-    worker = hidden + logits + gradients + bias + active + touched + scratch + record + 16;
+    worker = hidden + norm + logits + gradients + bias + active + touched + scratch + record + 16;
   }
   // 16 more, so that the caller's buffer may start anywhere.
-  int64_t length(int workers) const { return HEADER + hidden + workers * worker + 16; }
+  int64_t length(int workers) const { return HEADER + norms + hidden + workers * worker + 16; }
 };
 
 struct Worker {
   float *hidden;     // dhT
+  float *norm;
   float *logits;     // z, then G: [labels of the chunk][width * W]
   float *gradients;  // [labels of the chunk][fanIn]
   float *bias;       // [labels of the chunk]
@@ -53,7 +56,8 @@ struct Worker {
 
   Worker(const Layout &at, float *base) {
     hidden = base;
-    logits = hidden + at.hidden;
+    norm = hidden + at.hidden;
+    logits = norm + at.norm;
     gradients = logits + at.logits;
     bias = gradients + at.gradients;
     active = reinterpret_cast<uint32_t *>(bias + at.bias);
@@ -67,8 +71,9 @@ struct Worker {
 template <class Column>
 class Chunk {
  public:
-  Chunk(const StepArgs &step, const FanIn &layer, const Layout &layout, const float *hT, Worker &worker, int64_t from)
-      : step_(step), layer_(layer), layout_(layout), hT_(hT), worker_(worker), from_(from) {
+  Chunk(const StepArgs &step, const FanIn &layer, const Layout &layout, const float *hT, const Norms &norms, Worker &worker,
+        int64_t from)
+      : step_(step), layer_(layer), layout_(layout), hT_(hT), norms_(norms), worker_(worker), from_(from) {
     int64_t to = from + step.chunk;
     labels_ = (to < step.end ? to : step.end) - from;
     columns_ = static_cast<const Column *>(layer.columns) + from * layer.fan_in;
@@ -100,7 +105,7 @@ class Chunk {
   template <int NV>
   void run_block(int64_t block, int64_t positives_at) {
     int64_t first = layout_.blocks.first_row(block) * step_.inputs;
-    LabelLoss loss(step_, layout_.blocks, block, positives_at);
+    LabelLoss loss(step_, layout_.blocks, block, positives_at, norms_);
     if (!step_.backward) return loss_only<NV>(hT_ + first, loss);
     int64_t active = skips_       ? skipping_gradients<NV>(block > 0, hT_ + first, loss)
                      : block == 0 ? gradients<NV, false>(hT_ + first, loss)
@@ -116,7 +121,7 @@ class Chunk {
       forward<NV>(l, hT, z);
       loss.gradient<NV>(static_cast<uint32_t>(from_ + l), z, sum);
     }
-    worker_.results->loss += sum.total();
+    worker_.results->loss += loss.finish(sum);
   }
 
   template <int NV>
@@ -146,7 +151,7 @@ class Chunk {
         weight_gradient<NV, false, ADD, Column>(fan_in, c, g, dw, nullptr, nullptr, 0.0f, hT, z);
       }
     }
-    finish_labels<ADD>(bias, sum);
+    finish_labels<ADD>(bias, loss, sum);
     return labels_;
   }
 
@@ -170,8 +175,8 @@ class Chunk {
       worker_.touched[l] = 1;
       weight_gradient<NV, false, true, Column>(fan_in, columns_ + l * fan_in, g, dw, nullptr, nullptr, 0.0f, hT, z);
     }
-    if (add) finish_labels<true>(bias, sum);
-    else finish_labels<false>(bias, sum);
+    if (add) finish_labels<true>(bias, loss, sum);
+    else finish_labels<false>(bias, loss, sum);
     return active;
   }
 
@@ -188,9 +193,9 @@ class Chunk {
   }
 
   template <bool ADD>
-  void finish_labels(const float *bias, LossSum &sum) {
+  void finish_labels(const float *bias, LabelLoss &loss, LossSum &sum) {
     if (labels_ % GROUP != 0) finish_sums<ADD>(labels_ % GROUP, bias, worker_.bias + labels_ / GROUP * GROUP);
-    worker_.results->loss += sum.total();
+    worker_.results->loss += loss.finish(sum);
   }
 
   // What label l of the next chunk will read: memory is slow, and idle while this chunk computes.
@@ -267,6 +272,7 @@ class Chunk {
   const FanIn &layer_;
   const Layout &layout_;
   const float *hT_;
+  const Norms norms_;
   Worker &worker_;
   const int64_t from_;
   int64_t labels_;
@@ -280,7 +286,8 @@ template <class Column>
 int run_slab(const StepArgs &step, const FanIn &layer, const Layout &layout) {
   const int threads = es_threads();
   float *header = align64(step.workspace);
-  float *hT = header + Layout::HEADER, *workers = hT + layout.hidden;
+  float *norms = header + Layout::HEADER, *hT = norms + layout.norms, *workers = hT + layout.hidden;
+  const auto norms_of = [&](int task) { return Norms(layout.blocks, norms, Worker(layout, workers + task * layout.worker).norm); };
   Mark mark{threads, W, static_cast<int32_t>(step.batch), static_cast<int32_t>(step.inputs)};
   if (step.begin == 0) {
     mark.write(header);
@@ -290,6 +297,7 @@ int run_slab(const StepArgs &step, const FanIn &layer, const Layout &layout) {
         __builtin_memset(workers + task * layout.worker, 0, static_cast<size_t>(layout.hidden) * 4);
       });
     }
+    begin_norms(step, layout.blocks, threads, norms_of);
   } else if (!mark.matches(header)) {
     return ES_BAD_ARGUMENT;  // not the workspace of the slabs before
   }
@@ -300,7 +308,7 @@ int run_slab(const StepArgs &step, const FanIn &layer, const Layout &layout) {
     Worker worker(layout, workers + task * layout.worker);
     *worker.results = {0.0, 0.0, 0.0, ES_OK};
     for (int64_t i = chunks * task / tasks; i < chunks * (task + 1) / tasks; i++) {
-      Chunk<Column> chunk(step, layer, layout, hT, worker, step.begin + i * step.chunk);
+      Chunk<Column> chunk(step, layer, layout, hT, norms_of(task), worker, step.begin + i * step.chunk);
       if (!chunk.in_range()) {
         worker.results->code = ES_INDEX_RANGE;
         return;
@@ -315,6 +323,7 @@ int run_slab(const StepArgs &step, const FanIn &layer, const Layout &layout) {
     if (results.code != ES_OK) return results.code;
     results.add_to(step);
   }
+  if (step.end == step.labels) end_norms(step, threads, norms_of);
   if (step.end == step.labels && step.wants_dh()) {
     reduce_hidden(layout.blocks, step.inputs, step.update.grad_scale, threads, workers, layout.worker, step.dh);
   }

@@ -14,13 +14,15 @@ enum class Form { SINGLES, PAIRS };
 // The workspace: a header, hT, hT in bfloat16, and per worker its private sums and buffers. In floats, multiples of 16.
 struct Layout {
   Blocks blocks;
-  int64_t hidden, hidden16, panel, stripe, logits, gradients, wide, packed, pairs, bias, columns, active, touched, worker;
+  int64_t norms, hidden, hidden16, norm, panel, stripe, logits, gradients, wide, packed, pairs, bias, columns, active, touched, worker;
 
   static constexpr int64_t HEADER = 16;
 
   Layout(int64_t batch, int64_t inputs, int64_t fan_in, int64_t most, bool bf16) : blocks(batch) {
     constexpr int64_t ROWS = MAX_VECS * W;
+    norms = Norms::shared_length(blocks);
     hidden = round_up(inputs * blocks.padded(), 16);
+    norm = Norms::worker_length(blocks);
     hidden16 = bf16 ? round_up((hidden + 1) / 2, 16) : 0;
     panel = round_up((fan_in + 1) * ROWS, 16);
     stripe = round_up(ROWS * ROWS + 16, 16);
@@ -34,14 +36,15 @@ struct Layout {
     columns = round_up(fan_in, 16);
     active = round_up(most, 16);
     touched = round_up((most + 3) / 4, 16);
-    worker = hidden + panel + stripe + logits + gradients + wide + packed + pairs + bias + columns + active + touched + 16;
+    worker = hidden + norm + panel + stripe + logits + gradients + wide + packed + pairs + bias + columns + active + touched + 16;
   }
   // 16 more, so that the caller's buffer may start anywhere.
-  int64_t length(int workers) const { return HEADER + hidden + hidden16 + workers * worker + 16; }
+  int64_t length(int workers) const { return HEADER + norms + hidden + hidden16 + workers * worker + 16; }
 };
 
 struct Worker {
   float *hidden;     // dhT
+  float *norm;
   float *panel;      // [fanIn][width * W]
   float *stripe;     // some inputs of the panel, transposed
   float *logits;     // z, then G: [labels of the group][width * W]
@@ -57,7 +60,8 @@ struct Worker {
 
   Worker(const Layout &at, float *base) {
     hidden = base;
-    panel = hidden + at.hidden;
+    norm = hidden + at.hidden;
+    panel = norm + at.norm;
     stripe = panel + at.panel;
     logits = stripe + at.stripe;
     gradients = logits + at.logits;
@@ -76,6 +80,7 @@ struct Worker {
 struct Hidden {
   const float *rows;
   const uint16_t *rows16;
+  float *norms;
 };
 
 template <Form FORM>
@@ -127,7 +132,7 @@ class Group {
   void run_block(int64_t block, int64_t positives_at) {
     const int64_t first = layout_.blocks.first_row(block) * step_.inputs;
     logits<NV>(first);
-    LabelLoss loss(step_, layout_.blocks, block, positives_at);
+    LabelLoss loss(step_, layout_.blocks, block, positives_at, Norms(layout_.blocks, hidden_.norms, worker_.norm));
     losses<NV>(loss);
     if (!step_.backward) return;
     const int64_t active = skips_ ? keep_active<NV>() : labels_;
@@ -209,7 +214,7 @@ class Group {
       prefetch(l);
     }
     if (labels_ % GROUP != 0) finish_sums<true>(labels_ % GROUP, bias, worker_.bias + labels_ / GROUP * GROUP);
-    worker_.results->loss += sum.total();
+    worker_.results->loss += loss.finish(sum);
   }
 
   // What the group after this one will read: memory is slow, and idle while this one computes.
@@ -289,7 +294,8 @@ template <Form FORM>
 int run_slab(const StepArgs &step, const Bf16 &bf16, const Groups &layer, const Layout &layout) {
   const int threads = es_threads();
   float *header = align64(step.workspace);
-  float *hT = header + Layout::HEADER, *workers = hT + layout.hidden + layout.hidden16;
+  float *norms = header + Layout::HEADER, *hT = norms + layout.norms, *workers = hT + layout.hidden + layout.hidden16;
+  const auto norms_of = [&](int task) { return Norms(layout.blocks, norms, Worker(layout, workers + task * layout.worker).norm); };
   uint16_t *hT16 = reinterpret_cast<uint16_t *>(hT + layout.hidden);
   Mark mark{threads, W, static_cast<int32_t>(step.batch), static_cast<int32_t>(step.inputs)};
   if (step.begin == 0) {
@@ -303,11 +309,12 @@ int run_slab(const StepArgs &step, const Bf16 &bf16, const Groups &layer, const 
         __builtin_memset(workers + task * layout.worker, 0, static_cast<size_t>(layout.hidden) * 4);
       });
     }
+    begin_norms(step, layout.blocks, threads, norms_of);
   } else if (!mark.matches(header)) {
     return ES_BAD_ARGUMENT;  // not the workspace of the slabs before
   }
 
-  const Hidden hidden{hT, hT16};
+  const Hidden hidden{hT, hT16, norms};
   const int64_t chunks = (step.end - step.begin + step.chunk - 1) / step.chunk;
   const int tasks = chunks < threads ? static_cast<int>(chunks) : threads;
   parallel_tasks(tasks, [&](int task, int) {
@@ -331,6 +338,7 @@ int run_slab(const StepArgs &step, const Bf16 &bf16, const Groups &layer, const 
     if (results.code != ES_OK) return results.code;
     results.add_to(step);
   }
+  if (step.end == layer.groups) end_norms(step, threads, norms_of);
   if (step.end == layer.groups && step.wants_dh()) {
     reduce_hidden(layout.blocks, step.inputs, step.update.grad_scale, threads, workers, layout.worker, step.dh);
   }

@@ -4,6 +4,8 @@
 //   bce:          loss = log(1 + e^(s z)),    G = s sigmoid(s z)
 //   squaredHinge: loss = max(0, 1 + s z)^2,   G = 2 s max(0, 1 + s z)
 // gradScale is applied later, to the sums.
+// Softmax needs two walks over the labels. The first finds log Z_b = log sum_l e^z, the second uses it:
+//   softmax:      loss = sum over positives of share_b (log Z_b - z),    G = e^(z - log Z_b) - share_b at the positives
 #pragma once
 
 #include "lanes.h"
@@ -11,7 +13,7 @@
 namespace ES_NS {
 namespace {
 
-enum { LOSS_BCE = 0, LOSS_SQUARED_HINGE = 1 };
+enum { LOSS_BCE = 0, LOSS_SQUARED_HINGE = 1, LOSS_SOFTMAX = 2, LOSS_LOG_SUM = 3 };
 
 // e^-t for t >= 0; NaN stays NaN. Below e^-64 it stands still: zero to every sum it enters, and
 // its products with weights stay clear of denormal numbers, which are slow.
@@ -46,6 +48,12 @@ class LossSum {
     F slack = max_of(zero(), set(1.0f) + z);
     linear_ = fma(slack, slack, linear_);
     return slack + slack;
+  }
+
+  // below = log Z - z >= 0 but for rounding; y: the share at the positives, zero elsewhere.
+  inline F softmax(F below, F y) {
+    linear_ = fma(y, below, linear_);
+    return exp_minus(below) - y;
   }
 
   // After `vectors` calls.

@@ -23,10 +23,12 @@ struct StepArgs {
   float *workspace;
   int64_t workspace_length;
   double *loss_sum;
+  float *norm;  // [2][batch]: log Z, and the share of one positive; softmax only
 
   bool sizes_in_range() const {
     return batch >= 0 && inputs >= 1 && labels >= 0 && chunk >= 1 && loss_sum != nullptr &&
-           (loss == LOSS_BCE || loss == LOSS_SQUARED_HINGE);
+           loss >= LOSS_BCE && loss <= LOSS_LOG_SUM && (loss < LOSS_SOFTMAX || norm != nullptr) &&
+           (loss != LOSS_LOG_SUM || !backward);
   }
   // begin and end count labels, or groups of labels, of which there are `total`.
   bool slab_in_range(int64_t total) const {
@@ -41,7 +43,7 @@ struct StepArgs {
   {batch, inputs, labels, begin, end, chunk, h, dh, {positive_count, positive_label, positive_row}, loss,        \
    backward != 0, {rule, grad_scale, update_scale, squares != nullptr},                                          \
    {weights, weight_m, weight_v, d_weights}, {bias, bias_m, bias_v, d_bias}, squares, workspace, workspace_length, \
-   loss_sum}
+   loss_sum, norm}
 
 // The batch as `vecs` registers, cut into blocks of nearly equal width, none wider than MAX_VECS.
 struct Blocks {
@@ -155,19 +157,86 @@ inline void reduce_hidden(const Blocks &blocks, int64_t inputs, double scale, in
   });
 }
 
+// What softmax keeps per row of the batch, in lanes: of all workers the final norms, of each its sum so far.
+struct Norms {
+  float *log_sum, *share;  // [padded]
+  float *max;              // [padded] of one worker
+  double *sum;             // [padded] of e^(z - max)
+
+  static int64_t shared_length(const Blocks &blocks) { return round_up(2 * blocks.padded(), 16); }
+  static int64_t worker_length(const Blocks &blocks) { return 3 * round_up(blocks.padded(), 16); }
+
+  // Of a loss that needs none.
+  Norms() : log_sum(nullptr), share(nullptr), max(nullptr), sum(nullptr) {}
+  Norms(const Blocks &blocks, float *shared, float *worker)
+      : log_sum(shared),
+        share(shared + blocks.padded()),
+        max(worker),
+        sum(reinterpret_cast<double *>(worker + round_up(blocks.padded(), 16))) {}
+
+  // No logit is below; its distance to any still is a number.
+  static constexpr float LOWEST = -1e30f;
+
+  void clear(const Blocks &blocks) {
+    for (int64_t b = 0; b < blocks.padded(); b++) {
+      max[b] = LOWEST;
+      sum[b] = 0.0;
+    }
+  }
+  // Rows without a target and lanes beyond the batch: no logit is near their sum, no gradient comes of it.
+  void read(const Blocks &blocks, const float *norm) {
+    for (int64_t b = 0; b < blocks.padded(); b++) {
+      share[b] = b < blocks.batch ? norm[blocks.batch + b] : 0.0f;
+      log_sum[b] = share[b] != 0.0f ? norm[b] : -LOWEST;
+    }
+  }
+};
+
+// What comes before the first slab; worker(t) are the norms of worker t.
+template <class Of>
+inline void begin_norms(const StepArgs &step, const Blocks &blocks, int workers, const Of &worker) {
+  if (step.loss == LOSS_SOFTMAX) worker(0).read(blocks, step.norm);
+  for (int t = 0; t < workers && step.loss == LOSS_LOG_SUM; t++) worker(t).clear(blocks);
+}
+
+// After the last slab of the first walk: norm[b] = log Z_b, over the workers in order.
+template <class Of>
+inline void end_norms(const StepArgs &step, int workers, const Of &worker) {
+  if (step.loss != LOSS_LOG_SUM) return;
+  for (int64_t b = 0; b < step.batch; b++) {
+    double max = Norms::LOWEST, sum = 0.0;
+    for (int t = 0; t < workers; t++) {
+      const double other = worker(t).max[b];
+      if (other > max) max = other;
+    }
+    for (int t = 0; t < workers; t++) {
+      const Norms norms = worker(t);
+      sum += norms.sum[b] * __builtin_exp(static_cast<double>(norms.max[b]) - max);
+    }
+    step.norm[b] = static_cast<float>(max + __builtin_log(sum));
+  }
+}
+
 // Turns the logits of one label into G, block by block: owns the walk over the positives and the pad lanes.
 class LabelLoss {
  public:
   // positives_at: the first positive that may belong to the labels that follow.
-  LabelLoss(const StepArgs &step, const Blocks &blocks, int64_t block, int64_t positives_at)
+  LabelLoss(const StepArgs &step, const Blocks &blocks, int64_t block, int64_t positives_at, const Norms &norms)
       : positives_(step.positives),
         kind_(step.loss),
+        norms_(norms),
         first_row_(static_cast<uint32_t>(blocks.first_row(block))),
         rows_(static_cast<uint32_t>(blocks.rows(block))),
+        lanes_(blocks.width(block) * W),
         next_(positives_at) {
     int used = static_cast<int>(blocks.rows(block) - (blocks.width(block) - 1) * W);
     for (int i = 0; i < W; i++) limit_[i] = i < used ? __builtin_inff() : -1e30f;
     for (int i = 0; i < MAX_VECS * W; i++) flip_[i] = 1.0f;
+    if (kind_ != LOSS_LOG_SUM) return;
+    for (int i = 0; i < lanes_; i++) {
+      max_[i] = norms.max[first_row_ + i];
+      sum_[i] = 0.0f;
+    }
   }
 
   // z -> G. Labels ascend. `sum` is the caller's own, not a member: it lives in registers.
@@ -176,6 +245,12 @@ class LabelLoss {
     // -1e30 in the lanes beyond the batch: their loss and gradient vanish.
     z[NV - 1] = min_of(load(limit_), z[NV - 1]);
     bool positive = next_ < positives_.count && positives_.label[next_] == label && raise(label);
+    if (kind_ >= LOSS_SOFTMAX) {
+      if (kind_ == LOSS_SOFTMAX) softmax<NV>(z, sum);
+      else log_sum<NV>(z);
+      if (positive) lower();
+      return;
+    }
     if (positive) flip<NV>(z);
     if (kind_ == LOSS_BCE) {
 #pragma GCC unroll 8
@@ -191,7 +266,46 @@ class LabelLoss {
     }
   }
 
+  // After the last label: the loss, and what the chunk adds to the sums of the worker, which are double because a
+  // float32 sum over all labels would lose the small terms.
+  double finish(LossSum &sum) {
+    for (int i = 0; kind_ == LOSS_LOG_SUM && i < lanes_; i++) {
+      float &max = norms_.max[first_row_ + i];
+      double &all = norms_.sum[first_row_ + i];
+      if (max_[i] != max) all *= __builtin_exp(static_cast<double>(max) - max_[i]);
+      all += sum_[i];
+      max = max_[i];
+    }
+    return sum.total();
+  }
+
  private:
+  template <int NV>
+  inline void softmax(F *z, LossSum &sum) const {
+    const float *log_sum = norms_.log_sum + first_row_, *share = norms_.share + first_row_;
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; v++) {
+      F y = set(0.5f) * load(share + v * W) * (set(1.0f) - load(flip_ + v * W));
+      z[v] = sum.softmax(load(log_sum + v * W) - z[v], y);
+    }
+    sum.count(NV);
+  }
+
+  template <int NV>
+  inline void log_sum(const F *z) {
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; v++) {
+      F max = load(max_ + v * W), sum = load(sum_ + v * W);
+      if (not_below(z[v], max) != 0) {
+        F higher = max_of(max, z[v]);
+        sum = sum * exp_minus(higher - max);
+        max = higher;
+        store(max_ + v * W, max);
+      }
+      store(sum_ + v * W, sum + exp_minus(max - z[v]));
+    }
+  }
+
   template <int NV>
   inline void flip(F *z) const {
     for (int v = 0; v < NV; v++) z[v] = z[v] * load(flip_ + v * W);
@@ -218,10 +332,14 @@ class LabelLoss {
 
   Positives positives_;
   int kind_;
+  Norms norms_;
   uint32_t first_row_, rows_;
+  int lanes_;
   int64_t next_, from_ = 0;
   alignas(64) float limit_[W];
   alignas(64) float flip_[MAX_VECS * W];
+  alignas(64) float max_[MAX_VECS * W];  // of the logits so far, and the sum of this chunk relative to it
+  alignas(64) float sum_[MAX_VECS * W];
 };
 
 // Per label the sum over the batch, finished GROUP labels at a time: rows [GROUP][W] holds what is not finished.

@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import type { FanInRegrowArgs, GrowthEvidence } from '../face.js';
+import type { FanInRegrowArgs, GrowthEvidence, IndependentLoss } from '../face.js';
 import { type Case, Data, type Lab, lazy, type Outputs } from './case.testing.js';
 import {
   makeStepData,
@@ -10,6 +10,7 @@ import {
 } from './output-shape.testing.js';
 
 interface RegrowShape extends StepShape {
+  readonly loss: IndependentLoss;
   readonly prune: FanInRegrowArgs['prune'];
   /** Rows of the wider sample; none without. */
   readonly sample: number;
@@ -23,6 +24,7 @@ interface RegrowShape extends StepShape {
 
 const BASE: RegrowShape = {
   ...STEP,
+  loss: 'bce',
   fanIn: 9,
   rule: 'adam',
   prune: { perRow: 3 },

@@ -220,6 +220,7 @@ const CHECKS: Readonly<Record<string, (kernels: Kernels) => void>> = {
         dh: null,
         positives: { count: 1, label: Uint32Array.of(labels - 1), row: Uint32Array.of(1) },
         loss: 'squaredHinge',
+        norms: null,
         gradScale: 1,
         update: { rule, weightMoments: none, biasMoments: none, dWeights: null, dBias: null, updateScale: 1 },
         backward: true,

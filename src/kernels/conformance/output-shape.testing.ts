@@ -1,7 +1,7 @@
 /** Data of the output layers' cases: fixed fan-in and dense layers over one shape. */
 import { nearestBf16, widenBf16 } from '../bf16.js';
 import type { LabelLoss, OutputStepCommon, Positives } from '../face.js';
-import { type Case, Data, type Lab } from './case.testing.js';
+import { Data, type Lab } from './case.testing.js';
 import { momentsIn, RULES, type Weights, weightsFor } from './update.testing.js';
 
 export interface StepShape {
@@ -144,6 +144,7 @@ export function commonArguments(shape: StepShape, data: StepData, lab: Lab, work
     dh: shape.dh ? lab.output(batch * inputs) : null,
     positives: { count: positives.count, label: lab.u32(positives.label), row: lab.u32(positives.row) },
     loss,
+    norms: loss === 'softmax' ? { pass: 'use', values: lab.inout(shares(shape, positives)) } : null,
     gradScale: GRAD_SCALE,
     update: {
       rule: shape.rule === null ? null : RULES[shape.rule],
@@ -161,6 +162,13 @@ export function commonArguments(shape: StepShape, data: StepData, lab: Lab, work
     ? { weights: lab.u16InOut(Array.from(weights.w, nearestBf16)), rounding: ROUNDING }
     : null;
   return { ...common, bf16, weights: lab.inout(shape.bf16 ? [] : weights.w), bias: lab.inout(bias.w) };
+}
+
+/** [2, batch]: room for log Z, and the shares that rows' positives have. */
+function shares({ batch }: StepShape, positives: Positives): number[] {
+  const count = new Array<number>(batch).fill(0);
+  for (const row of positives.row) count[row]++;
+  return [...count.map(() => -7), ...count.map((n) => (n === 0 ? 0 : 1 / n))];
 }
 
 /** Where groups begin, and the end: every second of them smaller, every sixth empty; without groups, every label. */
@@ -181,4 +189,4 @@ export function slabsOf(shape: StepShape): { begin: number; end: number }[] {
 }
 
 /** Sums of threads may be grouped differently; everything else has the same bits on any number of threads. */
-export const THREAD_DEPENDENT: Case['threadDependent'] = ['dh', 'loss', 'squares'];
+export const THREAD_DEPENDENT: readonly string[] = ['dh', 'loss', 'squares'];

@@ -17,6 +17,8 @@ import {
 } from './output-shape.testing.js';
 import { RULES } from './update.testing.js';
 
+const AFTER_SUM = ['norms', 'weights', 'bias', 'dWeights', 'dBias', 'weightM', 'weightV', 'biasM', 'biasV'];
+
 function stepCase(difference: Difference, base: StepShape): Case {
   const shape = { ...base, ...difference };
   const name = titleOf(difference);
@@ -35,7 +37,8 @@ function stepCase(difference: Difference, base: StepShape): Case {
         expect(list.every(Number.isFinite), `${key} is finite`).toBe(true);
       }
     },
-    threadDependent: THREAD_DEPENDENT,
+    // Every gradient of a softmax follows from a sum over all labels.
+    threadDependent: shape.loss === 'softmax' ? [...THREAD_DEPENDENT, ...AFTER_SUM] : THREAD_DEPENDENT,
   };
 }
 
@@ -67,15 +70,10 @@ export function runStep(
     ? kernels.denseWorkspace({ batch, inputs, labels, chunk, fanIn, bf16: shape.bf16 })
     : kernels.fanInWorkspace({ batch, inputs, labels, chunk, fanIn });
   const args = changed(commonArguments(shape, data, lab, workspace), change);
-  let loss = 0;
-  if (dense) {
-    for (const slab of slabsOf(shape)) loss += kernels.denseStep({ ...args, ...slab });
-  } else {
-    const fanInArgs = { ...args, fanIn, columns: columnsIn(lab, shape, data), index: null };
-    const index = shape.index ? buildIndex(kernels, lab, shape, fanInArgs) : null;
-    for (const slab of slabsOf(shape)) loss += kernels.fanInStep({ ...fanInArgs, ...slab, index });
-  }
-  return { loss, ...resultsOf(args) };
+  if (dense) return { loss: walked(shape, args, kernels.denseStep), ...resultsOf(args) };
+  const columns = columnsIn(lab, shape, data);
+  const index = shape.index ? buildIndex(kernels, lab, shape, { ...args, columns }) : null;
+  return { loss: walked(shape, { ...args, fanIn, columns, index }, kernels.fanInStep), ...resultsOf(args) };
 }
 
 function changed<A extends OutputStepCommon>(args: A, change: { gradScale?: number; rule?: UpdateRule }): A {
@@ -93,9 +91,15 @@ function runGrouped(
   const layer = groupsIn(lab, shape, data.columns);
   const workspace = kernels.groupedWorkspace({ ...shape, ...layer });
   const args = changed(commonArguments(shape, data, lab, workspace), change);
-  let loss = 0;
-  for (const slab of slabsOf(shape)) loss += kernels.groupedStep({ ...args, ...layer, ...slab });
-  return { loss, ...resultsOf(args) };
+  return { loss: walked(shape, { ...args, ...layer }, kernels.groupedStep), ...resultsOf(args) };
+}
+
+/** The loss of all slabs; softmax walks them twice. */
+function walked<A extends OutputStepCommon>(shape: StepShape, args: A, step: (args: A) => number): number {
+  const { norms } = args;
+  const first = { ...args, backward: false, norms: norms && { ...norms, pass: 'sum' as const } };
+  for (const slab of norms === null ? [] : slabsOf(shape)) step({ ...first, ...slab });
+  return slabsOf(shape).reduce((loss, slab) => loss + step({ ...args, ...slab }), 0);
 }
 
 /** Groups as kernels take them; `columns` has a row per label. */
@@ -137,6 +141,7 @@ function resultsOf(args: ReturnType<typeof commonArguments>): Outputs {
     weightV: update.weightMoments.v,
     biasM: update.biasMoments.m,
     biasV: update.biasMoments.v,
+    norms: args.norms?.values ?? null,
   };
   return Object.fromEntries(
     Object.entries(all).filter((entry): entry is [string, Float64Array] => entry[1] !== null),
@@ -187,6 +192,14 @@ const COMMON: readonly Difference[] = [
   { loss: 'squaredHinge', rule: 'adam', density: 0.5 },
   { loss: 'squaredHinge', backward: false },
   { loss: 'squaredHinge', logits: 5000 },
+  { loss: 'softmax' },
+  ...[1, 16, 33, 70, 130].map((batch) => ({ loss: 'softmax' as const, batch, slabs: [32, 64] })),
+  { loss: 'softmax', labels: 1 },
+  { loss: 'softmax', labels: 257, chunk: 7, rule: 'adam' },
+  { loss: 'softmax', backward: false },
+  { loss: 'softmax', density: 0 },
+  { loss: 'softmax', density: 1 },
+  { loss: 'softmax', logits: 5000 },
   { density: 0 },
   { density: 1 },
   { density: 0.5, batch: 64 },

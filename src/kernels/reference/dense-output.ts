@@ -16,7 +16,7 @@ export function denseStep(args: DenseStepArgs): number {
 
 function wideStep(args: DenseStepArgs): number {
   const { batch, inputs, begin, end, h, dh, weights, bias, gradScale, backward } = args;
-  const losses = new LabelLosses(args.loss, args.positives, batch, begin);
+  const losses = new LabelLosses(args);
   const z = new Float64Array(batch);
   const dw = new Float64Array(inputs);
   const db = new Float64Array(1);

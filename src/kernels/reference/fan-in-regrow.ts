@@ -9,7 +9,7 @@ import { LabelLosses } from './loss.js';
  */
 export function fanInRegrow(args: FanInRegrowArgs): FanInRegrown {
   const { batch, inputs, begin, end, h, positives, loss, fanIn, columns, weights, weightMoments } = args;
-  const losses = new LabelLosses(loss, positives, batch, begin);
+  const losses = new LabelLosses({ loss, norms: null, positives, batch, begin, end });
   const logits = new Float64Array(batch);
   const gradient = new Float64Array(inputs);
   const doomed = new Doomed(args);

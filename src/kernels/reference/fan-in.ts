@@ -12,7 +12,7 @@ import { TopK } from './top-k.js';
  */
 export function fanInStep(args: FanInStepArgs): number {
   const { batch, inputs, begin, end, h, dh, fanIn, columns, weights, bias, gradScale, backward } = args;
-  const losses = new LabelLosses(args.loss, args.positives, batch, begin);
+  const losses = new LabelLosses(args);
   const z = new Float64Array(batch);
   const dw = new Float64Array(fanIn);
   const db = new Float64Array(1);

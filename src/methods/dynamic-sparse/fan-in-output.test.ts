@@ -84,6 +84,13 @@ describe('FixedFanInOutput', () => {
     expect(() => maker(fanIn, { kind: 'static' })(float64(), setup)).toThrow(/1 to 24.*FAN_IN_RANGE/);
   });
 
+  it('refuses to grow by the gradient of a softmax, and says what works', () => {
+    const device = new Device(backends[0].kernels!);
+    const rigl = { ...set, kind: 'rigl', sample: 'batch', perLabel: 4, start: 'random' } as const;
+    expect(() => maker(6, rigl)(device, { ...setup, loss: 'softmax' })).toThrow(/LOSS_UNSUPPORTED[\s\S]*set/);
+    expect(maker(6, set)(device, { ...setup, loss: 'softmax' }).capabilities.losses).toContain('softmax');
+  });
+
   it('refuses a topology that makes no sense', () => {
     expect(() => maker(4, { ...set, every: 0 } as Topology)(float64(), setup)).toThrow(/TOPOLOGY_RANGE/);
   });

@@ -4,7 +4,13 @@
  * Ullah et al. 2024, section 3; Schultheis & Babbar 2023.
  */
 import { EspalierError, ensure } from '../../errors.js';
-import type { Columns, Floats, OutputStepCommon, WorkspaceShape } from '../../kernels/face.js';
+import type {
+  Columns,
+  Floats,
+  IndependentLoss,
+  OutputStepCommon,
+  WorkspaceShape,
+} from '../../kernels/face.js';
 import { RandomStream } from '../../kernels/random.js';
 import { LabelMatrixOutput } from '../../output/base.js';
 import type {
@@ -54,6 +60,16 @@ export class FixedFanInOutput extends LabelMatrixOutput {
       hint: 'use the dense output layer for a fan-in of the full width',
     }));
     checkTopology(options.topology);
+    const byChance = growsBy(options.topology) === 'chance';
+    ensure(byChance || options.loss !== 'softmax', () => ({
+      code: 'LOSS_UNSUPPORTED',
+      kind: 'usage',
+      op: 'FixedFanInOutput',
+      problem: 'connections that grow by gradients need a loss that sees every label by itself',
+      expected: 'bce or squaredHinge',
+      received: options.loss,
+      hint: 'with softmax take topology { kind: "set" } or { kind: "static" } and start "random"',
+    }));
     super(device, {
       ...options,
       chunk: options.chunk ?? chunkLabels(inputs, fanIn),
@@ -62,7 +78,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     this.width = fanIn;
     this.form = options.form ?? 'fast';
     this.capabilities = {
-      losses: ['bce', 'squaredHinge'],
+      losses: byChance ? ['bce', 'squaredHinge', 'softmax'] : ['bce', 'squaredHinge'],
       optimizers: ['sgd', 'adam', 'adamw', 'adagrad'],
       rewireEvery: options.topology.kind === 'static' ? 0 : options.topology.every,
       growsBy: growsBy(options.topology),
@@ -173,7 +189,8 @@ export class FixedFanInOutput extends LabelMatrixOutput {
         hint: 'pass one, as the training loop does, or use topology { kind: "set" }',
       });
     }
-    const { device, labels, width: fanIn, inputs, loss, weights, bias, weightMoments } = this;
+    const { device, labels, width: fanIn, inputs, weights, bias, weightMoments } = this;
+    const loss = this.loss as IndependentLoss;
     const key = this.#options.rewireStream.reserve(labels * fanIn);
     const layer = { labels, fanIn, inputs, loss, columns: this.#columns, weights, bias, weightMoments, key };
     const prune = device.dry ? { perRow: 0 } : pruneOf(rule, progress, layer);

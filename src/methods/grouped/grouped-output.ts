@@ -62,7 +62,7 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
     this.groupSize = group;
     this.#groups = options.groups ?? Math.ceil(labels / group);
     this.capabilities = {
-      losses: ['bce', 'squaredHinge'],
+      losses: ['bce', 'squaredHinge', 'softmax'],
       optimizers: ['sgd', 'adam', 'adamw', 'adagrad'],
       rewireEvery: topology.kind === 'static' ? 0 : topology.every,
       growsBy: 'chance',

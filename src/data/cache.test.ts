@@ -7,9 +7,9 @@ import { arbitraryDataset, datasetOf, rowRecords } from './arbitrary.testing.js'
 import { DatasetDirectory, writeDatasetDirectory } from './cache.js';
 import { CsrDataset } from './dataset.js';
 import { readDatasetFile, writeDatasetFile } from './dataset-file.js';
+import { Featurizer } from './featurizer/index.js';
 import { buildDataset } from './named-datasets.js';
 import { concatRows } from './rows.js';
-import { TfIdfFeaturizer } from './tfidf.js';
 
 let directory: string;
 beforeEach(async () => {
@@ -115,12 +115,12 @@ describe('dataset directories', () => {
   });
 
   it('keep a featurizer that works', async () => {
-    const featurizer = TfIdfFeaturizer.fit([['red sky'], ['red apple'], ['apple']]);
+    const featurizer = Featurizer.fit(['red sky', 'red apple', 'apple'], { text: ['text'] });
     const train = datasetOf([{ features: [0], values: [1], labels: [0] }], featurizer.features, 1);
     const about = { name: 'x', origin: '', licence: '' };
     await writeDatasetDirectory(join(directory, 'x'), { ...about, train, featurizer });
     const again = await (await DatasetDirectory.open(join(directory, 'x'))).featurizer();
-    expect(again?.transform(['red'])).toEqual(featurizer.transform(['red']));
+    expect(again?.featurize(['red'])).toEqual(featurizer.featurize(['red']));
   });
 
   it('are replaced whole; the fingerprint follows the content, not the path', async () => {

@@ -11,9 +11,9 @@ import { EspalierError } from '../errors.js';
 import { replaceDirectoryAtomic, withFileErrors, writeFileAtomic } from '../files.js';
 import type { CsrDataset } from './dataset.js';
 import { readDatasetFile, writeDatasetFile } from './dataset-file.js';
+import { Featurizer, featurizerFile } from './featurizer/index.js';
 import { parseJsonLines, toJsonLines } from './json-lines.js';
 import { concatRows } from './rows.js';
-import { TfIdfFeaturizer } from './tfidf.js';
 
 /** What is stored. */
 export const storedSplits = ['train', 'validation', 'test'] as const;
@@ -56,7 +56,7 @@ export interface DatasetContent {
   readonly train: CsrDataset;
   readonly validation?: CsrDataset;
   readonly test?: CsrDataset;
-  readonly featurizer?: TfIdfFeaturizer;
+  readonly featurizer?: Featurizer;
   /** One per test row. */
   readonly testRows?: readonly RowText[];
 }
@@ -68,7 +68,7 @@ export async function writeDatasetDirectory(path: string, content: DatasetConten
   const texts: Record<string, string> = {};
   if (train.labelNames !== undefined) texts['labels.jsonl'] = toJsonLines(train.labelNames);
   if (train.featureNames !== undefined) texts['features.jsonl'] = toJsonLines(train.featureNames);
-  if (featurizer !== undefined) texts['featurizer.json'] = `${JSON.stringify(featurizer)}\n`;
+  if (featurizer !== undefined) texts[featurizerFile] = `${JSON.stringify(featurizer)}\n`;
   if (testRows !== undefined) texts['test.rows.jsonl'] = toJsonLines(testRows);
   const splits: Partial<DatasetInfo['splits']> = {};
   const files: Record<string, string> = {};
@@ -191,9 +191,9 @@ export class DatasetDirectory {
   }
 
   /** What turns text into features of this dataset, or undefined where it came as numbers. */
-  async featurizer(): Promise<TfIdfFeaturizer | undefined> {
-    const text = await this.#text('featurizer.json');
-    return text === undefined ? undefined : TfIdfFeaturizer.fromJSON(parseJson(text));
+  async featurizer(): Promise<Featurizer | undefined> {
+    const text = await this.#text(featurizerFile);
+    return text === undefined ? undefined : Featurizer.parse(text, join(this.path, featurizerFile));
   }
 
   /** Readable rows of the test split, where the directory has them. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { rowRecords } from './arbitrary.testing.js';
 import type { CsrDataset } from './dataset.js';
-import { TfIdfFeaturizer } from './tfidf.js';
+import { Featurizer } from './featurizer/index.js';
 import { type WordnetTask, wordnetData } from './wordnet.js';
 import { readableLemma, synsetNames } from './wordnet-names.js';
 
@@ -33,13 +33,13 @@ describe.each(published)('%s', (task, counts) => {
 
     expect(new Set(train.labelNames).size).toBe(train.labels);
     expect(testRows.length).toBe(test.rows);
-    const restored = TfIdfFeaturizer.fromJSON(JSON.parse(JSON.stringify(featurizer)));
+    const restored = Featurizer.parse(JSON.stringify(featurizer));
     for (const row of [0, 100, test.rows - 1]) {
       const [begin, end] = [test.indptr[row], test.indptr[row + 1]];
       const values = test.values.subarray(begin, end);
       expect(values.reduce((sum, v) => sum + v * v, 0)).toBeCloseTo(1, 5);
       const [words, ...gloss] = testRows[row].text.split(': ');
-      const again = restored.transform([gloss.join(': '), words].slice(0, restored.fields.length));
+      const again = restored.featurize([{ gloss: gloss.join(': '), lemma: words }]);
       expect(again.indices).toEqual(test.indices.slice(begin, end));
       expect(again.values).toEqual(values.slice());
     }

@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto';
 import { CsrBuilder } from './builder.js';
 import type { RowText } from './cache.js';
 import type { CsrDataset } from './dataset.js';
-import { TfIdfFeaturizer, type TfIdfOptions } from './tfidf.js';
+import { Featurizer, type FeaturizerOptionsInput } from './featurizer/index.js';
 import { findWordnet, readSynsets, type Synset } from './wordnet-files.js';
 import { synsetNames, synsetText } from './wordnet-names.js';
 
@@ -25,12 +25,13 @@ const STOP_WORDS =
   'a an the of or and to in for with by on at from as is are be that which who it its into this these those any one used having not';
 
 /** How WordNet text becomes features; the first field, the gloss, is the one that takes free text. */
-export function wordnetFeatures(task: WordnetTask): TfIdfOptions {
+export function wordnetFeatures(task: WordnetTask): FeaturizerOptionsInput {
   return {
-    fields: task === 'wordnet-related' ? ['gloss', 'lemma'] : ['gloss'],
-    minDocuments: 2,
-    alphabet: 'ascii',
+    text: task === 'wordnet-related' ? ['gloss', 'lemma'] : ['gloss'],
+    words: 'ascii',
+    normalize: 'none',
     minLength: 2,
+    vocabulary: { kind: 'terms', minDocuments: 2 },
     stopWords: STOP_WORDS.split(' '),
   };
 }
@@ -39,7 +40,7 @@ export interface WordnetData {
   readonly train: CsrDataset;
   readonly validation: CsrDataset;
   readonly test: CsrDataset;
-  readonly featurizer: TfIdfFeaturizer;
+  readonly featurizer: Featurizer;
   /** What each test row was, for reading predictions. */
   readonly testRows: readonly RowText[];
   /** Version of the npm package, or null where a directory was given. */
@@ -48,7 +49,8 @@ export interface WordnetData {
 
 interface Row {
   readonly synset: Synset;
-  readonly texts: readonly string[];
+  /** By column. */
+  readonly texts: Readonly<Record<string, string>>;
   readonly targets: readonly string[];
   readonly split: 'train' | 'validation' | 'test';
 }
@@ -64,7 +66,7 @@ export async function wordnetData(task: WordnetTask, source?: string): Promise<W
   const synsets = await readSynsets(found.directory);
   const rows = task === 'wordnet-related' ? relatedRows(synsets) : hypernymRows(synsets);
   const fitted = rows.filter(({ split }) => split !== 'test');
-  const featurizer = TfIdfFeaturizer.fit(
+  const featurizer = Featurizer.fit(
     fitted.map(({ texts }) => texts),
     wordnetFeatures(task),
   );
@@ -82,7 +84,7 @@ export async function wordnetData(task: WordnetTask, source?: string): Promise<W
   };
   const testRows: RowText[] = [];
   for (const { synset, texts, targets, split } of rows) {
-    const { indices, values } = featurizer.transform(texts);
+    const { indices, values } = featurizer.featurize([texts]);
     const labels = targets.map((key) => labelIds.get(key)).filter((id) => id !== undefined);
     if (indices.length === 0 || labels.length === 0) continue;
     builders[split].row(indices, values, labels);
@@ -110,7 +112,7 @@ function relatedRows(synsets: ReadonlyMap<string, Synset>): Row[] {
     targets.delete(synset.key);
     if (targets.size === 0) continue;
     // NOTE: raw lemmas, so that the marker in `galore(ip)` is a word too, as in the published counts.
-    const texts = [synset.gloss, synset.lemmas.join(' ').replaceAll('_', ' ')];
+    const texts = { gloss: synset.gloss, lemma: synset.lemmas.join(' ').replaceAll('_', ' ') };
     rows.push({ synset, texts, targets: [...targets], split: splitOf(synset.key) });
   }
   return rows;
@@ -126,7 +128,7 @@ function hypernymRows(synsets: ReadonlyMap<string, Synset>): Row[] {
       (key) => (depth.get(key) as number) >= LEAST_DEPTH,
     );
     if (targets.length === 0) continue;
-    rows.push({ synset, texts: [synset.gloss], targets, split: splitOf(synset.key) });
+    rows.push({ synset, texts: { gloss: synset.gloss }, targets, split: splitOf(synset.key) });
   }
   return rows;
 }

@@ -1,7 +1,7 @@
 /** Classifiers as model directories: saved with names and featurizer, loaded for prediction. */
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
-import { TfIdfFeaturizer } from '../data/tfidf.js';
+import { Featurizer, featurizerFile } from '../data/featurizer/index.js';
 import { EspalierError } from '../errors.js';
 import type { Kernels } from '../kernels/face.js';
 import { openModel, type SavedModel, type StoredModel, saveModel } from '../store/index.js';
@@ -10,8 +10,6 @@ import { Device } from '../tensor/device.js';
 import { Classifier, type ClassifierShape, hiddenWidth, intermediateOf } from './classifier.js';
 import { type ModelSpec, modelSpec } from './spec.js';
 import { modelArrays } from './state.js';
-
-const featurizerFile = 'featurizer.json';
 
 const description = z.object({
   kind: z.literal('classifier'),
@@ -27,7 +25,7 @@ export interface SaveOptions {
   readonly metrics: unknown;
   readonly version: string;
   readonly labelNames: readonly string[] | undefined;
-  readonly featurizer: TfIdfFeaturizer | null;
+  readonly featurizer: Featurizer | null;
 }
 
 export async function saveClassifier(
@@ -62,7 +60,7 @@ export interface LoadedModel {
   /** Empty where labels have no names. */
   readonly labelNames: readonly string[];
   /** Null where the model was trained on features without a text rule. */
-  readonly featurizer: TfIdfFeaturizer | null;
+  readonly featurizer: Featurizer | null;
   /** What was measured when it was saved. */
   readonly metrics: unknown;
 }
@@ -112,8 +110,8 @@ export async function featurizerText(stored: StoredModel): Promise<string | null
   return readFile(stored.path(featurizerFile), 'utf8');
 }
 
-export function parseFeaturizer(text: string | null): TfIdfFeaturizer | null {
-  return text === null ? null : TfIdfFeaturizer.fromJSON(JSON.parse(text));
+export function parseFeaturizer(text: string | null): Featurizer | null {
+  return text === null ? null : Featurizer.parse(text);
 }
 
 /** Refuses a description that promises more than the file holds, before memory is taken for it. */

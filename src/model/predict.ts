@@ -1,4 +1,5 @@
 /** Predictions for texts and for sparse rows. */
+import type { FeaturizerRow } from '../data/featurizer/index.js';
 import { EspalierError } from '../errors.js';
 import type { SparseBatch } from '../ops/sparse-batch.js';
 import type { TopK } from '../output/layer.js';
@@ -35,7 +36,15 @@ export async function topRows(
   rows: readonly SparseInput[],
   k: number,
 ): Promise<TopK> {
-  const batch = packRows(rows, shape.features);
+  return topBatch({ classifier, shape }, packRows(rows, shape.features), k);
+}
+
+/** The same for a batch whose features are known to be in range. */
+function topBatch(
+  { classifier, shape }: Pick<LoadedModel, 'classifier' | 'shape'>,
+  batch: SparseBatch,
+  k: number,
+): Promise<TopK> {
   classifier.device.arena.reset();
   return classifier.output.topK(classifier.infer(batch), Math.min(k, Math.max(1, shape.labels)));
 }
@@ -63,10 +72,10 @@ export function probabilityOf(score: number, loss: ModelSpec['loss']): number | 
   return loss === 'bce' ? 1 / (1 + Math.exp(-score)) : null;
 }
 
-/** The best `k` labels of each text; the words go to the featurizer's first field. */
+/** The best `k` labels of each row of text, or of columns by name; a bare text goes to the first text column. */
 export async function predictTexts(
   model: LoadedModel,
-  texts: readonly string[],
+  rows: readonly FeaturizerRow[],
   k: number,
 ): Promise<{ readonly predictions: Prediction[]; readonly knownWords: number }[]> {
   const { featurizer } = model;
@@ -79,9 +88,12 @@ export async function predictTexts(
       hint: 'give sparse rows (index:value index:value) with --features',
     });
   }
-  const rows = texts.map((text) => featurizer.transform([text]));
-  const predictions = await predictRows(model, rows, k);
-  return predictions.map((row, i) => ({ predictions: row, knownWords: rows[i].indices.length }));
+  const batch = featurizer.featurize(rows);
+  const top = await topBatch(model, batch, k);
+  return rows.map((_, r) => ({
+    predictions: predictionsOf(top, r, model.spec, (label) => model.labelNames[label]),
+    knownWords: batch.indptr[r + 1] - batch.indptr[r],
+  }));
 }
 
 /** Rows as one sparse batch; throws `PREDICT_FEATURE` for one that does not fit `width` features. */

@@ -24,7 +24,9 @@ describe.each(Object.entries(kinds))('a shared model, %s', (name, output) => {
     const loaded = await loadClassifier(run, kernels);
     const shared = await shareModel(run, kernels, { checksums: true });
     const adopted = [adoptModel(shared, kernels), adoptModel(structuredClone(shared), kernels)];
-    const rows = words.map((word, i) => loaded.featurizer?.transform([word, words[i % 3]]) as never);
+    const rows = words.map(
+      (word, i) => loaded.featurizer?.featurize([{ text: word, title: words[i % 3] }]) as never,
+    );
     const expected = await topRows(loaded, rows, 40);
     const before = shared.arrays.map((array) => array.slice());
     for (const model of adopted) {

@@ -1,5 +1,5 @@
 /** Small models on disk, of any kind, with names and a text rule: random weights, made in milliseconds. */
-import { TfIdfFeaturizer } from '../data/tfidf.js';
+import { Featurizer } from '../data/featurizer/index.js';
 import type { Kernels } from '../kernels/face.js';
 import { referenceKernels } from '../kernels/reference/index.js';
 import { Device } from '../tensor/device.js';
@@ -32,13 +32,13 @@ export const kinds: Readonly<Record<string, unknown>> = {
   factored: { kind: 'factored' },
 };
 
-/** The featurizer of the ten words in fields `text` and `title`. */
-export function tinyFeaturizer(): TfIdfFeaturizer {
+/** The featurizer of the ten words in columns `text` and `title`. */
+export function tinyFeaturizer(): Featurizer {
   const rows = words.flatMap((word, i) => [
-    [word, words[(i + 1) % words.length]],
-    [`${word} ${words[(i + 3) % words.length]}`, word],
+    { text: word, title: words[(i + 1) % words.length] },
+    { text: `${word} ${words[(i + 3) % words.length]}`, title: word },
   ]);
-  return TfIdfFeaturizer.fit(rows, { fields: ['text', 'title'], minDocuments: 1 });
+  return Featurizer.fit(rows, { text: ['text', 'title'], vocabulary: { minDocuments: 1 } });
 }
 
 export interface TinyModel {

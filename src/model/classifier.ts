@@ -164,7 +164,8 @@ function makeIntermediate(
 
 /** The logit of each label's share of rows, kept within +-15. */
 function startBias(device: Device, spec: ModelSpec, shares: Float64Array | undefined): number | Floats {
-  if (device.dry || shares === undefined || spec.biasStart === 'zero' || spec.loss !== 'bce') return 0;
+  const ofShares = spec.loss === 'bce' || spec.loss === 'softmax';
+  if (device.dry || shares === undefined || spec.biasStart === 'zero' || !ofShares) return 0;
   return logits(shares);
 }
 

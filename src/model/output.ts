@@ -1,5 +1,5 @@
 /** The output layer of a description. */
-import { EspalierError } from '../errors.js';
+import { EspalierError, ensure } from '../errors.js';
 import type { LabelLoss } from '../kernels/face.js';
 import type { RandomStream } from '../kernels/random.js';
 import { FixedFanInOutput } from '../methods/dynamic-sparse/fan-in-output.js';
@@ -9,6 +9,7 @@ import type { GroupOrder } from '../methods/grouped/options.js';
 import { DenseOutput, type DenseOutputOptions } from '../output/dense.js';
 import { HeadTailOutput, mostFrequent, ofPart } from '../output/head-tail.js';
 import type { OutputLayer } from '../output/layer.js';
+import { SampledSoftmaxOutput } from '../output/sampled-softmax.js';
 import type { Device } from '../tensor/device.js';
 import type { ModelSpec, OutputSpec } from './spec.js';
 
@@ -37,6 +38,8 @@ export function makeOutput(
   const common = { ...options, loss: labelLoss(spec.kind, options.loss) };
   switch (spec.kind) {
     case 'dense':
+      if (spec.samples > 0) return sampledOutput(device, spec, common, facts);
+      return new DenseOutput(device, { ...common, precision: spec.precision });
     case 'bottleneck':
       return new DenseOutput(device, { ...common, precision: spec.precision });
     case 'fan-in':
@@ -51,6 +54,23 @@ export function makeOutput(
           })
         : makeHeadTail(device, spec, common, rewireStream, facts);
   }
+}
+
+function sampledOutput(
+  device: Device,
+  { samples, precision }: Extract<OutputSpec, { kind: 'dense' }>,
+  common: DenseOutputOptions,
+  { shares }: LabelFacts,
+): SampledSoftmaxOutput {
+  ensure(common.loss === 'softmax' && precision === 'float32', () => ({
+    code: 'SAMPLED_SOFTMAX',
+    kind: 'usage',
+    op: 'model',
+    problem: 'labels are drawn for the loss softmax over float32 weights alone',
+    expected: 'model.loss "softmax" and precision "float32", or model.output.samples 0',
+    received: `loss ${common.loss}, precision ${precision}`,
+  }));
+  return new SampledSoftmaxOutput(device, { ...common, samples, shares });
 }
 
 /** H: how many labels are in the head. */

@@ -90,7 +90,18 @@ export interface IntermediateSpec extends Omit<NonNullable<z.infer<typeof interm
 const precision = z.enum(['float32', 'bf16']).default('float32');
 
 const outputUnion = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('dense'), startScale, precision }),
+  z.strictObject({
+    kind: z.literal('dense'),
+    startScale,
+    precision,
+    /** Above 0: softmax over a batch's positives and so many labels drawn at random, instead of all of them. */
+    samples: z
+      .number()
+      .int()
+      .min(0)
+      .max(2 ** 26)
+      .default(0),
+  }),
   z.strictObject({
     kind: z.literal('fan-in'),
     fanIn: positiveInteger.default(32),

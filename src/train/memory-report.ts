@@ -112,7 +112,7 @@ export async function denseRivals(run: {
   const dense: ModelSpec = {
     ...config.model,
     loss,
-    output: { kind: 'dense', startScale: 1, precision: 'float32' },
+    output: { kind: 'dense', startScale: 1, precision: 'float32', samples: 0 },
   };
   const alone = { ...shape, auxiliary: undefined };
   const plan = (output: OptimizerSpec) =>

@@ -37,7 +37,7 @@ afterAll(() => rm(home, { recursive: true, force: true }));
 type Output = NonNullable<TrainConfigInput['model']>['output'];
 const topology = { kind: 'set', every: 10 } as const;
 type Kind = { output: Output; labelsInHead?: number; more?: Partial<TrainConfigInput>; loss?: Loss };
-type Loss = 'taylorSoftmax' | 'zLoss';
+type Loss = 'taylorSoftmax' | 'zLoss' | 'softmax';
 const plainSgd = (rate: number) => ({ more: { outputOptimizer: { kind: 'sgd', rate } as const } });
 const kinds: Record<string, Kind> = {
   dense: { output: { kind: 'dense' } },
@@ -63,6 +63,9 @@ const kinds: Record<string, Kind> = {
     labelsInHead: 5,
   },
   'dense in bfloat16': { output: { kind: 'dense', precision: 'bf16' } },
+  'dense with softmax': { output: { kind: 'dense' }, loss: 'softmax' },
+  'fan-in with softmax': { output: { kind: 'fan-in', fanIn: 10, topology }, loss: 'softmax' },
+  'dense with sampled softmax': { output: { kind: 'dense', samples: 16 }, loss: 'softmax' },
   bottleneck: { output: { kind: 'bottleneck', width: 12 } },
   factored: { output: { kind: 'factored' }, loss: 'taylorSoftmax', ...plainSgd(3) },
   'factored with the Z-loss': {

@@ -124,7 +124,7 @@ export function describe(output: OutputSpec): string {
     case 'bottleneck':
       return `bottleneck ${output.width}`;
     case 'dense':
-      return `dense${bf16(output)}`;
+      return output.samples > 0 ? `dense, ${output.samples} sampled` : `dense${bf16(output)}`;
     default:
       return output.kind;
   }

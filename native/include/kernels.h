@@ -143,6 +143,9 @@ ES_KERNEL(add, (int64_t n, const float *a, const float *b, double alpha, float *
 ES_KERNEL(multiply, (int64_t n, const float *a, const float *b, float *out), (n, a, b, out))
 ES_KERNEL(scale, (int64_t n, double alpha, const float *x, float *out), (n, alpha, x, out))
 
+/* ---- what backward remembers ---- */
+#include "bsr_kernels.h"
+
 /* ---- the ruler: flops += multiply-adds in registers, two operations each, on all threads ---- */
 ES_KERNEL(fma_peak, (int64_t rounds, double *flops), (rounds, flops))
 

@@ -5,6 +5,7 @@
 
 enum EsScratchSlot {
   ES_SLOT_GEMM,
+  ES_SLOT_BSR,
   ES_SLOT_OUTPUT_0,
   ES_SLOT_OUTPUT_1,
   ES_SLOT_OUTPUT_2,

@@ -32,6 +32,63 @@ export interface GemmArgs {
   readonly activation?: Activation;
 }
 
+/**
+ * A block-sparse matrix [rows, cols] (BSR): `block` x `block` blocks (8, 16 or 32) by block row, columns ascending
+ * within one; blocks that are not held are zeros. Blocks at the edges are stored whole, zeros beyond the matrix.
+ */
+export interface BsrArgs {
+  readonly rows: number;
+  readonly cols: number;
+  readonly block: number;
+  /** [entries, block, block] */
+  readonly values: Floats;
+  /** [entries] block columns */
+  readonly columns: Uint32Array;
+  /** [ceil(rows / block) + 1], from 0 to the number of entries */
+  readonly rowPointers: Uint32Array;
+}
+
+/**
+ * The blocks of x with the largest l2 norm, NaN above all, ties to the smaller index: `kept` of them, of the whole or,
+ * with `perRow`, of every block row. Compared are the sums of squares as stored. Linear time.
+ */
+export interface BsrCompressArgs extends BsrArgs {
+  /** [rows, cols] */
+  readonly x: Floats;
+  /** At most as many as there are blocks; out `values`, `columns` hold so many, per block row with `perRow`. */
+  readonly kept: number;
+  readonly perRow: boolean;
+  /** out [block rows, block columns]: sum of squares of every block */
+  readonly squares: Floats;
+}
+
+/** out[end - begin, cols] = rows [begin, end) of the matrix, dense. */
+export interface BsrExpandArgs extends BsrArgs {
+  readonly begin: number;
+  readonly end: number;
+  readonly out: Floats;
+}
+
+/** c[rows, n] = x b[cols, n] (+ c); with `transX` c[cols, n] = x^T b[rows, n] (+ c). Work in proportion to the blocks. */
+export interface BsrDenseArgs {
+  readonly x: BsrArgs;
+  readonly transX?: boolean;
+  readonly n: number;
+  readonly b: Floats;
+  readonly c: Floats;
+  readonly accumulate?: boolean;
+}
+
+/** c[m, cols] = op(a)[m, rows] x (+ c): with a = dy stored [rows, m] and `transA` the weight gradient dy^T x. */
+export interface DenseBsrArgs {
+  readonly transA?: boolean;
+  readonly m: number;
+  readonly a: Floats;
+  readonly x: BsrArgs;
+  readonly c: Floats;
+  readonly accumulate?: boolean;
+}
+
 /** Rows of sparse numbers; `values` null means all ones. */
 export interface CsrArgs {
   readonly rows: number;
@@ -587,6 +644,18 @@ export interface Kernels {
   readonly threads: number;
 
   gemm(args: GemmArgs): void;
+  bsrCompress(args: BsrCompressArgs): void;
+  bsrExpand(args: BsrExpandArgs): void;
+  bsrDense(args: BsrDenseArgs): void;
+  denseBsr(args: DenseBsrArgs): void;
+  /** out[cols] = (accumulate ? out : 0) + sum over rows of x * dy, dy [rows, cols] dense. */
+  bsrColumnDots(x: BsrArgs, dy: Floats, out: Floats, accumulate: boolean): void;
+  /** out[ceil(rows / size), cols] = sums, or means, of `size` rows each; the last group may be smaller. */
+  poolRows(rows: number, cols: number, size: number, x: Floats, how: 'sum' | 'mean', out: Floats): void;
+  /** Bit i & 31 of mask[i >> 5] = y_i > 0; mask [ceil(n / 32)]. */
+  signMask(n: number, y: Floats, mask: Uint32Array): void;
+  /** dx = bit ? dy : 0; may be in place. */
+  maskBackward(n: number, mask: Uint32Array, dy: Floats, dx: Floats): void;
   bagForward(args: BagForwardArgs): void;
   /** Returns the number of columns that occur. */
   csrTranspose(args: CsrTransposeArgs): number;

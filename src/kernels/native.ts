@@ -4,6 +4,7 @@ import { EspalierError } from '../errors.js';
 import type { Kernels } from './face.js';
 import { ISA_NAMES, type Isa, loadAddon, MAX_THREADS, nativeBackend } from './native-addon.js';
 import { basicKernels } from './native-basic.js';
+import { bsrKernels } from './native-bsr.js';
 import { factoredKernels } from './native-factored.js';
 import { outputKernels } from './native-output.js';
 
@@ -44,6 +45,7 @@ export function loadNative(options: NativeOptions = {}): Kernels {
     precision: 'float32',
     threads,
     ...basicKernels(backend),
+    ...bsrKernels(backend),
     ...factoredKernels(backend),
     ...outputKernels(backend, options.bf16Pairs ?? true),
   };

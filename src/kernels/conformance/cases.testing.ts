@@ -2,6 +2,7 @@ import { expect } from 'vitest';
 import type { KernelName, Kernels } from '../face.js';
 import { BAG_BACKWARD_CASES, BAG_FORWARD_CASES, CSR_TRANSPOSE_CASES } from './bag.testing.js';
 import { BALANCED_SPLIT_CASES } from './balanced-split.testing.js';
+import * as bsr from './bsr.testing.js';
 import type { Case, Outputs } from './case.testing.js';
 import * as elementwise from './elementwise.testing.js';
 import * as factored from './factored.testing.js';
@@ -45,6 +46,14 @@ const WORKSPACES = [0, 1, 17, 64, 1000].map((batch) => ({
 /** One list of cases per kernel; a kernel without one does not compile. */
 export const CASES: Readonly<Record<KernelName, readonly Case[]>> = {
   gemm: GEMM_CASES,
+  bsrCompress: bsr.BSR_COMPRESS_CASES,
+  bsrExpand: bsr.BSR_EXPAND_CASES,
+  bsrDense: bsr.BSR_DENSE_CASES,
+  denseBsr: bsr.DENSE_BSR_CASES,
+  bsrColumnDots: bsr.BSR_COLUMN_DOTS_CASES,
+  poolRows: bsr.POOL_ROWS_CASES,
+  signMask: bsr.SIGN_MASK_CASES,
+  maskBackward: bsr.MASK_BACKWARD_CASES,
   bagForward: BAG_FORWARD_CASES,
   csrTranspose: CSR_TRANSPOSE_CASES,
   bagBackward: BAG_BACKWARD_CASES,

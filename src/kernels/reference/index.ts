@@ -9,6 +9,7 @@ import { ensure } from '../../errors.js';
 import type { FanInIndexArgs, Kernels, WorkspaceShape } from '../face.js';
 import { bagBackward, bagForward, csrTranspose } from './bag.js';
 import { balancedSplit } from './balanced-split.js';
+import * as bsr from './bsr.js';
 import { denseStep, denseTopK } from './dense-output.js';
 import * as elementwise from './elementwise.js';
 import * as factored from './factored.js';
@@ -33,6 +34,7 @@ export function referenceKernels(precision: 'float32' | 'float64'): Kernels {
     precision,
     threads: 1,
     gemm,
+    ...bsr,
     bagForward,
     csrTranspose,
     bagBackward,

@@ -1,10 +1,8 @@
 // sgemm against OpenBLAS: `node bench/gemm.mjs [threads, default 1 and 2] [isa]` after `npm run build`.
 import { loadNative, measurePeak, referenceKernels } from '../dist/kernels/index.js';
 import { duel, local, median, printDuel, printMachine } from './lib/harness.mjs';
-import { startRival } from './lib/rival.mjs';
+import { fastestBlas } from './lib/openblas.mjs';
 
-// Left alone, some OpenBLAS builds take this processor for one of 2004: a win against that is no win.
-const CORE_TYPES = ['SkylakeX', 'Cooperlake', 'Zen', 'Haswell'];
 const FLOOR = 0.9;
 const SHAPES = [
   { m: 256, n: 1024, k: 1024, transB: false },
@@ -17,7 +15,7 @@ const SHAPES = [
 const counts = process.argv[2] ? [Number(process.argv[2])] : [1, 2];
 const isa = process.argv[3];
 printMachine();
-const core = await fastestCore();
+const startBlas = await fastestBlas();
 for (const threads of counts) {
   const kernels = loadNative({ threads, isa });
   const { gflops } = measurePeak(kernels.name.split('/')[1], threads);
@@ -33,7 +31,7 @@ for (const threads of counts) {
     check(kernels, args);
     const ours = local(kernels.name, threads, () => kernels.gemm(args));
     const name = `${m}x${n}x${k}${transB ? ' b transposed' : ''} T${threads}`;
-    const rival = core === null ? null : await startBlas({ ...shape, threads }, core);
+    const rival = startBlas === null ? null : await startBlas({ ...shape, threads });
     const unit = (/** @type {number} */ s) =>
       `${(s * 1e3).toFixed(3)} ms (${((2e-9 * m * n * k) / s).toFixed(0)} GFLOP/s)`;
     if (rival === null) {
@@ -44,29 +42,6 @@ for (const threads of counts) {
     printDuel(name, await duel(ours, rival), { floor: FLOOR, unit });
     rival.stop();
   }
-}
-
-/** @param {Record<string, unknown>} setup @param {string} type */
-function startBlas(setup, type) {
-  const env = { OPENBLAS_CORETYPE: type, OPENBLAS_NUM_THREADS: String(setup.threads) };
-  return startRival('openblas_gemm.py', setup, env);
-}
-
-/** The setting under which OpenBLAS is fastest on this machine; null without OpenBLAS. */
-async function fastestCore() {
-  const found = [];
-  for (const type of CORE_TYPES) {
-    const rival = await startBlas({ m: 256, n: 1024, k: 1024, transB: false, threads: 1 }, type);
-    if (rival === null) return null;
-    const seconds = [];
-    for (let i = 0; i < 7; i++) seconds.push((await rival.sample()).seconds);
-    rival.stop();
-    found.push({ type, name: rival.name, seconds: Math.min(...seconds) });
-  }
-  found.sort((x, y) => x.seconds - y.seconds);
-  const list = found.map(({ name, seconds }) => `${name} ${(0.5369 / seconds).toFixed(0)}`).join(', ');
-  console.log(`rivals, GFLOP/s at 256x1024x1024: ${list}; taking the fastest`);
-  return found[0].type;
 }
 
 /** @param {import('../dist/kernels/index.js').Kernels} kernels @param {number} n @param {number} key0 */

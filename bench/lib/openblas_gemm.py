@@ -19,7 +19,7 @@ def main():
     blas.openblas_set_num_threads(setup["threads"])
     blas.openblas_get_corename.restype = ctypes.c_char_p
     m, n, k = setup["m"], setup["n"], setup["k"]
-    trans_b = setup["transB"]
+    trans_a, trans_b = setup.get("transA", False), setup["transB"]
     source = random.Random(1)
     a, b, c = (array.array("f", (source.random() - 0.5 for _ in range(size))) for size in (m * k, k * n, m * n))
     pointer = ctypes.POINTER(ctypes.c_float)
@@ -27,7 +27,9 @@ def main():
     one, zero = ctypes.c_float(1), ctypes.c_float(0)
 
     def product():
-        blas.cblas_sgemm(101, 111, 112 if trans_b else 111, m, n, k, one, at[0], k, at[1], k if trans_b else n, zero, at[2], n)
+        blas.cblas_sgemm(
+            101, 112 if trans_a else 111, 112 if trans_b else 111, m, n, k, one, at[0], m if trans_a else k,
+            at[1], k if trans_b else n, zero, at[2], n)
 
     def sample(repeat):
         before = resource.getrusage(resource.RUSAGE_SELF)

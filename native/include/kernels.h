@@ -245,6 +245,8 @@ ES_KERNEL(accumulate_symmetric, (int64_t n, const float *x, double keep, double 
 /* scratch: [n] */
 ES_KERNEL(invert, (int64_t n, double *a, double *scratch, double *pivot), (n, a, scratch, pivot))
 
+#include "network_kernels.h"
+
 #endif /* ES_KERNEL */
 
 #ifdef ES_KERNEL_DEFAULT

@@ -44,9 +44,12 @@ export class Tape {
   #nodes: Node[] = [];
   #gradients = new Map<Tensor, Tensor>();
   #flops = 0;
+  readonly #recording: boolean;
 
-  constructor(device: Device) {
+  /** `recording: false`: forward passes that nothing will be backpropagated through. */
+  constructor(device: Device, options: { readonly recording?: boolean } = {}) {
     this.device = device;
+    this.#recording = options.recording ?? true;
   }
 
   /** Forward work recorded so far. */
@@ -58,11 +61,21 @@ export class Tape {
     const out = this.device.temporary('activations', op.infer(args));
     const saved = op.forward(this.device, args, out);
     this.#flops += op.flops(args);
-    if (op.inputs(args).some((t) => t?.requiresGrad)) {
-      out.requiresGrad = true;
-      this.#nodes.push({ op: op as Operation<unknown, unknown>, args, saved, out });
-    }
+    this.#record(op as Operation<unknown, unknown>, args, saved, out);
     return out;
+  }
+
+  /** The numbers of `x` under another shape: nothing is copied, and the result lives as long as `x` does. */
+  reshape(x: Tensor, shape: Shape): Tensor {
+    const out = this.device.alias(x, shape);
+    this.#record(reshaped as Operation<unknown, unknown>, { x }, undefined, out);
+    return out;
+  }
+
+  #record(op: Operation<unknown, unknown>, args: unknown, saved: unknown, out: Tensor): void {
+    if (!this.#recording || !op.inputs(args).some((t) => t?.requiresGrad)) return;
+    out.requiresGrad = true;
+    this.#nodes.push({ op, args, saved, out });
   }
 
   /**
@@ -116,7 +129,8 @@ export class Tape {
         place: (t) => this.#place(t),
         give: (t, gradient) => {
           const moved = this.#give(t, gradient);
-          if (gradient === dout) given ||= moved;
+          if (gradient === dout || (gradient.block !== null && gradient.block === dout.block))
+            given ||= moved;
           else if (!moved) this.device.release(gradient);
         },
         rows: (t, gradient) => this.#rows(t, gradient),
@@ -169,6 +183,16 @@ export class Tape {
     tensor.hasGradient = true;
   }
 }
+
+/** What `reshape` records: the gradient goes on under the old shape, in the same memory. */
+const reshaped: Operation<{ readonly x: Tensor }, void> = {
+  name: 'reshape',
+  infer: ({ x }) => x.shape,
+  inputs: ({ x }) => [x],
+  forward: () => {},
+  backward: (device, { x }, _saved, _out, dout, into) => into.give(x, device.alias(dout, x.shape, true)),
+  flops: () => 0,
+};
 
 function noDenseGradient(tensor: Tensor): EspalierError {
   return new EspalierError({

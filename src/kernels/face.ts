@@ -8,6 +8,8 @@
  * `dh`, the loss and `squares`, whose terms the threads group differently.
  */
 
+import type { NetworkKernels } from './face-networks.js';
+
 export type Floats = Float32Array | Float64Array;
 /** Columns of a sparse layer: 16 bits up to 65,536 inputs, 32 above. */
 export type Columns = Uint16Array | Uint32Array;
@@ -637,7 +639,7 @@ export interface WorkspaceShape {
   readonly bf16?: boolean;
 }
 
-export interface Kernels {
+export interface Kernels extends NetworkKernels {
   /** e.g. `native/avx512` or `reference/float64`. */
   readonly name: string;
   readonly precision: 'float32' | 'float64';

@@ -6,6 +6,7 @@ import { ISA_NAMES, type Isa, loadAddon, MAX_THREADS, nativeBackend } from './na
 import { basicKernels } from './native-basic.js';
 import { bsrKernels } from './native-bsr.js';
 import { factoredKernels } from './native-factored.js';
+import { networkKernels } from './native-networks.js';
 import { outputKernels } from './native-output.js';
 
 export interface NativeOptions {
@@ -47,6 +48,7 @@ export function loadNative(options: NativeOptions = {}): Kernels {
     ...basicKernels(backend),
     ...bsrKernels(backend),
     ...factoredKernels(backend),
+    ...networkKernels(backend),
     ...outputKernels(backend, options.bf16Pairs ?? true),
   };
 }

@@ -5,7 +5,7 @@ import { shapeText, type Tensor } from '../tensor/tensor.js';
 import { expectRank, expectShape } from './check.js';
 
 export interface LinearArgs {
-  /** [B, in] */
+  /** [..., in]: the rows of all leading dimensions */
   readonly x: Tensor;
   /** [out, in] */
   readonly weight: Tensor;
@@ -14,32 +14,34 @@ export interface LinearArgs {
   readonly activation: Activation;
 }
 
-/** y = act(x W^T + b). */
+const rowsOf = (x: Tensor): number => x.shape.slice(0, -1).reduce((n, side) => n * side, 1);
+
+/** y = act(x W^T + b), over the last dimension of x. */
 export const linear: Operation<LinearArgs, void> = {
   name: 'linear',
 
   infer({ x, weight, bias }) {
-    expectRank('linear', 'x', x, 2);
     expectRank('linear', 'weight', weight, 2);
-    if (x.shape[1] !== weight.shape[1]) {
+    if (x.shape.length < 2) expectRank('linear', 'x', x, 2);
+    if (x.shape.at(-1) !== weight.shape[1]) {
       throw new EspalierError({
         code: 'SHAPE_MISMATCH',
         kind: 'usage',
         op: 'linear',
         problem: 'inner sizes differ',
-        expected: `x [_, ${weight.shape[1]}]`,
+        expected: `x [..., ${weight.shape[1]}]`,
         received: shapeText(x.shape),
       });
     }
     if (bias !== null) expectShape('linear', 'bias', bias, [weight.shape[0]]);
-    return [x.shape[0], weight.shape[0]];
+    return [...x.shape.slice(0, -1), weight.shape[0]];
   },
 
   inputs: ({ x, weight, bias }) => [x, weight, bias],
 
   forward({ kernels }, { x, weight, bias, activation }, out) {
-    const [m, n] = out.shape;
-    const k = x.shape[1];
+    const m = rowsOf(x);
+    const [n, k] = weight.shape;
     kernels.gemm({
       transB: true,
       m,
@@ -55,8 +57,8 @@ export const linear: Operation<LinearArgs, void> = {
 
   // ds = dy * 1[y > 0];  dW = ds^T x;  db = sum_rows ds;  dx = ds W
   backward({ kernels }, { x, weight, bias, activation }, _saved, out, dout, into) {
-    const [m, n] = out.shape;
-    const k = x.shape[1];
+    const m = rowsOf(x);
+    const [n, k] = weight.shape;
     if (activation === 'relu') kernels.reluBackward(out.size, out.data, dout.data, dout.data);
     if (into.wants(weight)) {
       const { target, accumulate } = into.place(weight);
@@ -72,5 +74,5 @@ export const linear: Operation<LinearArgs, void> = {
     }
   },
 
-  flops: ({ x, weight }) => 2 * x.shape[0] * weight.size,
+  flops: ({ x, weight }) => 2 * rowsOf(x) * weight.size,
 };

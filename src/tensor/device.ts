@@ -80,6 +80,19 @@ export class Device {
     return new Tensor(shape, dtype, data, block.tag, block);
   }
 
+  /** The numbers of `tensor` under another shape; `owning`: releasing the result releases them. */
+  alias(tensor: Tensor, shape: Shape, owning = false): Tensor {
+    ensure(sizeOf(shape) === tensor.size, () => ({
+      code: 'SHAPE_MISMATCH',
+      kind: 'usage',
+      op: 'reshape',
+      problem: 'the shapes hold different numbers of elements',
+      expected: `${tensor.size} elements, as in ${shapeText(tensor.shape)}`,
+      received: shapeText(shape),
+    }));
+    return new Tensor(shape, tensor.dtype, tensor.raw, tensor.tag, owning ? tensor.block : null);
+  }
+
   /** Runs `work` and returns every temporary that it took, but for the one that it hands out. */
   keepOnly(work: () => Tensor): Tensor {
     const before = this.arena.mark();

@@ -9,6 +9,7 @@ import * as factored from './factored.testing.js';
 import { FAN_IN_REGROW_CASES } from './fan-in-regrow.testing.js';
 import { GEMM_CASES } from './gemm.testing.js';
 import { LAYER_NORM_BACKWARD_CASES, LAYER_NORM_CASES } from './layer-norm.testing.js';
+import { NETWORK_CASES } from './networks.testing.js';
 import {
   DENSE_STEP_CASES,
   FAN_IN_INDEX_BUILD_CASES,
@@ -74,6 +75,7 @@ export const CASES: Readonly<Record<KernelName, readonly Case[]>> = {
   dropout: DROPOUT_CASES,
   update: UPDATE_CASES,
   updateRows: UPDATE_ROWS_CASES,
+  ...NETWORK_CASES,
   pairDots: factored.PAIR_DOTS_CASES,
   pairGather: factored.PAIR_GATHER_CASES,
   pairScatter: factored.PAIR_SCATTER_CASES,

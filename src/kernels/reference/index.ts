@@ -18,6 +18,7 @@ import { fanInRegrow } from './fan-in-regrow.js';
 import { gemm } from './gemm.js';
 import { groupedStep, groupedTopK } from './grouped.js';
 import { layerNorm, layerNormBackward } from './layer-norm.js';
+import { networkKernels } from './networks/index.js';
 import { dropout, uniform } from './random-fill.js';
 import { update, updateRows } from './update.js';
 
@@ -47,6 +48,7 @@ export function referenceKernels(precision: 'float32' | 'float64'): Kernels {
     update,
     updateRows,
     ...factored,
+    ...networkKernels,
     fanInStep,
     fanInLogits,
     fanInTopK,

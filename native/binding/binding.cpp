@@ -38,6 +38,11 @@ struct Element<uint32_t> {
   static constexpr const char *name = "Uint32Array or null";
 };
 template <>
+struct Element<uint8_t> {
+  static constexpr napi_typedarray_type type = napi_uint8_array;
+  static constexpr const char *name = "Uint8Array or null";
+};
+template <>
 struct Element<uint16_t> {
   static constexpr napi_typedarray_type type = napi_uint16_array;
   static constexpr const char *name = "Uint16Array or null";

@@ -71,6 +71,16 @@ int es_advise_huge(void *data, int64_t bytes);
   (ES_STEP_PARAMETERS, int64_t groups, int64_t group_size, int64_t fan_in, const uint32_t *starts, const void *columns, \
    int32_t column_bytes, ES_BF16_PARAMETERS, int32_t pairs)
 
+/* x [batch, in_channels, height, width], weight [out_channels, in_channels / groups, kernel_height, kernel_width]. */
+#define ES_CONV_PARAMETERS                                                                                         \
+  int64_t batch, int64_t in_channels, int64_t height, int64_t width, int64_t out_channels, int64_t kernel_height,   \
+      int64_t kernel_width, int64_t stride, int64_t padding, int64_t groups
+#define ES_CONV_NAMES \
+  batch, in_channels, height, width, out_channels, kernel_height, kernel_width, stride, padding, groups
+#define ES_POOL_PARAMETERS \
+  int64_t planes, int64_t height, int64_t width, int64_t kernel, int64_t stride, int64_t padding
+#define ES_POOL_NAMES planes, height, width, kernel, stride, padding
+
 #endif /* ES_KERNELS_H: the list below may be included many times */
 
 #ifdef ES_KERNEL

@@ -135,6 +135,7 @@ function withoutWork(kernels: Kernels): Kernels {
     'groupedWorkspace',
     'topKWorkspace',
     'groupedTopKWorkspace',
+    'conv2dWorkspace',
   ]);
   const nothing = () => 0;
   return new Proxy(kernels, {

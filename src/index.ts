@@ -38,6 +38,7 @@ export { Tensor } from './tensor/tensor.js';
 export type { TrainConfig, TrainConfigInput } from './train/config.js';
 export { type EvaluationReport, evaluateModel as evaluate } from './train/evaluate.js';
 export type { TrainEvent } from './train/events.js';
+export * as network from './train/network/index.js';
 export { type TrainOptions, type TrainResult, train } from './train/train.js';
 export { version } from './version.js';
 

@@ -1,2 +1,2 @@
-export { Parameter, type ParameterOptions } from './parameter.js';
+export { Parameter, type ParameterOptions, type Parametrization } from './parameter.js';
 export { type GradientSink, type Operation, Tape } from './tape.js';

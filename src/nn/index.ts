@@ -1,3 +1,5 @@
+export { AvgPool2d, BatchNorm2d, Conv2d, type Conv2dOptions, MaxPool2d } from './image-layers.js';
+export { type ImageModelOptions, LeNet5, ResidualBlock, SmallResNet, SmallVGG } from './image-models.js';
 export { Dropout, EmbeddingBag, GELU, LayerNorm, Linear, ReLU, Sequential } from './layers.js';
 export { LeNet300100 } from './lenet.js';
 export { type ForwardContext, Module, type ModuleInput } from './module.js';

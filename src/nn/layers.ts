@@ -13,7 +13,7 @@ import type { Tensor } from '../tensor/tensor.js';
 import { type ForwardContext, Module, type ModuleInput } from './module.js';
 
 /** Fills a parameter with U(low, high) from a stream. */
-function initUniform(
+export function initUniform(
   device: Device,
   parameter: Parameter,
   stream: RandomStream,

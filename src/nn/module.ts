@@ -3,7 +3,7 @@ import { Parameter } from '../autograd/parameter.js';
 import type { Tape } from '../autograd/tape.js';
 import type { RandomStream } from '../kernels/random.js';
 import type { SparseBatch } from '../ops/sparse-batch.js';
-import type { Tensor } from '../tensor/tensor.js';
+import { Tensor } from '../tensor/tensor.js';
 
 /** What a forward pass needs beside its input. */
 export interface ForwardContext {
@@ -32,6 +32,25 @@ export abstract class Module<In extends ModuleInput = Tensor> {
       else if (Array.isArray(value)) {
         for (const [i, child] of value.entries()) {
           if (child instanceof Module) yield* child.namedParameters(`${prefix}${key}.${i}.`, seen);
+        }
+      }
+    }
+  }
+
+  /** What training changes beside parameters (running statistics, states), with dotted names. */
+  *namedBuffers(prefix = '', seen = new Set<object>()): Generator<[string, Tensor]> {
+    for (const [key, value] of Object.entries(this)) {
+      const children = Array.isArray(value)
+        ? value.map((child, i) => [`${key}.${i}`, child])
+        : [[key, value]];
+      for (const [name, child] of children) {
+        if (seen.has(child)) continue;
+        if (child instanceof Module) {
+          seen.add(child);
+          yield* child.namedBuffers(`${prefix}${name}.`, seen);
+        } else if (child instanceof Tensor && !(child instanceof Parameter)) {
+          seen.add(child);
+          yield [prefix + name, child];
         }
       }
     }

@@ -1,9 +1,12 @@
 export { affine } from './affine.js';
+export { batchNorm } from './batch-norm.js';
+export { conv2d } from './conv2d.js';
 export { add, dropout, gelu, multiply, relu, scale } from './elementwise.js';
 export { embeddingBag } from './embedding-bag.js';
 export { layerNorm } from './layer-norm.js';
 export { linear } from './linear.js';
 export { bceWithLogits, squaredError, squaredHinge } from './losses.js';
+export { avgPool2d, maxPool2d } from './pool.js';
 export { meanLast, swapAxes } from './shapes.js';
 export { softmaxCrossEntropy } from './softmax-cross-entropy.js';
 export type { SparseBatch } from './sparse-batch.js';

@@ -59,7 +59,9 @@ export class Optimizer {
     for (const { parameter, moments } of this.#slots) {
       if (!parameter.hasGradient) continue;
       const rows = parameter.rowGradient;
-      if (rows !== null) {
+      if (parameter.parametrization !== null) {
+        parameter.parametrization.update(rule, moments, gradScale);
+      } else if (rows !== null) {
         kernels.updateRows({
           rule,
           count: rows.count,
@@ -81,6 +83,11 @@ export class Optimizer {
         });
       }
     }
+  }
+
+  /** The moments of a parameter of this optimiser, shared; empty ones for any other. */
+  momentsOf(parameter: Parameter): Moments {
+    return this.#slots.find((slot) => slot.parameter === parameter)?.moments ?? { m: null, v: null };
   }
 
   /** The state arrays by name, for checkpoints; shared, not copied. */

@@ -1,0 +1,100 @@
+import type { Operation } from '../autograd/tape.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { sizeOf } from '../tensor/tensor.js';
+import { expectShape } from './check.js';
+
+export interface BatchNormOpArgs {
+  /** [B, C, ...] */
+  readonly x: Tensor;
+  /** [C] */
+  readonly gamma: Tensor;
+  /** [C] */
+  readonly beta: Tensor;
+  /** [C]: moves towards the batch's in training, stands for it otherwise. */
+  readonly runningMean: Tensor;
+  /** [C] */
+  readonly runningVar: Tensor;
+  readonly eps: number;
+  /** Share of the batch in the running statistics. */
+  readonly momentum: number;
+  readonly training: boolean;
+  readonly activation: 'none' | 'relu';
+}
+
+/** What backward reads; null where the running statistics were used. */
+interface Statistics {
+  readonly mean: Tensor;
+  readonly rstd: Tensor;
+}
+
+/** y = act((x - mean) / sqrt(var + eps) * gamma + beta) per channel (Ioffe & Szegedy 2015, algorithm 1). */
+export const batchNorm: Operation<BatchNormOpArgs, Statistics> = {
+  name: 'batchNorm',
+
+  infer({ x, gamma, beta, runningMean, runningVar }) {
+    const channels = [x.shape[1]];
+    for (const [name, tensor] of Object.entries({ gamma, beta, runningMean, runningVar })) {
+      expectShape('batchNorm', name, tensor, channels);
+    }
+    return x.shape;
+  },
+
+  inputs: ({ x, gamma, beta }) => [x, gamma, beta],
+
+  forward(device, args, out) {
+    const { x, gamma, beta, runningMean, runningVar, eps, momentum, training } = args;
+    const shape = sizesOf(x);
+    const [mean, rstd] = [0, 0].map(() => device.temporary('activations', [shape.channels]));
+    const relu = args.activation === 'relu';
+    const common = { ...shape, eps, relu, x: x.data, gamma: gamma.data, beta: beta.data, y: out.data };
+    if (training) {
+      device.kernels.batchNorm({
+        ...common,
+        momentum,
+        runningMean: runningMean.data,
+        runningVar: runningVar.data,
+        mean: mean.data,
+        rstd: rstd.data,
+      });
+    } else {
+      device.kernels.batchNormApply({ ...common, mean: runningMean.data, variance: runningVar.data });
+    }
+    return { mean, rstd };
+  },
+
+  // ds = dy 1[y > 0], xhat = (x - mean) rstd;  dgamma = sum ds xhat;  dbeta = sum ds;
+  // dx = gamma rstd (ds - mean(ds) - xhat mean(ds xhat))
+  backward(device, { x, gamma, beta, activation }, { mean, rstd }, out, dout, into) {
+    const shape = sizesOf(x);
+    const [dgamma, dbeta] = [0, 0].map(() => device.temporary('gradients', gamma.shape));
+    const wanted = into.wants(x);
+    device.kernels.batchNormBackward({
+      ...shape,
+      x: x.data,
+      y: activation === 'relu' ? out.data : null,
+      gamma: gamma.data,
+      mean: mean.data,
+      rstd: rstd.data,
+      dy: dout.data,
+      dx: wanted ? dout.data : null,
+      dgamma: dgamma.data,
+      dbeta: dbeta.data,
+    });
+    for (const [tensor, gradient] of [
+      [gamma, dgamma],
+      [beta, dbeta],
+    ]) {
+      if (into.wants(tensor)) into.give(tensor, gradient);
+      else device.release(gradient);
+    }
+    device.release(mean);
+    device.release(rstd);
+    if (wanted) into.give(x, dout);
+  },
+
+  flops: ({ x }) => 8 * x.size,
+};
+
+function sizesOf({ shape }: Tensor) {
+  return { batch: shape[0], channels: shape[1], plane: sizeOf(shape.slice(2)) };
+}

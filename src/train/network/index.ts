@@ -1,0 +1,11 @@
+export { type ImageTaskOptions, imageTask } from './image-task.js';
+export { type NetworkOptions, type NetworkParts, NetworkTraining, type Score } from './network.js';
+export {
+  type NetworkEvent,
+  networkArrays,
+  type RunOptions,
+  restoreNetwork,
+  runNetwork,
+  saveNetwork,
+} from './run.js';
+export type { Learner, NetworkTask, Split, TaskInstance } from './task.js';

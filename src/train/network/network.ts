@@ -1,0 +1,179 @@
+/** Training of networks: any task, any optimiser, any methods that take part; planned memory, exact resuming. */
+import { Tape } from '../../autograd/tape.js';
+import { EspalierError } from '../../errors.js';
+import type { Kernels } from '../../kernels/face.js';
+import { RandomStream } from '../../kernels/random.js';
+import { Optimizer } from '../../optim/optimizer.js';
+import type { Participant } from '../../optim/participant.js';
+import type { OptimizerSpec } from '../../optim/rules.js';
+import { rateFactor, type ScheduleSpec } from '../../optim/schedule.js';
+import { Device } from '../../tensor/device.js';
+import type { BytesByTag } from '../../tensor/memory.js';
+import type { NetworkTask, Split, TaskInstance } from './task.js';
+
+export interface NetworkOptions {
+  readonly kernels: Kernels;
+  readonly optimizer: OptimizerSpec;
+  /** Default: constant. */
+  readonly schedule?: ScheduleSpec;
+  readonly epochs: number;
+  readonly seed: number;
+  /** Largest global norm of the gradient; default null: none. */
+  readonly clip?: number | null;
+  /** Methods that take part, given what they work on; in this order at every point. */
+  readonly methods?: (parts: NetworkParts) => readonly Participant[];
+}
+
+export interface NetworkParts {
+  readonly device: Device;
+  readonly instance: TaskInstance;
+  readonly optimizer: Optimizer;
+  readonly stepsPerEpoch: number;
+  readonly steps: number;
+}
+
+export interface Score {
+  /** Mean over predictions. */
+  readonly loss: number;
+  /** Share of right answers. */
+  readonly accuracy: number;
+  readonly predictions: number;
+}
+
+/** Everything one run works with; `step()` by `step()`, or by `runNetwork`. */
+export class NetworkTraining implements NetworkParts {
+  readonly task: NetworkTask;
+  readonly device: Device;
+  readonly instance: TaskInstance;
+  readonly optimizer: Optimizer;
+  readonly participants: readonly Participant[];
+  readonly stepsPerEpoch: number;
+  readonly steps: number;
+  /** Bytes of one step and one evaluation, from a dry run of the same code. */
+  readonly planned: { readonly bytes: BytesByTag; readonly totalBytes: number; readonly arenaBytes: number };
+  readonly #options: NetworkOptions;
+  /** Steps taken. */
+  taken = 0;
+
+  constructor(task: NetworkTask, options: NetworkOptions) {
+    this.task = task;
+    this.#options = options;
+    this.stepsPerEpoch = task.stepsPerEpoch;
+    this.steps = Math.max(1, Math.round(options.epochs * task.stepsPerEpoch));
+    this.device = new Device(options.kernels);
+    this.planned = this.#plan();
+    this.device.ledger.acquire('data', task.dataBytes);
+    this.instance = task.create(this.device);
+    this.optimizer = new Optimizer(this.device, this.instance.learner.namedParameters(), options.optimizer);
+    this.device.arena.reserve(this.planned.arenaBytes);
+    this.participants = options.methods?.(this) ?? [];
+  }
+
+  /** The learning rate of a step: base, schedule, and what methods multiply. */
+  rate(step: number): number {
+    const { optimizer, schedule = { kind: 'constant' } } = this.#options;
+    let rate = optimizer.rate * rateFactor(schedule, step, this.steps);
+    for (const one of this.participants) rate *= one.rateFactor?.(step, this.steps) ?? 1;
+    return rate;
+  }
+
+  /**
+   * The next step; returns its mean loss.
+   * @throws EspalierError `TRAINING_DIVERGED`
+   */
+  step(): number {
+    const step = this.taken;
+    for (const one of this.participants) one.beforeStep?.(step, this.steps);
+    const rate = this.rate(step);
+    const loss = trainStep(this.device, this.instance, this.optimizer, {
+      step,
+      rate,
+      clip: this.#options.clip ?? null,
+      seed: this.#options.seed,
+    });
+    if (!Number.isFinite(loss)) throw diverged(step, loss, rate);
+    for (const one of this.participants) one.afterStep?.(step, this.steps);
+    this.taken++;
+    return loss;
+  }
+
+  /** Scores a split with what would be deployed; training goes on as if nothing had been asked. */
+  evaluate(split: Split): Score {
+    for (const one of this.participants) one.beforeEvaluation?.();
+    return evaluate(this.device, this.instance, split);
+  }
+
+  #plan() {
+    const dry = this.device.dryTwin();
+    dry.ledger.acquire('data', this.task.dataBytes);
+    const instance = this.task.create(dry);
+    const optimizer = new Optimizer(dry, instance.learner.namedParameters(), this.#options.optimizer);
+    trainStep(dry, instance, optimizer, { step: 0, rate: 0, clip: 1, seed: 0 });
+    for (const split of ['validation', 'test'] as const) {
+      try {
+        if (instance.pieces(split) > 0) scorePiece(dry, instance, split, 0);
+      } catch (error) {
+        if (!(error instanceof EspalierError) || error.code !== 'SPLIT_MISSING') throw error;
+      }
+    }
+    return {
+      bytes: dry.ledger.atPeak(),
+      totalBytes: dry.ledger.peakBytes,
+      arenaBytes: dry.arena.highWaterBytes,
+    };
+  }
+}
+
+interface StepHow {
+  readonly step: number;
+  readonly rate: number;
+  readonly clip: number | null;
+  readonly seed: number;
+}
+
+/** Forward, backward, update; the same code runs dry for planning. Draws depend on the seed and the step alone. */
+function trainStep(device: Device, instance: TaskInstance, optimizer: Optimizer, how: StepHow): number {
+  const { step, rate, clip, seed } = how;
+  device.arena.reset();
+  instance.learner.zeroGrad();
+  for (const [, { parametrization }] of instance.learner.namedParameters()) parametrization?.prepare(step);
+  const tape = new Tape(device);
+  const loss = instance.trainLoss(tape, step, RandomStream.named(seed, `dropout/${step}`));
+  const value = device.dry ? 0 : loss.data[0];
+  tape.backward(loss);
+  const norm = clip === null ? 0 : optimizer.gradientNorm();
+  if (!Number.isFinite(value) || !Number.isFinite(norm)) return Number.NaN;
+  optimizer.step(rate, clip !== null && norm > clip ? clip / norm : 1);
+  return value;
+}
+
+function scorePiece(device: Device, instance: TaskInstance, split: Split, piece: number): void {
+  device.arena.reset();
+  instance.score(new Tape(device, { recording: false }), split, piece);
+}
+
+function evaluate(device: Device, instance: TaskInstance, split: Split): Score {
+  let [loss, correct, predictions] = [0, 0, 0];
+  const resume = instance.suspend?.();
+  for (let piece = 0; piece < instance.pieces(split); piece++) {
+    scorePiece(device, instance, split, piece);
+    loss += instance.totals[0];
+    correct += instance.totals[1];
+    predictions += instance.predictions;
+  }
+  resume?.();
+  const n = Math.max(1, predictions);
+  return { loss: loss / n, accuracy: correct / n, predictions };
+}
+
+function diverged(step: number, loss: number, rate: number): EspalierError {
+  return new EspalierError({
+    code: 'TRAINING_DIVERGED',
+    kind: 'numeric',
+    op: 'train',
+    problem: `the loss or the gradient is not finite at step ${step}`,
+    expected: 'finite numbers',
+    received: `loss ${loss}`,
+    hint: `the learning rate (${rate.toPrecision(3)} at this step) is the usual cause: lower it or set clip`,
+  });
+}

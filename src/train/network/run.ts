@@ -1,0 +1,183 @@
+/** Runs the training of a network to its end: progress, evaluations, checkpoints, resuming. */
+import { z } from 'zod';
+import { EspalierError } from '../../errors.js';
+import type { ParticipantEvent } from '../../optim/participant.js';
+import { CheckpointStore } from '../../store/index.js';
+import { restoreArrays } from '../../store/safetensors-reader.js';
+import type { StoredArray } from '../../store/safetensors-writer.js';
+import type { NetworkTraining, Score } from './network.js';
+import type { Split } from './task.js';
+
+export type NetworkEvent =
+  | {
+      readonly event: 'progress';
+      readonly step: number;
+      readonly steps: number;
+      readonly epoch: number;
+      /** Means since the last progress event. */
+      readonly loss: number;
+      readonly accuracy: number;
+      readonly rate: number;
+      readonly predictionsPerSecond: number;
+    }
+  | ({
+      readonly event: 'evaluation';
+      readonly step: number;
+      readonly epoch: number;
+      readonly split: Split;
+    } & Score)
+  | { readonly event: 'checkpoint'; readonly step: number; readonly directory: string }
+  | {
+      readonly event: 'method';
+      readonly method: string;
+      readonly step: number;
+      readonly what: ParticipantEvent;
+    };
+
+export interface RunOptions {
+  readonly onEvent?: (event: NetworkEvent) => void;
+  /** Scored after every `evaluateEvery` epochs; default: none. */
+  readonly evaluate?: Split;
+  /** In epochs; default 1. */
+  readonly evaluateEvery?: number;
+  /** Ends after the running step, with a checkpoint where there is a directory for them. */
+  readonly signal?: AbortSignal;
+  /** Run directory for checkpoints; default: none are written. */
+  readonly directory?: string;
+  /** In epochs; default 1. */
+  readonly checkpointEvery?: number;
+  /** Continues from the newest sound checkpoint of the directory. */
+  readonly resume?: boolean;
+  /** Ends after so many steps in all, as if aborted there. */
+  readonly until?: number;
+}
+
+const progressEveryMs = 200;
+
+/** Trains to the end, or to where it is told to stop; returns whether it finished. */
+export async function runNetwork(training: NetworkTraining, options: RunOptions = {}): Promise<boolean> {
+  const { onEvent = () => {}, evaluate, evaluateEvery = 1, signal, directory, checkpointEvery = 1 } = options;
+  const store = directory === undefined ? null : await CheckpointStore.open(directory);
+  if (options.resume === true && store !== null) await restoreNetwork(training, store);
+  const { steps, stepsPerEpoch } = training;
+  const until = Math.min(steps, options.until ?? steps);
+  const every = (epochs: number) => Math.max(1, Math.round(epochs * stepsPerEpoch));
+  const meter = { since: performance.now(), losses: 0, steps: 0, correct: 0, predictions: 0 };
+  const flush = () => {
+    if (meter.steps === 0) return;
+    const seconds = (performance.now() - meter.since) / 1000;
+    onEvent({
+      event: 'progress',
+      step: training.taken,
+      steps,
+      epoch: training.taken / stepsPerEpoch,
+      loss: meter.losses / meter.steps,
+      accuracy: meter.correct / Math.max(1, meter.predictions),
+      rate: training.rate(training.taken - 1),
+      predictionsPerSecond: meter.predictions / Math.max(1e-9, seconds),
+    });
+    Object.assign(meter, { since: performance.now(), losses: 0, steps: 0, correct: 0, predictions: 0 });
+  };
+  while (training.taken < until && signal?.aborted !== true) {
+    const loss = training.step();
+    meter.losses += loss;
+    meter.steps++;
+    meter.correct += training.instance.totals[1];
+    meter.predictions += training.instance.predictions;
+    const step = training.taken;
+    for (const one of training.participants) {
+      for (const what of one.drainEvents?.() ?? [])
+        onEvent({ event: 'method', method: one.name, step, what });
+    }
+    if (performance.now() - meter.since > progressEveryMs) {
+      flush();
+      // Lets signals and printers in.
+      await new Promise((done) => setImmediate(done));
+    }
+    if (evaluate !== undefined && (step % every(evaluateEvery) === 0 || step === steps)) {
+      flush();
+      const score = training.evaluate(evaluate);
+      onEvent({ event: 'evaluation', step, epoch: step / stepsPerEpoch, split: evaluate, ...score });
+      meter.since = performance.now();
+    }
+    if (store !== null && step < until && step % every(checkpointEvery) === 0) {
+      const saved = await saveNetwork(training, store);
+      onEvent({ event: 'checkpoint', step, directory: saved });
+      meter.since = performance.now();
+    }
+  }
+  flush();
+  if (store !== null)
+    onEvent({ event: 'checkpoint', step: training.taken, directory: await saveNetwork(training, store) });
+  return training.taken >= steps;
+}
+
+const savedState = z.object({
+  step: z.number().int().min(0),
+  optimizerSteps: z.number().int().min(0),
+  methods: z.record(z.string(), z.unknown()),
+});
+
+/** Everything that training changes, by name: parameters, what stands behind them, buffers, moments, methods. */
+export function networkArrays({ instance, optimizer, participants }: NetworkTraining): StoredArray[] {
+  const arrays: StoredArray[] = [];
+  for (const [name, parameter] of instance.learner.namedParameters()) {
+    arrays.push({ name: `model.${name}`, shape: parameter.shape, data: parameter.data });
+    for (const [part, data] of parameter.parametrization?.state() ?? []) {
+      arrays.push({ name: `stored.${name}.${part}`, shape: [data.length], data });
+    }
+  }
+  for (const [name, { shape, data }] of instance.learner.namedBuffers()) {
+    arrays.push({ name: `buffer.${name}`, shape, data });
+  }
+  for (const [name, data] of optimizer.state()) {
+    arrays.push({ name: `optimizer.${name}`, shape: [data.length], data });
+  }
+  for (const one of participants) {
+    for (const array of one.state?.().arrays ?? []) {
+      arrays.push({ ...array, name: `method.${one.name}.${array.name}` });
+    }
+  }
+  return arrays;
+}
+
+/** Saves all that the next step depends on; returns the directory. */
+export async function saveNetwork(training: NetworkTraining, store: CheckpointStore): Promise<string> {
+  const methods = Object.fromEntries(
+    training.participants.map((one) => [one.name, one.state?.().values ?? null]),
+  );
+  const state: z.infer<typeof savedState> = {
+    step: training.taken,
+    optimizerSteps: training.optimizer.steps,
+    methods,
+  };
+  const saved = await store.save({ step: training.taken, arrays: networkArrays(training), state });
+  return saved.directory;
+}
+
+/** Brings the training to the newest sound checkpoint; it then goes on bit for bit. Without one nothing happens. */
+export async function restoreNetwork(training: NetworkTraining, store: CheckpointStore): Promise<void> {
+  const { checkpoint } = await store.latest();
+  if (checkpoint === null) return;
+  try {
+    const parsed = savedState.safeParse(checkpoint.state);
+    if (!parsed.success) {
+      throw new EspalierError({
+        code: 'CHECKPOINT_STATE',
+        kind: 'data',
+        op: 'resume',
+        problem: `the checkpoint does not fit this program: ${parsed.error.issues[0].message}`,
+        hint: 'remove this checkpoint directory to fall back to the one before',
+        file: checkpoint.directory,
+      });
+    }
+    const { step, optimizerSteps, methods } = parsed.data;
+    // Methods first: they put masks and gates in place, whose arrays are then overwritten like all others.
+    for (const one of training.participants) one.restore?.(methods[one.name]);
+    await restoreArrays(checkpoint.tensors, networkArrays(training));
+    training.taken = step;
+    training.optimizer.steps = optimizerSteps;
+  } finally {
+    await checkpoint.tensors.close();
+  }
+}

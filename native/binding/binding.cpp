@@ -174,6 +174,7 @@ NAPI_MODULE_INIT() {
   define(env, exports, "set_threads", Bound<&es_set_threads>::call);
   define(env, exports, "set_isa", Bound<&es_set_isa>::call);
   define(env, exports, "advise_huge", Bound<&es_advise_huge>::call);
+  define(env, exports, "return_pages", Bound<&es_return_pages>::call);
   define(env, exports, "threads", read_context<int, &es_threads>);
   define(env, exports, "isa", read_context<int, &es_isa>);
   define(env, exports, "best_isa", read_context<int, &es_best_isa>);

@@ -40,6 +40,8 @@ int es_has_bf16(void);
 int64_t es_scratch_bytes(void);
 /* Asks the system for large pages below a buffer not yet touched; only advice, never an error. */
 int es_advise_huge(void *data, int64_t bytes);
+/* Gives whole pages back to the system: their contents become zeros. */
+int es_return_pages(void *data, int64_t bytes);
 
 #ifndef ES_KERNEL
 #define ES_KERNEL(name, parameters, names) int es_##name parameters;

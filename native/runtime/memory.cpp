@@ -46,13 +46,31 @@ float *es_scratch(int slot, int64_t floats) {
 
 extern "C" int64_t es_scratch_bytes(void) { return scratch_total.load(); }
 
-extern "C" int es_advise_huge(void *data, int64_t bytes) {
-#if defined(MADV_HUGEPAGE)
-  // Whole pages only: the pages at both ends may belong to somebody else too.
+namespace {
+
+// Whole pages only: the pages at both ends may belong to somebody else too.
+void advise_pages(void *data, int64_t bytes, int advice) {
   uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
   uintptr_t begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
   uintptr_t end = (reinterpret_cast<uintptr_t>(data) + static_cast<uintptr_t>(bytes)) / page * page;
-  if (bytes > 0 && begin < end) madvise(reinterpret_cast<void *>(begin), end - begin, MADV_HUGEPAGE);
+  if (bytes > 0 && begin < end) madvise(reinterpret_cast<void *>(begin), end - begin, advice);
+}
+
+}  // namespace
+
+extern "C" int es_advise_huge(void *data, int64_t bytes) {
+#if defined(MADV_HUGEPAGE)
+  advise_pages(data, bytes, MADV_HUGEPAGE);
+#else
+  (void)data;
+  (void)bytes;
+#endif
+  return ES_OK;
+}
+
+extern "C" int es_return_pages(void *data, int64_t bytes) {
+#if defined(__linux__)
+  advise_pages(data, bytes, MADV_DONTNEED);
 #else
   (void)data;
   (void)bytes;

@@ -1,2 +1,3 @@
 export { Parameter, type ParameterOptions, type Parametrization } from './parameter.js';
-export { type GradientSink, type Operation, Tape } from './tape.js';
+export type { Form, FormKind, Kept, Need, Saved, SavedPolicy, Site } from './saved.js';
+export { type GradientSink, type Operation, Tape, type TapeOptions } from './tape.js';

@@ -3,9 +3,12 @@
  * {name, infer, forward, backward, flops}; the tape owns the order, the gradients and their memory.
  */
 import { EspalierError } from '../errors.js';
+import type { Kernels } from '../kernels/face.js';
+import { matrixShape } from '../tensor/bsr.js';
 import type { Device } from '../tensor/device.js';
 import { type RowGradient, type Shape, shapeText, type Tensor } from '../tensor/tensor.js';
 import { Parameter } from './parameter.js';
+import { type Kept, type Need, type Saved, SavedEntry, type SavedPolicy, unreadable } from './saved.js';
 
 /** One operation: `A` its arguments, `S` what forward leaves for backward. */
 export interface Operation<A, S> {
@@ -15,9 +18,34 @@ export interface Operation<A, S> {
   /** The differentiable arguments. */
   inputs(args: A): readonly (Tensor | null)[];
   forward(device: Device, args: A, out: Tensor): S;
-  backward(device: Device, args: A, saved: S, out: Tensor, dout: Tensor, into: GradientSink): void;
+  backward(
+    device: Device,
+    args: A,
+    saved: S,
+    out: Tensor,
+    dout: Tensor,
+    into: GradientSink,
+    kept: Kept,
+  ): void;
   /** Multiply-adds count as two. */
   flops(args: A): number;
+  /**
+   * The tensors among arguments and output whose numbers backward reads, through `kept` where other forms than dense
+   * are taken. Absent: all of them, dense.
+   */
+  needs?(args: A, out: Tensor): readonly Need[];
+  /** For f element by element with f(0) = 0: lets the output be computed again instead of kept. */
+  readonly again?: {
+    input(args: A): Tensor;
+    run(kernels: Kernels, n: number, x: Tensor, y: Tensor): void;
+  };
+}
+
+export interface TapeOptions {
+  /** false: forward passes that nothing will be backpropagated through. */
+  readonly recording?: boolean;
+  /** How tensors are kept for backward; absent: dense, each once. */
+  readonly saved?: SavedPolicy;
 }
 
 /** Where an operation's backward puts gradients. */
@@ -37,6 +65,9 @@ interface Node {
   readonly args: unknown;
   readonly saved: unknown;
   readonly out: Tensor;
+  readonly layer: string;
+  /** What it reads, one for each need. */
+  readonly reads: readonly SavedEntry[];
 }
 
 export class Tape {
@@ -45,11 +76,15 @@ export class Tape {
   #gradients = new Map<Tensor, Tensor>();
   #flops = 0;
   readonly #recording: boolean;
+  readonly #policy: SavedPolicy | null;
+  /** By tensor; other shapes of a tensor share its entry. */
+  #entries = new Map<Tensor, SavedEntry>();
+  #layer = '';
 
-  /** `recording: false`: forward passes that nothing will be backpropagated through. */
-  constructor(device: Device, options: { readonly recording?: boolean } = {}) {
+  constructor(device: Device, options: TapeOptions = {}) {
     this.device = device;
     this.#recording = options.recording ?? true;
+    this.#policy = options.saved ?? null;
   }
 
   /** Forward work recorded so far. */
@@ -68,14 +103,91 @@ export class Tape {
   /** The numbers of `x` under another shape: nothing is copied, and the result lives as long as `x` does. */
   reshape(x: Tensor, shape: Shape): Tensor {
     const out = this.device.alias(x, shape);
+    const entry = this.#entry(x);
+    if (entry !== null) {
+      entry.handles.add(out);
+      this.#entries.set(out, entry);
+    }
     this.#record(reshaped as Operation<unknown, unknown>, { x }, undefined, out);
     return out;
   }
 
+  /** Names what `work` records, below the names around it: `blocks.1`, then `branch`, ... */
+  within<T>(name: string, work: () => T): T {
+    const outer = this.#layer;
+    this.#layer = outer === '' ? name : `${outer}.${name}`;
+    try {
+      return work();
+    } finally {
+      this.#layer = outer;
+    }
+  }
+
+  /**
+   * A promise of forward code: it will not read `x` again. What backward needs of it is kept as the policy says, and its
+   * block goes back to the arena. Whoever makes a tensor and does not return it should say so.
+   */
+  done(x: Tensor): void {
+    if (x instanceof Parameter || x.block === null) return;
+    const entry = this.#entry(x) as SavedEntry;
+    if (entry.handles.delete(x) && entry.handles.size === 0) entry.settle(this.device, this.#policy);
+  }
+
+  /** y = layer(x), with `x` done unless `layer` handed it through. */
+  pass(x: Tensor, layer: (x: Tensor) => Tensor): Tensor {
+    const y = layer(x);
+    if (y !== x) this.done(x);
+    return y;
+  }
+
+  /** Null for parameters: nobody keeps them. */
+  #entry(tensor: Tensor): SavedEntry | null {
+    if (tensor instanceof Parameter) return null;
+    let entry = this.#entries.get(tensor);
+    if (entry === undefined) {
+      entry = new SavedEntry(tensor);
+      this.#entries.set(tensor, entry);
+    }
+    return entry;
+  }
+
   #record(op: Operation<unknown, unknown>, args: unknown, saved: unknown, out: Tensor): void {
-    if (!this.#recording || !op.inputs(args).some((t) => t?.requiresGrad)) return;
+    const inputs = op.inputs(args).filter((t) => t !== null);
+    if (!this.#recording || !inputs.some((t) => t.requiresGrad)) return;
     out.requiresGrad = true;
-    this.#nodes.push({ op, args, saved, out });
+    const needs = op.needs?.(args, out) ?? [...new Set([...inputs, out])].map(dense);
+    const reads: SavedEntry[] = [];
+    for (const need of needs) {
+      const entry = this.#entry(need.tensor);
+      if (entry === null) continue;
+      entry.needs.push({ need, op: op.name, layer: this.#layer });
+      entry.open++;
+      reads.push(entry);
+    }
+    if (op.again !== undefined) this.#mayRunAgain(op.again, op.again.input(args), out);
+    this.#nodes.push({ op, args, saved, out, layer: this.#layer, reads });
+  }
+
+  /** The output as its own operation computes it again from what it keeps of its input. */
+  #mayRunAgain(again: NonNullable<Operation<unknown, unknown>['again']>, input: Tensor, out: Tensor): void {
+    const from = this.#entry(input);
+    const to = this.#entry(out);
+    if (from === null || to === null) return;
+    const { device } = this;
+    const { cols } = matrixShape(out.shape);
+    to.again = (): Saved => {
+      const x = from.read();
+      if (x.kind === 'bsr') {
+        // Zeros stay zeros: the same blocks, other values.
+        const values = device.temporary('workspace', x.bsr.values.shape);
+        again.run(device.kernels, values.size, x.bsr.values, values);
+        return { kind: 'bsr', bsr: x.bsr.withValues(values) };
+      }
+      if (x.kind !== 'dense') throw unreadable('again', input, x.kind);
+      const fill = (begin: number, end: number, rows: Tensor) =>
+        again.run(device.kernels, (end - begin) * cols, device.rows(x.tensor, begin, end), rows);
+      return { kind: 'rows', fill };
+    };
   }
 
   /**
@@ -87,6 +199,7 @@ export class Tape {
     for (let i = this.#nodes.length - 1; i >= 0; i--) this.#backwardNode(this.#nodes[i], retain);
     this.#nodes = [];
     this.#gradients.clear();
+    this.#entries.clear();
   }
 
   /**
@@ -119,7 +232,7 @@ export class Tape {
     this.#gradients.set(root, start);
   }
 
-  #backwardNode({ op, args, saved, out }: Node, retain: readonly Tensor[]): void {
+  #backwardNode({ op, args, saved, out, reads }: Node, retain: readonly Tensor[]): void {
     const dout = this.#gradients.get(out);
     this.#gradients.delete(out);
     if (dout !== undefined) {
@@ -135,10 +248,44 @@ export class Tape {
         },
         rows: (t, gradient) => this.#rows(t, gradient),
       };
-      op.backward(this.device, args, saved, out, dout, sink);
+      const kept = this.#kept();
+      op.backward(this.device, args, saved, out, dout, sink, kept);
+      kept.end();
       if (!given) this.device.release(dout);
     }
+    for (const entry of reads) if (--entry.open === 0 && entry.settled) entry.release(this.device);
+    const own = this.#entries.get(out);
+    if (own !== undefined && own.tensor === out) own.release(this.device);
     if (!retain.includes(out)) this.device.release(out);
+  }
+
+  /** What one backward reads; `end` returns what was computed again for it. */
+  #kept(): Kept & { end(): void } {
+    const { device } = this;
+    const policy = this.#policy;
+    const again = new Map<SavedEntry, Saved>();
+    return {
+      values: (tensor) => {
+        const entry = this.#entry(tensor);
+        if (entry === null) return { kind: 'dense', tensor };
+        const found = again.get(entry) ?? entry.read();
+        if (entry.settled && entry.values === null) again.set(entry, found);
+        return found;
+      },
+      gate: (tensor, dy) => {
+        const mask = this.#entry(tensor)?.mask ?? null;
+        if (mask === null) device.kernels.reluBackward(tensor.size, tensor.data, dy.data, dy.data);
+        else device.kernels.maskBackward(tensor.size, mask.raw as Uint32Array, dy.data, dy.data);
+      },
+      exact: (tensor) => this.#entry(tensor)?.exact ?? null,
+      measured: (tensor, cosine) => {
+        const site = this.#entry(tensor)?.site ?? null;
+        if (site !== null && policy !== null) policy.measured(site, cosine);
+      },
+      end: () => {
+        for (const saved of again.values()) if (saved.kind === 'bsr') device.release(saved.bsr.values);
+      },
+    };
   }
 
   #place(tensor: Tensor): { target: Tensor; accumulate: boolean } {
@@ -187,12 +334,15 @@ export class Tape {
 /** What `reshape` records: the gradient goes on under the old shape, in the same memory. */
 const reshaped: Operation<{ readonly x: Tensor }, void> = {
   name: 'reshape',
+  needs: () => [],
   infer: ({ x }) => x.shape,
   inputs: ({ x }) => [x],
   forward: () => {},
   backward: (device, { x }, _saved, _out, dout, into) => into.give(x, device.alias(dout, x.shape, true)),
   flops: () => 0,
 };
+
+const dense = (tensor: Tensor): Need => ({ tensor, as: 'values' });
 
 function noDenseGradient(tensor: Tensor): EspalierError {
   return new EspalierError({

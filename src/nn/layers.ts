@@ -180,6 +180,29 @@ export class Dropout extends Module {
   }
 }
 
+/**
+ * y = ...(layers[1](layers[0](x))): every result is done with once the next layer has read it, `borrowed` is not.
+ * Layers are named `name.i`, i counted from `from`.
+ */
+export function throughLayers(
+  x: Tensor,
+  layers: readonly Module[],
+  context: ForwardContext,
+  {
+    name = 'layers',
+    from = 0,
+    borrowed = null,
+  }: { readonly name?: string; readonly from?: number; readonly borrowed?: unknown } = {},
+): Tensor {
+  const { tape } = context;
+  let y = x;
+  for (const [i, layer] of layers.entries()) {
+    const run = (input: Tensor) => tape.within(`${name}.${from + i}`, () => layer.forward(input, context));
+    y = y === borrowed ? run(y) : tape.pass(y, run);
+  }
+  return y;
+}
+
 /** Modules one after the other; the first may take a sparse batch. */
 export class Sequential<In extends ModuleInput = Tensor> extends Module<In> {
   readonly layers: readonly [Module<In>, ...Module[]];
@@ -191,8 +214,8 @@ export class Sequential<In extends ModuleInput = Tensor> extends Module<In> {
 
   forward(x: In, context: ForwardContext): Tensor {
     const [first, ...rest] = this.layers;
-    let y = first.forward(x, context);
-    for (const layer of rest) y = layer.forward(y, context);
-    return y;
+    const { tape } = context;
+    const y = tape.within('layers.0', () => first.forward(x, context));
+    return throughLayers(y, rest, context, { from: 1, borrowed: x });
   }
 }

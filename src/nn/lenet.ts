@@ -25,7 +25,10 @@ export class LeNet300100 extends Module {
   }
 
   forward(images: Tensor, context: ForwardContext): Tensor {
-    const x = this.flatten.forward(images, context);
-    return this.head.forward(this.second.forward(this.first.forward(x, context), context), context);
+    const { tape } = context;
+    const step = (name: 'first' | 'second' | 'head') => (x: Tensor) =>
+      tape.within(name, () => this[name].forward(x, context));
+    const x = tape.pass(this.flatten.forward(images, context), step('first'));
+    return tape.pass(tape.pass(x, step('second')), step('head'));
   }
 }

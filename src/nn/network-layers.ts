@@ -59,7 +59,11 @@ export class Residual extends Module {
   }
 
   forward(x: Tensor, context: ForwardContext): Tensor {
-    return context.tape.run(add, { a: this.branch.forward(x, context), b: x });
+    const { tape } = context;
+    const y = tape.within('branch', () => this.branch.forward(x, context));
+    const sum = tape.run(add, { a: y, b: x });
+    if (y !== x) tape.done(y);
+    return sum;
   }
 }
 
@@ -74,14 +78,16 @@ export class Transposed extends Module {
 
   forward(x: Tensor, context: ForwardContext): Tensor {
     const { tape } = context;
-    const turned = this.inner.forward(tape.run(swapAxes, { x, axis: -2 }), context);
-    return tape.run(swapAxes, { x: turned, axis: -2 });
+    const inner = (turned: Tensor) => tape.within('inner', () => this.inner.forward(turned, context));
+    const y = tape.pass(tape.run(swapAxes, { x, axis: -2 }), inner);
+    return tape.pass(y, (turned) => tape.run(swapAxes, { x: turned, axis: -2 }));
   }
 }
 
 /** [B, C, H, W] -> [B, C]: the mean of each plane. */
 export class GlobalAvgPool extends Module {
   forward(x: Tensor, { tape }: ForwardContext): Tensor {
-    return tape.run(meanLast, { x: tape.reshape(x, [x.shape[0], x.shape[1], sizeOf(x.shape.slice(2))]) });
+    const planes = tape.reshape(x, [x.shape[0], x.shape[1], sizeOf(x.shape.slice(2))]);
+    return tape.pass(planes, (all) => tape.run(meanLast, { x: all }));
   }
 }

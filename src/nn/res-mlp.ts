@@ -4,7 +4,7 @@ import type { RandomStream } from '../kernels/random.js';
 import { meanLast, swapAxes } from '../ops/shapes.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { GELU, Linear, Sequential } from './layers.js';
+import { GELU, Linear, Sequential, throughLayers } from './layers.js';
 import { type ForwardContext, Module } from './module.js';
 import { Affine, Residual, Transposed } from './network-layers.js';
 
@@ -42,11 +42,15 @@ export class Patches extends Module {
     const [down, across] = [height / patch, width / patch];
     // [B C down, patch, across, patch] -> [B C down, across, patch, patch]
     const strips = tape.reshape(x, [batch * channels * down, patch, across, patch]);
-    const tiles = tape.run(swapAxes, { x: strips, axis: 1 });
-    if (channels === 1) return tape.reshape(tiles, [batch, down * across, patch * patch]);
-    const planes = tape.reshape(tiles, [batch, channels, down * across, patch * patch]);
-    const rows = tape.run(swapAxes, { x: planes, axis: 1 });
-    return tape.reshape(rows, [batch, down * across, channels * patch * patch]);
+    const swapped = (rows: Tensor) => tape.run(swapAxes, { x: rows, axis: 1 });
+    const shaped =
+      (...shape: number[]) =>
+      (rows: Tensor) =>
+        tape.reshape(rows, [batch, ...shape]);
+    const tiles = tape.pass(strips, swapped);
+    if (channels === 1) return tape.pass(tiles, shaped(down * across, patch * patch));
+    const planes = tape.pass(tiles, shaped(channels, down * across, patch * patch));
+    return tape.pass(tape.pass(planes, swapped), shaped(down * across, channels * patch * patch));
   }
 }
 
@@ -107,9 +111,12 @@ export class ResMLP extends Module {
 
   forward(images: Tensor, context: ForwardContext): Tensor {
     const { tape } = context;
-    let x = this.embed.forward(this.patches.forward(images, context), context);
-    for (const block of this.blocks) x = block.forward(x, context);
-    const turned = tape.run(swapAxes, { x: this.norm.forward(x, context), axis: -2 });
-    return this.head.forward(tape.run(meanLast, { x: turned }), context);
+    const named = (name: 'embed' | 'norm' | 'head') => (x: Tensor) =>
+      tape.within(name, () => this[name].forward(x, context));
+    const x = tape.pass(this.patches.forward(images, context), named('embed'));
+    const y = tape.pass(throughLayers(x, this.blocks, context, { name: 'blocks' }), named('norm'));
+    const turned = tape.pass(y, (normed) => tape.run(swapAxes, { x: normed, axis: -2 }));
+    const mean = tape.pass(turned, (all) => tape.run(meanLast, { x: all }));
+    return tape.pass(mean, named('head'));
   }
 }

@@ -1,6 +1,7 @@
 import type { Operation } from '../autograd/tape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { expectShape } from './check.js';
+import { scaleGradient } from './saved-gradients.js';
 
 export interface AffineOpArgs {
   /** [..., d] */
@@ -35,22 +36,27 @@ export const affine: Operation<AffineOpArgs, void> = {
     });
   },
 
+  needs: ({ x, gamma }) =>
+    gamma.requiresGrad
+      ? [{ tensor: x, as: 'values', reach: 'weights', takes: ['bsr', 'pooled', 'recompute'] }]
+      : [],
+
   // dgamma = sum_rows dy x;  dbeta = sum_rows dy;  dx = dy gamma
-  backward(device, { x, gamma, beta }, _saved, _out, dout, into) {
-    const dgamma = into.wants(gamma) ? device.temporary('gradients', gamma.shape) : null;
+  backward(device, { x, gamma, beta }, _saved, _out, dout, into, kept) {
+    if (into.wants(gamma)) scaleGradient(device, kept, x, dout, into.place(gamma));
     const dbeta = into.wants(beta) ? device.temporary('gradients', gamma.shape) : null;
     const wanted = into.wants(x);
     device.kernels.affineBackward({
       rows: x.size / gamma.size,
       dim: gamma.size,
-      x: x.data,
+      // Only dgamma reads x.
+      x: dout.data,
       gamma: gamma.data,
       dy: dout.data,
       dx: wanted ? dout.data : null,
-      dgamma: dgamma?.data ?? null,
+      dgamma: null,
       dbeta: dbeta?.data ?? null,
     });
-    if (dgamma !== null) into.give(gamma, dgamma);
     if (dbeta !== null) into.give(beta as Tensor, dbeta);
     if (wanted) into.give(x, dout);
   },

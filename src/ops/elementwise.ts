@@ -2,6 +2,7 @@ import type { Operation } from '../autograd/tape.js';
 import type { RandomKey } from '../kernels/face.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { expectShape } from './check.js';
+import { savedRows } from './saved-gradients.js';
 
 interface Unary {
   readonly x: Tensor;
@@ -17,9 +18,10 @@ export const relu: Operation<Unary, void> = {
   infer: ({ x }) => x.shape,
   inputs: ({ x }) => [x],
   forward: ({ kernels }, { x }, out) => kernels.relu(x.size, x.data, out.data),
+  needs: (_args, out) => [{ tensor: out, as: 'sign' }],
   // dx = dy 1[y > 0]
-  backward({ kernels }, { x }, _saved, out, dout, into) {
-    kernels.reluBackward(x.size, out.data, dout.data, dout.data);
+  backward(_device, { x }, _saved, out, dout, into, kept) {
+    kept.gate(out, dout);
     into.give(x, dout);
   },
   flops: ({ x }) => x.size,
@@ -31,9 +33,13 @@ export const gelu: Operation<Unary, void> = {
   infer: ({ x }) => x.shape,
   inputs: ({ x }) => [x],
   forward: ({ kernels }, { x }, out) => kernels.gelu(x.size, x.data, out.data),
-  // dx = dy (Phi(x) + x phi(x))
-  backward({ kernels }, { x }, _saved, _out, dout, into) {
-    kernels.geluBackward(x.size, x.data, dout.data, dout.data);
+  needs: ({ x }) => [{ tensor: x, as: 'values', takes: ['bsr'] }],
+  again: { input: ({ x }) => x, run: ({ gelu }, n, x, y) => gelu(n, x.data, y.data) },
+  // dx = dy (Phi(x) + x phi(x)); where a block of x is not held, x = 0 and the slope is 1/2
+  backward(device, { x }, _saved, _out, dout, into, kept) {
+    for (const part of savedRows(device, 'gelu', kept.values(x), x, dout)) {
+      device.kernels.geluBackward(part.x.size, part.x.data, part.dy.data, part.dy.data);
+    }
     into.give(x, dout);
   },
   flops: ({ x }) => 8 * x.size,
@@ -47,6 +53,7 @@ export const dropout: Operation<Unary & { readonly p: number; readonly key: Rand
   forward({ kernels }, { x, p, key }, out) {
     kernels.dropout({ ...key, n: x.size, p, x: x.data, y: out.data });
   },
+  needs: () => [],
   // dx_i = dy_i * mask_i / (1 - p): the same call
   backward({ kernels }, { x, p, key }, _saved, _out, dout, into) {
     kernels.dropout({ ...key, n: x.size, p, x: dout.data, y: dout.data });
@@ -64,6 +71,7 @@ export const add: Operation<Binary, void> = {
   },
   inputs: ({ a, b }) => [a, b],
   forward: ({ kernels }, { a, b }, out) => kernels.add(a.size, a.data, b.data, 1, out.data),
+  needs: () => [],
   // da = db = dy; b first, because giving dout to a ends our right to read it
   backward({ kernels }, { a, b }, _saved, _out, dout, into) {
     if (into.wants(b)) {
@@ -85,6 +93,10 @@ export const multiply: Operation<Binary, void> = {
   },
   inputs: ({ a, b }) => [a, b],
   forward: ({ kernels }, { a, b }, out) => kernels.multiply(a.size, a.data, b.data, out.data),
+  needs: ({ a, b }) =>
+    [b.requiresGrad ? a : null, a.requiresGrad ? b : null]
+      .filter((tensor) => tensor !== null)
+      .map((tensor) => ({ tensor, as: 'values' })),
   // da = dy b;  db = dy a
   backward(device, { a, b }, _saved, _out, dout, into) {
     for (const [x, other] of [
@@ -106,6 +118,7 @@ export const scale: Operation<Unary & { readonly alpha: number }, void> = {
   infer: ({ x }) => x.shape,
   inputs: ({ x }) => [x],
   forward: ({ kernels }, { x, alpha }, out) => kernels.scale(x.size, alpha, x.data, out.data),
+  needs: () => [],
   // dx = alpha dy
   backward({ kernels }, { x, alpha }, _saved, _out, dout, into) {
     kernels.scale(x.size, alpha, dout.data, dout.data);

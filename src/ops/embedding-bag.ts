@@ -56,12 +56,14 @@ export const embeddingBag: Operation<EmbeddingBagArgs, void> = {
     if (activation === 'relu') kernels.relu(out.size, out.data, out.data);
   },
 
+  needs: ({ activation }, out) => (activation === 'relu' ? [{ tensor: out, as: 'sign' }] : []),
+
   // ds = dy * 1[y > 0];  dtable[i] = sum over entries e with index_e = i of value_e * ds[row_e];  db = sum_rows ds
-  backward(device, { batch, table, bias, activation }, _saved, out, dout, into) {
+  backward(device, { batch, table, bias, activation }, _saved, out, dout, into, kept) {
     const { kernels } = device;
     const [vocab, dim] = table.shape;
     const { rows, nnz, indptr, indices, values } = batch;
-    if (activation === 'relu') kernels.reluBackward(out.size, out.data, dout.data, dout.data);
+    if (activation === 'relu') kept.gate(out, dout);
     if (into.wants(bias)) {
       const { target, accumulate } = into.place(bias);
       kernels.columnSum(rows, dim, dout.data, target.data, accumulate);

@@ -50,17 +50,21 @@ export const layerNorm: Operation<LayerNormOpArgs, Statistics> = {
     return { mean, rstd };
   },
 
+  needs: ({ x }) => [{ tensor: x, as: 'values', takes: ['bsr'] }],
+
   // xhat = (x - mean) rstd;  dgamma = sum dy xhat;  dbeta = sum dy;
   // dx = rstd (g - mean_j(g) - xhat mean_j(g xhat)),  g = dy gamma
-  backward(device, { x, gamma, beta }, { mean, rstd }, _out, dout, into) {
+  backward(device, { x, gamma, beta }, { mean, rstd }, _out, dout, into, kept) {
     const [rows, dim] = x.shape;
+    const saved = kept.values(x);
+    const from = saved.kind === 'bsr' ? saved.bsr.expand(device) : x;
     const dx = device.temporary('gradients', x.shape);
     const dgamma = device.temporary('gradients', [dim]);
     const dbeta = device.temporary('gradients', [dim]);
     device.kernels.layerNormBackward({
       rows,
       dim,
-      x: x.data,
+      x: from.data,
       gamma: gamma.data,
       mean: mean.data,
       rstd: rstd.data,
@@ -69,6 +73,7 @@ export const layerNorm: Operation<LayerNormOpArgs, Statistics> = {
       dgamma: dgamma.data,
       dbeta: dbeta.data,
     });
+    if (from !== x) device.release(from);
     for (const [tensor, gradient] of [
       [gamma, dgamma],
       [beta, dbeta],

@@ -3,6 +3,7 @@ import { EspalierError } from '../errors.js';
 import type { Activation } from '../kernels/face.js';
 import { shapeText, type Tensor } from '../tensor/tensor.js';
 import { expectRank, expectShape } from './check.js';
+import { weightGradient } from './saved-gradients.js';
 
 export interface LinearArgs {
   /** [..., in]: the rows of all leading dimensions */
@@ -55,14 +56,25 @@ export const linear: Operation<LinearArgs, void> = {
     });
   },
 
+  needs({ x, weight, activation }, out) {
+    const values = {
+      tensor: x,
+      as: 'values',
+      reach: 'weights',
+      takes: ['bsr', 'pooled', 'recompute'],
+    } as const;
+    const sign = { tensor: out, as: 'sign' } as const;
+    return [...(weight.requiresGrad ? [values] : []), ...(activation === 'relu' ? [sign] : [])];
+  },
+
   // ds = dy * 1[y > 0];  dW = ds^T x;  db = sum_rows ds;  dx = ds W
-  backward({ kernels }, { x, weight, bias, activation }, _saved, out, dout, into) {
+  backward(device, { x, weight, bias, activation }, _saved, out, dout, into, kept) {
+    const { kernels } = device;
     const m = rowsOf(x);
     const [n, k] = weight.shape;
-    if (activation === 'relu') kernels.reluBackward(out.size, out.data, dout.data, dout.data);
+    if (activation === 'relu') kept.gate(out, dout);
     if (into.wants(weight)) {
-      const { target, accumulate } = into.place(weight);
-      kernels.gemm({ transA: true, m: n, n: k, k: m, a: dout.data, b: x.data, c: target.data, accumulate });
+      weightGradient(device, kept, x, dout, into.place(weight));
     }
     if (into.wants(bias)) {
       const { target, accumulate } = into.place(bias);

@@ -20,6 +20,7 @@ export const swapAxes: Operation<SwapAxesOpArgs, void> = {
     const { outer, a, b, inner } = sides(x, axis);
     kernels.swapAxes({ outer, a, b, inner, x: x.data, y: out.data });
   },
+  needs: () => [],
   // dx[..., i, j, ...] = dy[..., j, i, ...]
   backward(device, { x, axis }, _saved, _out, dout, into) {
     const { outer, a, b, inner } = sides(x, axis);
@@ -63,6 +64,7 @@ export const meanLast: Operation<{ readonly x: Tensor }, void> = {
   forward({ kernels }, { x }, out) {
     kernels.rowMean(out.size, x.shape[x.shape.length - 1], x.data, out.data);
   },
+  needs: () => [],
   // dx_ij = dy_i / n
   backward(device, { x }, _saved, out, dout, into) {
     const dx = device.temporary('gradients', x.shape);

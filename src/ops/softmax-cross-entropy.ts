@@ -60,6 +60,8 @@ export const softmaxCrossEntropy: Operation<SoftmaxCrossEntropyArgs, Tensor | nu
     return dz;
   },
 
+  needs: () => [],
+
   backward(device, { z }, dz, _out, dout, into) {
     if (dz === null) return;
     const factor = device.dry ? 1 : dout.data[0];

@@ -1,9 +1,10 @@
 /**
- * The step arena: one region, sized once, from which a training step takes its activations, gradients and
+ * The step arena: one region, sized by a dry run, from which a training step takes its activations, gradients and
  * scratch, and which is emptied at the start of the next step. Nobody disposes by hand; the tape returns
  * blocks early where it knows that nothing needs them.
  */
 import { EspalierError } from '../errors.js';
+import { returnPages } from '../kernels/native-addon.js';
 import {
   bytesPerElement,
   type Dtype,
@@ -14,11 +15,17 @@ import {
 } from './memory.js';
 
 const alignment = 64;
+/** Capacity of a dry region; whole and exact, and so are sums below it. */
+const endless = 2 ** 52;
+
+/** Blocks that last from forward to backward lie at one end of a region, passing ones at the other: no holes between. */
+export type Stay = 'passing' | 'lasting';
 
 export interface Block {
   readonly offset: number;
   readonly bytes: number;
   readonly tag: MemoryTag;
+  readonly stay: Stay;
   /** The region that holds it; 0 is the planned one. */
   readonly region: number;
   live: boolean;
@@ -29,12 +36,16 @@ interface Span {
   bytes: number;
 }
 
+interface Region {
+  readonly buffer: ArrayBuffer | null;
+  readonly capacity: number;
+  readonly ends: Readonly<Record<Stay, End>>;
+}
+
 export class StepArena {
   readonly #ledger: MemoryLedger;
   readonly #dry: boolean;
-  #regions: (ArrayBuffer | null)[] = [];
-  #capacity: number[] = [];
-  #free: Span[][] = [];
+  #regions: Region[] = [];
   #blocks = new Set<Block>();
   #highWater = 0;
   #growths = 0;
@@ -42,12 +53,17 @@ export class StepArena {
   constructor(ledger: MemoryLedger, dry = false) {
     this.#ledger = ledger;
     this.#dry = dry;
-    if (dry) this.#addRegion(Number.MAX_SAFE_INTEGER);
+    if (dry) this.#addRegion(endless);
   }
 
-  /** Makes the planned region; refused while blocks are alive. */
+  /** Makes the planned region of at least `bytes`; refused while blocks are alive. */
   reserve(bytes: number): void {
-    if (this.#dry || (this.#capacity[0] ?? 0) >= bytes) return;
+    if ((this.#regions[0]?.capacity ?? 0) < bytes) this.resize(bytes);
+  }
+
+  /** Makes the planned region anew, smaller too: what it held goes back to the system. Refused while blocks are alive. */
+  resize(bytes: number): void {
+    if (this.#dry) return;
     if (this.#blocks.size > 0) {
       throw new EspalierError({
         code: 'ARENA_BUSY',
@@ -57,18 +73,18 @@ export class StepArena {
         hint: 'reserve before the first step, or call reset() first',
       });
     }
+    // At once, whenever the collector may come by.
+    for (const { buffer } of this.#regions) if (buffer !== null) returnPages(buffer);
     this.#regions = [];
-    this.#capacity = [];
-    this.#free = [];
     this.#addRegion(bytes);
   }
 
   /** Bytes of all regions. */
   get reservedBytes(): number {
-    return this.#dry ? this.#highWater : this.#capacity.reduce((a, b) => a + b, 0);
+    return this.#dry ? this.#highWater : this.#regions.reduce((sum, { capacity }) => sum + capacity, 0);
   }
 
-  /** Highest address ever used in the planned region: what `reserve` needs for the same steps. */
+  /** Most bytes ever needed of the planned region, holes included: what `reserve` needs for the same steps. */
   get highWaterBytes(): number {
     return this.#highWater;
   }
@@ -79,12 +95,17 @@ export class StepArena {
   }
 
   /** An array of unspecified contents (the last step's bytes): kernels overwrite, so nothing is cleared. */
-  take<D extends Dtype>(tag: MemoryTag, dtype: D, length: number): { block: Block; data: Dtypes[D] } {
+  take<D extends Dtype>(
+    tag: MemoryTag,
+    dtype: D,
+    length: number,
+    stay: Stay = 'passing',
+  ): { block: Block; data: Dtypes[D] } {
     const bytes = Math.max(alignment, Math.ceil((length * bytesPerElement(dtype)) / alignment) * alignment);
-    const block = this.#place(tag, bytes);
+    const block = this.#place(tag, bytes, stay);
     this.#ledger.acquire(tag, bytes);
     this.#blocks.add(block);
-    const buffer = this.#regions[block.region];
+    const { buffer } = this.#regions[block.region];
     const data =
       buffer === null ? viewOf(dtype, new ArrayBuffer(0)) : viewOf(dtype, buffer, block.offset, length);
     return { block, data };
@@ -96,7 +117,8 @@ export class StepArena {
     block.live = false;
     this.#blocks.delete(block);
     this.#ledger.release(block.tag, block.bytes);
-    insertSpan(this.#free[block.region], { offset: block.offset, bytes: block.bytes });
+    const { capacity, ends } = this.#regions[block.region];
+    ends[block.stay].release(distance(block, capacity), block.bytes);
   }
 
   /** The blocks alive now. */
@@ -116,74 +138,104 @@ export class StepArena {
       block.live = false;
     }
     this.#blocks.clear();
-    for (let r = 0; r < this.#free.length; r++) this.#free[r] = [{ offset: 0, bytes: this.#capacity[r] }];
+    for (const { ends } of this.#regions) {
+      ends.passing.clear();
+      ends.lasting.clear();
+    }
   }
 
-  #place(tag: MemoryTag, bytes: number): Block {
-    for (let region = 0; region < this.#free.length; region++) {
-      const offset = takeBestFit(this.#free[region], bytes, this.#capacity[region]);
-      if (offset >= 0) {
-        if (region === 0) this.#highWater = Math.max(this.#highWater, offset + bytes);
-        return { offset, bytes, tag, region, live: true };
-      }
+  #place(tag: MemoryTag, bytes: number, stay: Stay): Block {
+    for (const [region, { capacity, ends }] of this.#regions.entries()) {
+      const other = ends[stay === 'passing' ? 'lasting' : 'passing'].top;
+      const at = ends[stay].take(bytes, capacity - other);
+      if (at < 0) continue;
+      if (region === 0) this.#highWater = Math.max(this.#highWater, other + ends[stay].top);
+      const offset = stay === 'passing' ? at : capacity - at - bytes;
+      return { offset, bytes, tag, stay, region, live: true };
     }
-    if (this.#capacity.length > 0) this.#growths++;
+    if (this.#regions.length > 0) this.#growths++;
     this.#addRegion(Math.max(bytes, 1 << 20));
-    return this.#place(tag, bytes);
+    return this.#place(tag, bytes, stay);
   }
 
   #addRegion(bytes: number): void {
-    const size = Math.ceil(bytes / alignment) * alignment;
+    const capacity = Math.ceil(bytes / alignment) * alignment;
     try {
-      this.#regions.push(this.#dry ? null : new ArrayBuffer(size));
+      const buffer = this.#dry ? null : new ArrayBuffer(capacity);
+      this.#regions.push({ buffer, capacity, ends: { passing: new End(), lasting: new End() } });
     } catch (cause) {
       throw new EspalierError({
         code: 'OUT_OF_MEMORY',
         kind: 'system',
         op: 'arena.reserve',
-        problem: `no room for a step arena of ${size.toLocaleString('en')} bytes`,
+        problem: `no room for a step arena of ${capacity.toLocaleString('en')} bytes`,
         hint: 'lower the batch or the hidden width',
         cause,
       });
     }
-    this.#capacity.push(size);
-    this.#free.push([{ offset: 0, bytes: size }]);
   }
+}
+
+/** How far a block lies from its end of the region. */
+function distance({ offset, bytes, stay }: Block, capacity: number): number {
+  return stay === 'passing' ? offset : capacity - offset - bytes;
 }
 
 /**
- * NOTE: the span at the end of the region is the last resort, whatever its size. Then a region of exactly the
- * planned size places every block where the endless region of a dry run placed it, and the plan is enough.
+ * One end of a region, in distances from it. Everything below `top` is taken, or in the list of free spans; beyond it
+ * nothing is. Blocks go to the smallest span that holds them, and raise `top` only where none does: so a region of
+ * exactly the planned size places every block where the endless region of a dry run placed it, and the plan is enough.
  */
-function takeBestFit(free: Span[], bytes: number, capacity: number): number {
-  let best = -1;
-  for (let i = 0; i < free.length; i++) {
-    if (free[i].bytes < bytes) continue;
-    const atEnd = free[i].offset + free[i].bytes === capacity;
-    if (best < 0 || (!atEnd && free[i].bytes < free[best].bytes)) best = i;
-  }
-  if (best < 0) return -1;
-  const span = free[best];
-  const offset = span.offset;
-  if (span.bytes === bytes) free.splice(best, 1);
-  else {
-    span.offset += bytes;
-    span.bytes -= bytes;
-  }
-  return offset;
-}
+class End {
+  top = 0;
+  #free: Span[] = [];
 
-/** Keeps the list sorted by offset and merges neighbours. */
-function insertSpan(free: Span[], span: Span): void {
-  let i = 0;
-  while (i < free.length && free[i].offset < span.offset) i++;
-  free.splice(i, 0, span);
-  if (i + 1 < free.length && span.offset + span.bytes === free[i + 1].offset) {
-    span.bytes += free[i + 1].bytes;
-    free.splice(i + 1, 1);
+  /** The distance at which `bytes` now lie; negative where they would reach beyond `limit`. */
+  take(bytes: number, limit: number): number {
+    const free = this.#free;
+    let best = -1;
+    for (let i = 0; i < free.length; i++) {
+      if (free[i].bytes >= bytes && (best < 0 || free[i].bytes < free[best].bytes)) best = i;
+    }
+    if (best < 0) {
+      if (this.top + bytes > limit) return -1;
+      this.top += bytes;
+      return this.top - bytes;
+    }
+    const span = free[best];
+    const at = span.offset;
+    if (span.bytes === bytes) free.splice(best, 1);
+    else {
+      span.offset += bytes;
+      span.bytes -= bytes;
+    }
+    return at;
   }
-  if (i > 0 && free[i - 1].offset + free[i - 1].bytes === span.offset) {
-    free[i - 1].bytes += span.bytes;
-    free.splice(i, 1);
+
+  /** Keeps the list sorted, merges neighbours, and lowers `top` where the last span reaches it. */
+  release(offset: number, bytes: number): void {
+    const free = this.#free;
+    let i = 0;
+    while (i < free.length && free[i].offset < offset) i++;
+    const span = { offset, bytes };
+    free.splice(i, 0, span);
+    if (i + 1 < free.length && offset + bytes === free[i + 1].offset) {
+      span.bytes += free[i + 1].bytes;
+      free.splice(i + 1, 1);
+    }
+    if (i > 0 && free[i - 1].offset + free[i - 1].bytes === offset) {
+      free[i - 1].bytes += span.bytes;
+      free.splice(i, 1);
+    }
+    const last = free.at(-1);
+    if (last !== undefined && last.offset + last.bytes === this.top) {
+      this.top = last.offset;
+      free.pop();
+    }
+  }
+
+  clear(): void {
+    this.top = 0;
+    this.#free = [];
   }
 }

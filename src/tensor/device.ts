@@ -74,9 +74,14 @@ export class Device {
     );
   }
 
-  /** A tensor of this step, contents unspecified. */
-  temporary(tag: MemoryTag, shape: Shape, dtype: Dtype = this.precision): Tensor {
-    const { block, data } = this.arena.take(this.#as ?? tag, dtype, sizeOf(shape));
+  /** A tensor of this step, contents unspecified; `lasting`: kept from forward to backward, see StepArena. */
+  temporary(tag: MemoryTag, shape: Shape, dtype: Dtype = this.precision, lasting = false): Tensor {
+    const { block, data } = this.arena.take(
+      this.#as ?? tag,
+      dtype,
+      sizeOf(shape),
+      lasting ? 'lasting' : 'passing',
+    );
     return new Tensor(shape, dtype, data, block.tag, block);
   }
 
@@ -90,7 +95,14 @@ export class Device {
       expected: `${tensor.size} elements, as in ${shapeText(tensor.shape)}`,
       received: shapeText(shape),
     }));
-    return new Tensor(shape, tensor.dtype, tensor.raw, tensor.tag, owning ? tensor.block : null);
+    return new Tensor(shape, tensor.dtype, tensor.raw, tensor.tag, tensor.block, owning);
+  }
+
+  /** Rows [begin, end) of `tensor` [..., cols], in place: the result lives as long as `tensor` does. */
+  rows(tensor: Tensor, begin: number, end: number): Tensor {
+    const cols = tensor.shape.at(-1) ?? 1;
+    const part = tensor.raw.subarray(begin * cols, end * cols) as typeof tensor.raw;
+    return new Tensor([end - begin, cols], tensor.dtype, part, tensor.tag, tensor.block, false);
   }
 
   /** Runs `work` and returns every temporary that it took, but for the one that it hands out. */
@@ -103,7 +115,7 @@ export class Device {
 
   /** Returns a temporary early; persistent tensors are left alone. */
   release(tensor: Tensor): void {
-    if (tensor.block !== null) this.arena.release(tensor.block);
+    if (tensor.block !== null && tensor.owner) this.arena.release(tensor.block);
   }
 
   /** A temporary filled from plain numbers, as many as the shape holds. */

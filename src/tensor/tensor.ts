@@ -28,15 +28,25 @@ export class Tensor {
   readonly tag: MemoryTag;
   /** Null for tensors that outlive steps. */
   readonly block: Block | null;
+  /** Whether releasing this tensor returns its block: false for another shape of somebody else's numbers. */
+  readonly owner: boolean;
   readonly #data: Dtypes[Dtype];
   /** Whether the tape follows it. */
   requiresGrad = false;
 
-  constructor(shape: Shape, dtype: Dtype, data: Dtypes[Dtype], tag: MemoryTag, block: Block | null) {
+  constructor(
+    shape: Shape,
+    dtype: Dtype,
+    data: Dtypes[Dtype],
+    tag: MemoryTag,
+    block: Block | null,
+    owner = true,
+  ) {
     this.shape = shape;
     this.dtype = dtype;
     this.tag = tag;
     this.block = block;
+    this.owner = owner;
     this.#data = data;
   }
 

@@ -1,0 +1,233 @@
+/**
+ * What forward leaves for backward. Operations say what they will read; when forward code is done with a tensor, the
+ * tape asks a policy how to keep it, makes that copy, and gives the dense block back at once.
+ */
+import { EspalierError } from '../errors.js';
+import { BsrTensor, blockCount, bsrBytes, matrixShape } from '../tensor/bsr.js';
+import type { Device } from '../tensor/device.js';
+import { bytesPerElement } from '../tensor/memory.js';
+import { type Shape, shapeText, type Tensor } from '../tensor/tensor.js';
+
+export type FormKind = 'dense' | 'bsr' | 'pooled' | 'recompute';
+
+/** How the values of a tensor are kept. */
+export type Form =
+  | { readonly kind: 'dense' }
+  /** `kept` blocks of largest norm, of the tensor or of every block row. */
+  | {
+      readonly kind: 'bsr';
+      readonly block: 8 | 16 | 32;
+      readonly kept: number;
+      readonly scope: 'tensor' | 'row';
+    }
+  /** Means of `size` rows each (arXiv 2409.11902). */
+  | { readonly kind: 'pooled'; readonly size: number }
+  /** Not at all: computed again from what its own operation keeps. */
+  | { readonly kind: 'recompute' };
+
+/** Something that an operation's backward reads. */
+export interface Need {
+  readonly tensor: Tensor;
+  /** `sign`: only whether elements are positive. */
+  readonly as: 'values' | 'sign';
+  /** `weights`: an error stays in the gradient of one parameter; `path`: it would travel down. Default: path. */
+  readonly reach?: 'weights' | 'path';
+  /** Other forms than dense that backward can work with. */
+  readonly takes?: readonly FormKind[];
+}
+
+/** What backward finds of a tensor's values. */
+export type Saved =
+  | { readonly kind: 'dense'; readonly tensor: Tensor }
+  | { readonly kind: 'bsr'; readonly bsr: BsrTensor }
+  | { readonly kind: 'pooled'; readonly size: number; readonly means: Tensor }
+  /** Dense rows on demand: `fill` writes rows [begin, end). */
+  | { readonly kind: 'rows'; fill(begin: number, end: number, out: Tensor): void };
+
+/** What an operation's backward reads saved tensors through. */
+export interface Kept {
+  values(tensor: Tensor): Saved;
+  /** Multiplies dy, in place, by 1[tensor > 0]. */
+  gate(tensor: Tensor, dy: Tensor): void;
+  /** The dense tensor beside its smaller copy, in steps that measure the difference; otherwise null. */
+  exact(tensor: Tensor): Tensor | null;
+  /** Reports a cosine between the gradients from both. */
+  measured(tensor: Tensor, cosine: number): void;
+}
+
+/** A place in the network where a tensor is kept. */
+export interface Site {
+  /** Names of the modules around it, from outside, e.g. `blocks.1.branch.layers.4`. */
+  readonly layer: string;
+  /** The operation that reads its values. */
+  readonly op: string;
+  readonly shape: Shape;
+  readonly elementBytes: number;
+  readonly reach: 'weights' | 'path';
+  /** The forms that all readers can work with; dense always is one. */
+  readonly takes: ReadonlySet<FormKind>;
+}
+
+export interface SavedPolicy {
+  form(site: Site, dry: boolean): Form;
+  /** Whether ReLUs keep one bit per element where nobody needs their output dense. */
+  readonly masks: boolean;
+  /** Whether to keep this one dense as well, for the cosine. */
+  samples(site: Site): boolean;
+  /** What became of a site: bytes of the buffers that are kept, and what dense would have been. */
+  stored(site: Site, form: FormKind, bytes: number, denseBytes: number): void;
+  measured(site: Site, cosine: number): void;
+}
+
+/** Everything known of one tensor between its making and its last reader. */
+export class SavedEntry {
+  readonly tensor: Tensor;
+  /** What forward code may still read: the tensor, and each other shape of it. */
+  readonly handles: Set<Tensor>;
+  readonly needs: { readonly need: Need; readonly op: string; readonly layer: string }[] = [];
+  /** Readers whose backward has not run. */
+  open = 0;
+  /** Forward is done with it, and its copies are made. */
+  settled = false;
+  site: Site | null = null;
+  values: Saved | null = null;
+  mask: Tensor | null = null;
+  exact: Tensor | null = null;
+  /** Set by the tape for tensors that their own operation can compute again. */
+  again: (() => Saved) | null = null;
+
+  constructor(tensor: Tensor) {
+    this.tensor = tensor;
+    this.handles = new Set([tensor]);
+  }
+
+  /** Makes the copies that readers will find and gives the dense block back, unless it is what they find. */
+  settle(device: Device, policy: SavedPolicy | null): void {
+    this.settled = true;
+    const { tensor, needs } = this;
+    if (needs.length === 0) {
+      device.release(tensor);
+      return;
+    }
+    const form = policy === null ? dense : this.#choose(device, policy);
+    if (form.kind === 'dense') {
+      this.values = { kind: 'dense', tensor };
+      return;
+    }
+    const { shape } = this.site as Site;
+    if (this.#reads('values')) this.#store(device, device.alias(tensor, shape), form);
+    if (this.#reads('sign')) {
+      this.mask = device.temporary('activations', [Math.ceil(tensor.size / 32)], 'uint32', true);
+      device.kernels.signMask(tensor.size, tensor.data, this.mask.raw as Uint32Array);
+    }
+    if (form.kind !== 'recompute' && policy?.samples(this.site as Site)) this.exact = tensor;
+    else device.release(tensor);
+    policy?.stored(this.site as Site, form.kind, this.bytes(), bytesOf(tensor));
+  }
+
+  #reads(what: Need['as']): boolean {
+    return this.needs.some(({ need }) => need.as === what);
+  }
+
+  /** The policy's answer for this tensor; dense where that is no larger, or where a ReLU must do without a mask. */
+  #choose(device: Device, policy: SavedPolicy): Form {
+    const { needs, tensor } = this;
+    const values = needs.filter(({ need }) => need.as === 'values');
+    const first = values.find(({ need }) => need.reach !== 'weights') ?? values[0] ?? needs[0];
+    const { shape } = first.need.tensor;
+    const takes = new Set<FormKind>(['dense', 'bsr', 'pooled', 'recompute']);
+    for (const { need } of values) {
+      const fits = shapeText(need.tensor.shape) === shapeText(shape);
+      for (const kind of takes) {
+        if (kind !== 'dense' && !(fits && need.takes?.includes(kind))) takes.delete(kind);
+      }
+    }
+    if (this.again === null || shapeText(shape) !== shapeText(tensor.shape)) takes.delete('recompute');
+    const elementBytes = bytesPerElement(tensor.dtype);
+    const { layer, op } = first;
+    const site: Site = { layer, op, shape, elementBytes, reach: first.need.reach ?? 'path', takes };
+    this.site = site;
+    const signs = this.#reads('sign');
+    // Nobody reads the values: only the mask is left.
+    const form: Form = values.length === 0 ? { kind: 'recompute' } : policy.form(site, device.dry);
+    if (values.length > 0 && !takes.has(form.kind)) {
+      throw new EspalierError({
+        code: 'SAVED_FORM',
+        kind: 'usage',
+        op: 'tape',
+        problem: `the input of ${op} in ${layer || 'the network'} cannot be kept as ${form.kind}`,
+        expected: [...takes].join(', '),
+        received: form.kind,
+      });
+    }
+    const larger =
+      form.kind === 'bsr' &&
+      bsrBytes(shape, form.block, entriesOf(shape, form), elementBytes) >= bytesOf(tensor);
+    if (form.kind !== 'dense' && !larger && (!signs || policy.masks)) return form;
+    policy.stored(site, 'dense', bytesOf(tensor), bytesOf(tensor));
+    return dense;
+  }
+
+  #store(device: Device, tensor: Tensor, form: Form): void {
+    if (form.kind === 'bsr') {
+      this.values = { kind: 'bsr', bsr: BsrTensor.fromDense(device, tensor, form) };
+    } else if (form.kind === 'pooled') {
+      const { rows, cols } = matrixShape(tensor.shape);
+      const means = device.temporary('activations', [Math.ceil(rows / form.size), cols], undefined, true);
+      device.kernels.poolRows(rows, cols, form.size, tensor.data, 'mean', means.data);
+      this.values = { kind: 'pooled', size: form.size, means };
+    }
+  }
+
+  /** Bytes of the buffers kept now, a dense one of measurement not counted. */
+  bytes(): number {
+    const { values, mask } = this;
+    let sum = mask === null ? 0 : bytesOf(mask);
+    if (values?.kind === 'bsr') sum += values.bsr.bytes;
+    else if (values?.kind === 'pooled') sum += bytesOf(values.means);
+    else if (values?.kind === 'dense') sum += bytesOf(values.tensor);
+    return sum;
+  }
+
+  read(): Saved {
+    if (this.values !== null) return this.values;
+    if (this.settled && this.again !== null) return this.again();
+    return { kind: 'dense', tensor: this.tensor };
+  }
+
+  /** Gives everything kept back; a dense tensor that forward may still read stays. */
+  release(device: Device): void {
+    const { values, mask, exact } = this;
+    if (values?.kind === 'bsr') values.bsr.release(device);
+    else if (values?.kind === 'pooled') device.release(values.means);
+    else if (values?.kind === 'dense') device.release(values.tensor);
+    if (mask !== null) device.release(mask);
+    if (exact !== null) device.release(exact);
+    this.values = null;
+    this.mask = null;
+    this.exact = null;
+  }
+}
+
+const dense: Form = { kind: 'dense' };
+
+function bytesOf(tensor: Tensor): number {
+  return tensor.size * bytesPerElement(tensor.dtype);
+}
+
+function entriesOf(shape: Shape, form: Extract<Form, { kind: 'bsr' }>): number {
+  const all = blockCount(shape, form.block);
+  const segments = form.scope === 'row' ? Math.ceil(matrixShape(shape).rows / form.block) : 1;
+  return Math.min(all, Math.floor(form.kept) * segments);
+}
+
+/** The error of a reader that finds a form it did not promise to take. */
+export function unreadable(op: string, tensor: Tensor, kind: string): EspalierError {
+  return new EspalierError({
+    code: 'SAVED_FORM',
+    kind: 'usage',
+    op,
+    problem: `the ${shapeText(tensor.shape)} tensor is kept as ${kind}, which this backward cannot read`,
+    hint: 'name in `needs` the forms that backward takes',
+  });
+}

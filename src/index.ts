@@ -11,6 +11,7 @@ import { selectKernels } from './kernels/index.js';
 import { Model } from './model/model.js';
 
 export * as autograd from './autograd/index.js';
+export * as blockSparse from './methods/block-sparse/index.js';
 export * as clusters from './clusters/index.js';
 export * as data from './data/index.js';
 export { type ErrorFacts, type ErrorKind, EspalierError } from './errors.js';

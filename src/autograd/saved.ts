@@ -69,7 +69,7 @@ export interface Site {
 }
 
 export interface SavedPolicy {
-  form(site: Site, dry: boolean): Form;
+  form(site: Site): Form;
   /** Whether ReLUs keep one bit per element where nobody needs their output dense. */
   readonly masks: boolean;
   /** Whether to keep this one dense as well, for the cosine. */
@@ -109,7 +109,7 @@ export class SavedEntry {
       device.release(tensor);
       return;
     }
-    const form = policy === null ? dense : this.#choose(device, policy);
+    const form = policy === null ? dense : this.#choose(policy);
     if (form.kind === 'dense') {
       this.values = { kind: 'dense', tensor };
       return;
@@ -130,7 +130,7 @@ export class SavedEntry {
   }
 
   /** The policy's answer for this tensor; dense where that is no larger, or where a ReLU must do without a mask. */
-  #choose(device: Device, policy: SavedPolicy): Form {
+  #choose(policy: SavedPolicy): Form {
     const { needs, tensor } = this;
     const values = needs.filter(({ need }) => need.as === 'values');
     const first = values.find(({ need }) => need.reach !== 'weights') ?? values[0] ?? needs[0];
@@ -149,7 +149,7 @@ export class SavedEntry {
     this.site = site;
     const signs = this.#reads('sign');
     // Nobody reads the values: only the mask is left.
-    const form: Form = values.length === 0 ? { kind: 'recompute' } : policy.form(site, device.dry);
+    const form: Form = values.length === 0 ? { kind: 'recompute' } : policy.form(site);
     if (values.length > 0 && !takes.has(form.kind)) {
       throw new EspalierError({
         code: 'SAVED_FORM',

@@ -58,6 +58,12 @@ export class MemoryLedger {
   #peakTotal = 0;
   #atPeak = zeroBytes();
   readonly #peakByTag = zeroBytes();
+  #watcher: (() => void) | null = null;
+
+  /** Calls `watcher` after every change; null: nobody. */
+  watch(watcher: (() => void) | null): void {
+    this.#watcher = watcher;
+  }
 
   acquire(tag: MemoryTag, bytes: number): void {
     this.#live[tag] += bytes;
@@ -67,11 +73,13 @@ export class MemoryLedger {
       this.#peakTotal = this.#liveTotal;
       for (const t of memoryTags) this.#atPeak[t] = this.#live[t];
     }
+    this.#watcher?.();
   }
 
   release(tag: MemoryTag, bytes: number): void {
     this.#live[tag] -= bytes;
     this.#liveTotal -= bytes;
+    this.#watcher?.();
   }
 
   get liveBytes(): number {

@@ -11,11 +11,11 @@ import { selectKernels } from './kernels/index.js';
 import { Model } from './model/model.js';
 
 export * as autograd from './autograd/index.js';
-export * as blockSparse from './methods/block-sparse/index.js';
 export * as clusters from './clusters/index.js';
 export * as data from './data/index.js';
 export { type ErrorFacts, type ErrorKind, EspalierError } from './errors.js';
 export * as kernels from './kernels/index.js';
+export * as blockSparse from './methods/block-sparse/index.js';
 export * as dynamicSparse from './methods/dynamic-sparse/index.js';
 export * as factored from './methods/factored/index.js';
 export * as grouped from './methods/grouped/index.js';

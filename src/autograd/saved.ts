@@ -34,6 +34,8 @@ export interface Need {
   readonly reach?: 'weights' | 'path';
   /** Other forms than dense that backward can work with. */
   readonly takes?: readonly FormKind[];
+  /** The matrix that other forms make of it, [..., columns]; default: its own shape. */
+  readonly matrix?: Shape;
 }
 
 /** What backward finds of a tensor's values. */
@@ -134,10 +136,10 @@ export class SavedEntry {
     const { needs, tensor } = this;
     const values = needs.filter(({ need }) => need.as === 'values');
     const first = values.find(({ need }) => need.reach !== 'weights') ?? values[0] ?? needs[0];
-    const { shape } = first.need.tensor;
+    const shape = matrixOf(first.need);
     const takes = new Set<FormKind>(['dense', 'bsr', 'pooled', 'recompute']);
     for (const { need } of values) {
-      const fits = shapeText(need.tensor.shape) === shapeText(shape);
+      const fits = shapeText(matrixOf(need)) === shapeText(shape);
       for (const kind of takes) {
         if (kind !== 'dense' && !(fits && need.takes?.includes(kind))) takes.delete(kind);
       }
@@ -210,6 +212,8 @@ export class SavedEntry {
 }
 
 const dense: Form = { kind: 'dense' };
+
+const matrixOf = ({ matrix, tensor }: Need): Shape => matrix ?? tensor.shape;
 
 function bytesOf(tensor: Tensor): number {
   return tensor.size * bytesPerElement(tensor.dtype);

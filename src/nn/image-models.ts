@@ -64,10 +64,16 @@ export class ResidualBlock extends Module {
 
   forward(x: Tensor, context: ForwardContext): Tensor {
     const { tape } = context;
-    const inner = this.firstNorm.forward(this.first.forward(x, context), context);
-    const a = this.secondNorm.forward(this.second.forward(inner, context), context);
-    const b = this.shortcut === null ? x : this.shortcut.forward(x, context);
-    return tape.run(relu, { x: tape.run(add, { a, b }) });
+    const named = (name: 'first' | 'firstNorm' | 'second' | 'secondNorm') => (input: Tensor) =>
+      tape.within(name, () => this[name].forward(input, context));
+    const inner = tape.pass(named('first')(x), named('firstNorm'));
+    const a = tape.pass(tape.pass(inner, named('second')), named('secondNorm'));
+    const { shortcut } = this;
+    const b = shortcut === null ? x : tape.within('shortcut', () => shortcut.forward(x, context));
+    const sum = tape.run(add, { a, b });
+    tape.done(a);
+    if (b !== x) tape.done(b);
+    return tape.pass(sum, (y) => tape.run(relu, { x: y }));
   }
 }
 

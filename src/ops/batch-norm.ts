@@ -62,16 +62,25 @@ export const batchNorm: Operation<BatchNormOpArgs, Statistics> = {
     return { mean, rstd };
   },
 
+  needs({ x, activation }, out) {
+    const matrix = [x.shape[0] * x.shape[1], sizeOf(x.shape.slice(2))];
+    const values = { tensor: x, as: 'values', takes: ['bsr'], matrix } as const;
+    return activation === 'relu' ? [values, { tensor: out, as: 'sign' }] : [values];
+  },
+
   // ds = dy 1[y > 0], xhat = (x - mean) rstd;  dgamma = sum ds xhat;  dbeta = sum ds;
   // dx = gamma rstd (ds - mean(ds) - xhat mean(ds xhat))
-  backward(device, { x, gamma, beta, activation }, { mean, rstd }, out, dout, into) {
+  backward(device, { x, gamma, beta, activation }, { mean, rstd }, out, dout, into, kept) {
     const shape = sizesOf(x);
+    if (activation === 'relu') kept.gate(out, dout);
+    const saved = kept.values(x);
+    const from = saved.kind === 'bsr' ? saved.bsr.expand(device) : x;
     const [dgamma, dbeta] = [0, 0].map(() => device.temporary('gradients', gamma.shape));
     const wanted = into.wants(x);
     device.kernels.batchNormBackward({
       ...shape,
-      x: x.data,
-      y: activation === 'relu' ? out.data : null,
+      x: from.data,
+      y: null,
       gamma: gamma.data,
       mean: mean.data,
       rstd: rstd.data,
@@ -80,6 +89,7 @@ export const batchNorm: Operation<BatchNormOpArgs, Statistics> = {
       dgamma: dgamma.data,
       dbeta: dbeta.data,
     });
+    if (from !== x) device.release(from);
     for (const [tensor, gradient] of [
       [gamma, dgamma],
       [beta, dbeta],

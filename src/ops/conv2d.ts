@@ -1,9 +1,12 @@
+import { type Saved, unreadable } from '../autograd/saved.js';
 import type { Operation } from '../autograd/tape.js';
 import { EspalierError } from '../errors.js';
 import type { Activation } from '../kernels/face.js';
 import type { Conv2dShape } from '../kernels/face-networks.js';
+import type { Device } from '../tensor/device.js';
 import { shapeText, type Tensor } from '../tensor/tensor.js';
 import { expectRank, expectShape } from './check.js';
+import { type Place, savedGradient } from './saved-gradients.js';
 
 export interface Conv2dOpArgs {
   /** [B, C, H, W] */
@@ -67,30 +70,32 @@ export const conv2d: Operation<Conv2dOpArgs, void> = {
     });
   },
 
+  needs({ x, weight, activation }, out) {
+    const [batch, channels, height, width] = x.shape;
+    const matrix = [batch * channels, height * width];
+    const values = { tensor: x, as: 'values', reach: 'weights', takes: ['bsr'], matrix } as const;
+    const sign = { tensor: out, as: 'sign' } as const;
+    return [...(weight.requiresGrad ? [values] : []), ...(activation === 'relu' ? [sign] : [])];
+  },
+
   // ds = dy 1[y > 0];  dw[tap] = sum of ds x over the outputs that use it;  db = sum of ds;  dx = ds against w turned
-  backward(device, args, _saved, out, dout, into) {
+  backward(device, args, _saved, out, dout, into, kept) {
     const { x, weight, bias, activation } = args;
     const { kernels } = device;
     const shape = shapeOf(args);
     const dy = dout.data;
-    if (activation === 'relu') kernels.reluBackward(out.size, out.data, dy, dy);
+    if (activation === 'relu') kept.gate(out, dout);
     if (into.wants(weight)) {
       const { target, accumulate } = into.place(weight);
       // A bias that is used elsewhere may accumulate where the weight does not: then it gets a place of its own.
       const dbias = into.wants(bias) ? device.temporary('gradients', bias.shape) : null;
-      const workspace = device.temporary('workspace', [kernels.conv2dWorkspace(shape)]);
-      kernels.conv2dBackwardWeight({
-        ...shape,
-        x: x.data,
-        dy,
-        dweight: target.data,
-        dbias: accumulate ? null : (dbias?.data ?? null),
-        accumulate,
-        workspace: workspace.data,
-      });
-      device.release(workspace);
+      const whole = kept.values(x).kind === 'dense';
+      const sums = whole && !accumulate ? dbias : null;
+      savedGradient(device, kept, x, { target, accumulate }, (saved, to) =>
+        weightGradient(device, shape, saved, x, dout, to, sums),
+      );
       if (dbias !== null) {
-        if (accumulate) channelSums(device, shape, dy, dbias);
+        if (sums === null) channelSums(device, shape, dy, dbias);
         into.give(bias as Tensor, dbias);
       }
     } else if (into.wants(bias)) {
@@ -110,6 +115,47 @@ export const conv2d: Operation<Conv2dOpArgs, void> = {
   },
 };
 
+/** Images at a time where x is kept block-sparse. */
+const images = 8;
+
+/** dw from x as it was kept, and the bias's sums with it where they are wanted. */
+function weightGradient(
+  device: Device,
+  shape: Conv2dShape,
+  saved: Saved,
+  x: Tensor,
+  dy: Tensor,
+  { target, accumulate }: Place,
+  dbias: Tensor | null,
+): void {
+  const { kernels } = device;
+  const part = (batch: number, xs: Tensor, dys: Tensor, add: boolean) => {
+    const workspace = device.temporary('workspace', [kernels.conv2dWorkspace({ ...shape, batch })]);
+    kernels.conv2dBackwardWeight({
+      ...{ ...shape, batch },
+      x: xs.data,
+      dy: dys.data,
+      dweight: target.data,
+      dbias: dbias?.data ?? null,
+      accumulate: add,
+      workspace: workspace.data,
+    });
+    device.release(workspace);
+  };
+  if (saved.kind === 'dense') {
+    part(shape.batch, saved.tensor, dy, accumulate);
+    return;
+  }
+  if (saved.kind !== 'bsr') throw unreadable('conv2d', x, saved.kind);
+  const rows = device.alias(dy, [shape.batch, dy.size / Math.max(1, shape.batch)]);
+  for (let begin = 0; begin < shape.batch; begin += images) {
+    const end = Math.min(shape.batch, begin + images);
+    const xs = saved.bsr.expand(device, begin * shape.inChannels, end * shape.inChannels);
+    part(end - begin, xs, device.rows(rows, begin, end), accumulate || begin > 0);
+    device.release(xs);
+  }
+}
+
 function shapeOf({ x, weight, stride, padding, groups }: Conv2dOpArgs): Conv2dShape {
   const [batch, inChannels, height, width] = x.shape;
   const [outChannels, , kernelHeight, kernelWidth] = weight.shape;
@@ -125,12 +171,7 @@ function sides(shape: Conv2dShape): [number, number] {
 }
 
 /** sums[o] = sum of dy over batch and plane: row sums, then sums over the batch. */
-function channelSums(
-  device: Parameters<NonNullable<typeof conv2d.backward>>[0],
-  shape: Conv2dShape,
-  dy: Tensor['data'],
-  sums: Tensor,
-): void {
+function channelSums(device: Device, shape: Conv2dShape, dy: Tensor['data'], sums: Tensor): void {
   const [down, across] = sides(shape);
   const rows = shape.batch * shape.outChannels;
   const means = device.temporary('workspace', [rows]);

@@ -19,6 +19,7 @@ export const maxPool2d: Operation<PoolOpArgs, Tensor> = {
   name: 'maxPool2d',
   infer: (args) => pooled('maxPool2d', args),
   inputs: ({ x }) => [x],
+  needs: () => [],
   forward(device, args, out) {
     const places = device.temporary('activations', out.shape, 'uint16');
     const into = { y: out.data, places: places.raw as Uint16Array };
@@ -40,6 +41,7 @@ export const avgPool2d: Operation<PoolOpArgs, void> = {
   name: 'avgPool2d',
   infer: (args) => pooled('avgPool2d', args),
   inputs: ({ x }) => [x],
+  needs: () => [],
   forward({ kernels }, args, out) {
     kernels.avgPool({ ...planesOf(args), x: args.x.data, y: out.data });
   },

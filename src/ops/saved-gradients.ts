@@ -15,16 +15,16 @@ export interface Place {
 
 /** target [out, in] = dy^T x (+ target), dy [rows, out] and x [rows, in] as it was kept (arXiv 2311.16883, eq. 4). */
 export function weightGradient(device: Device, kept: Kept, x: Tensor, dy: Tensor, place: Place): void {
-  from(device, kept, x, place, (saved, to) => product(device, saved, x, dy, to));
+  savedGradient(device, kept, x, place, (saved, to) => product(device, saved, x, dy, to));
 }
 
 /** target [in] = sum over rows of dy * x (+ target), both [rows, in], x as it was kept. */
 export function scaleGradient(device: Device, kept: Kept, x: Tensor, dy: Tensor, place: Place): void {
-  from(device, kept, x, place, (saved, to) => columnDots(device, saved, x, dy, to));
+  savedGradient(device, kept, x, place, (saved, to) => columnDots(device, saved, x, dy, to));
 }
 
 /** Computes from the copy that is kept; where the exact tensor is there too, measures what the copy lost. */
-function from(
+export function savedGradient(
   device: Device,
   kept: Kept,
   x: Tensor,

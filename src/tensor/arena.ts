@@ -89,6 +89,12 @@ export class StepArena {
     return this.#highWater;
   }
 
+  /** Starts the high water again from what is live. */
+  forget(): void {
+    const region = this.#regions[0];
+    this.#highWater = region === undefined ? 0 : region.ends.passing.top + region.ends.lasting.top;
+  }
+
   /** How often a step asked for more than was reserved; 0 for a well planned run. */
   get growths(): number {
     return this.#growths;

@@ -82,6 +82,15 @@ export class MemoryLedger {
     this.#watcher?.();
   }
 
+  /** Forgets the peaks so far: they start again from what is live. */
+  restartPeaks(): void {
+    this.#peakTotal = this.#liveTotal;
+    for (const t of memoryTags) {
+      this.#atPeak[t] = this.#live[t];
+      this.#peakByTag[t] = this.#live[t];
+    }
+  }
+
   get liveBytes(): number {
     return this.#liveTotal;
   }

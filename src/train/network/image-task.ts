@@ -5,7 +5,7 @@ import { type Augmentation, ImageBatch, type PixelScale, standardising } from '.
 import { type ImageDataset, pixelMoments } from '../../data/images.js';
 import { EspalierError } from '../../errors.js';
 import { RandomStream } from '../../kernels/random.js';
-import type { Module } from '../../nn/module.js';
+import type { ForwardContext, Module } from '../../nn/module.js';
 import { softmaxCrossEntropy } from '../../ops/softmax-cross-entropy.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
@@ -72,8 +72,7 @@ class ImageInstance implements TaskInstance {
     const ids = this.#order.rowIds({ epoch: Math.floor(step / stepsPerEpoch), step: step % stepsPerEpoch });
     const how = augment === undefined ? null : { how: augment, seed, draw: step };
     const x = this.#images(train, ids, how);
-    const z = this.learner.forward(x, { tape, training: true, dropoutStream });
-    return this.#loss(tape, z, smoothing);
+    return this.#loss(tape, x, smoothing, { tape, training: true, dropoutStream });
   }
 
   pieces(split: Split): number {
@@ -87,7 +86,7 @@ class ImageInstance implements TaskInstance {
     for (let i = 0; i < ids.length; i++) ids[i] = first + i;
     const x = this.#images(set, ids, null);
     const dropoutStream = RandomStream.named(0, 'unused');
-    this.#loss(tape, this.learner.forward(x, { tape, training: false, dropoutStream }), 0);
+    this.#loss(tape, x, 0, { tape, training: false, dropoutStream });
   }
 
   #images(set: ImageDataset, ids: Uint32Array, augment: Parameters<ImageBatch['fill']>[5]): Tensor {
@@ -96,9 +95,12 @@ class ImageInstance implements TaskInstance {
     return x;
   }
 
-  #loss(tape: Tape, z: Tensor, smoothing: number): Tensor {
+  /** Nobody else reads the images or the logits: they are given up as soon as may be. */
+  #loss(tape: Tape, x: Tensor, smoothing: number, context: ForwardContext): Tensor {
     this.predictions = this.#batch.rows;
-    return tape.run(softmaxCrossEntropy, { z, labels: this.#batch.labels, smoothing, totals: this.totals });
+    const about = { labels: this.#batch.labels, smoothing, totals: this.totals };
+    const logits = tape.pass(x, (images) => this.learner.forward(images, context));
+    return tape.pass(logits, (z) => tape.run(softmaxCrossEntropy, { z, ...about }));
   }
 
   #set(split: Split): ImageDataset {

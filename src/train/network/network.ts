@@ -3,6 +3,7 @@ import { Tape } from '../../autograd/tape.js';
 import { EspalierError } from '../../errors.js';
 import type { Kernels } from '../../kernels/face.js';
 import { RandomStream } from '../../kernels/random.js';
+import type { PlannedStep, SavedActivations } from '../../methods/block-sparse/saved-activations.js';
 import { Optimizer } from '../../optim/optimizer.js';
 import type { Participant } from '../../optim/participant.js';
 import type { OptimizerSpec } from '../../optim/rules.js';
@@ -20,8 +21,28 @@ export interface NetworkOptions {
   readonly seed: number;
   /** Largest global norm of the gradient; default null: none. */
   readonly clip?: number | null;
+  /** How activations are kept for backward; default: dense, each once. */
+  readonly saved?: SavedActivations;
   /** Methods that take part, given what they work on; in this order at every point. */
   readonly methods?: (parts: NetworkParts) => readonly Participant[];
+}
+
+/** A stretch of training with a memory plan of its own. */
+export interface MemoryPhase {
+  /** `warm-up`: steps that keep everything dense. */
+  readonly name: 'warm-up' | 'training';
+  /** Of one step and one evaluation, from dry runs of the same code. */
+  readonly bytes: BytesByTag;
+  readonly totalBytes: number;
+  readonly arenaBytes: number;
+}
+
+/** What a phase really held. */
+export interface PhasePeak {
+  readonly name: MemoryPhase['name'];
+  readonly accountedBytes: number;
+  /** Most resident bytes of the process at the end of a step. */
+  readonly residentBytes: number;
 }
 
 export interface NetworkParts {
@@ -49,8 +70,10 @@ export class NetworkTraining implements NetworkParts {
   readonly participants: readonly Participant[];
   readonly stepsPerEpoch: number;
   readonly steps: number;
-  /** Bytes of one step and one evaluation, from a dry run of the same code. */
-  readonly planned: { readonly bytes: BytesByTag; readonly totalBytes: number; readonly arenaBytes: number };
+  /** In the order of time; the last one stands for the most of the run. */
+  readonly phases: readonly MemoryPhase[];
+  /** Peaks of the phases that have begun. */
+  readonly peaks: PhasePeak[] = [];
   readonly #options: NetworkOptions;
   /** Steps taken. */
   taken = 0;
@@ -61,11 +84,10 @@ export class NetworkTraining implements NetworkParts {
     this.stepsPerEpoch = task.stepsPerEpoch;
     this.steps = Math.max(1, Math.round(options.epochs * task.stepsPerEpoch));
     this.device = new Device(options.kernels);
-    this.planned = this.#plan();
+    this.phases = this.#planPhases();
     this.device.ledger.acquire('data', task.dataBytes);
     this.instance = task.create(this.device);
     this.optimizer = new Optimizer(this.device, this.instance.learner.namedParameters(), options.optimizer);
-    this.device.arena.reserve(this.planned.arenaBytes);
     this.participants = options.methods?.(this) ?? [];
   }
 
@@ -83,6 +105,7 @@ export class NetworkTraining implements NetworkParts {
    */
   step(): number {
     const step = this.taken;
+    this.#enterPhase(step);
     for (const one of this.participants) one.beforeStep?.(step, this.steps);
     const rate = this.rate(step);
     const loss = trainStep(this.device, this.instance, this.optimizer, {
@@ -90,7 +113,9 @@ export class NetworkTraining implements NetworkParts {
       rate,
       clip: this.#options.clip ?? null,
       seed: this.#options.seed,
+      saved: this.#options.saved,
     });
+    this.#notePeak();
     if (!Number.isFinite(loss)) throw diverged(step, loss, rate);
     for (const one of this.participants) one.afterStep?.(step, this.steps);
     this.taken++;
@@ -99,16 +124,65 @@ export class NetworkTraining implements NetworkParts {
 
   /** Scores a split with what would be deployed; training goes on as if nothing had been asked. */
   evaluate(split: Split): Score {
+    this.#enterPhase(this.taken);
     for (const one of this.participants) one.beforeEvaluation?.();
     return evaluate(this.device, this.instance, split);
   }
 
-  #plan() {
+  /** Cosines between pruned and dense weight gradients, measured since the last call. */
+  drainCosines() {
+    return this.#options.saved?.drain() ?? [];
+  }
+
+  /** What the plan says of the present phase. */
+  get planned(): MemoryPhase {
+    return this.#phaseOf(this.taken);
+  }
+
+  #phaseOf(step: number): MemoryPhase {
+    const warm = step < (this.#options.saved?.options.warmup ?? 0);
+    return (warm ? this.phases[0] : this.phases.at(-1)) as MemoryPhase;
+  }
+
+  /** The arena of a phase is made when it begins; the pages of the one before go back to the system. */
+  #enterPhase(step: number): void {
+    const { name, arenaBytes } = this.#phaseOf(step);
+    if (this.peaks.at(-1)?.name === name) return;
+    const { arena, ledger } = this.device;
+    arena.reset();
+    arena.resize(arenaBytes);
+    ledger.restartPeaks();
+    this.peaks.push({ name, accountedBytes: ledger.peakBytes, residentBytes: 0 });
+  }
+
+  #notePeak(): void {
+    const last = this.peaks.pop() as PhasePeak;
+    const residentBytes = Math.max(last.residentBytes, process.memoryUsage.rss());
+    this.peaks.push({ ...last, accountedBytes: this.device.ledger.peakBytes, residentBytes });
+  }
+
+  #planPhases(): MemoryPhase[] {
+    const { saved } = this.#options;
+    if (saved === undefined) return [this.#plan('training', () => [{ step: 0, sample: null }])];
+    const { warmup, pruned } = saved.plannedSteps();
+    const training = this.#plan('training', pruned);
+    return warmup === null ? [training] : [this.#plan('warm-up', () => [warmup]), training];
+  }
+
+  #plan(name: MemoryPhase['name'], steps: () => readonly PlannedStep[]): MemoryPhase {
+    const { saved } = this.#options;
     const dry = this.device.dryTwin();
     dry.ledger.acquire('data', this.task.dataBytes);
     const instance = this.task.create(dry);
     const optimizer = new Optimizer(dry, instance.learner.namedParameters(), this.#options.optimizer);
-    trainStep(dry, instance, optimizer, { step: 0, rate: 0, clip: 1, seed: 0 });
+    const run = ({ step, sample }: PlannedStep) =>
+      trainStep(dry, instance, optimizer, { step, sample, rate: 0, clip: 1, seed: 0, saved });
+    // What a budget allows, and how many layers there are to measure, is known after one step.
+    for (const one of steps().slice(0, 1)) run(one);
+    dry.arena.reset();
+    dry.arena.forget();
+    dry.ledger.restartPeaks();
+    for (const one of steps()) run(one);
     for (const split of ['validation', 'test'] as const) {
       try {
         if (instance.pieces(split) > 0) scorePiece(dry, instance, split, 0);
@@ -117,6 +191,7 @@ export class NetworkTraining implements NetworkParts {
       }
     }
     return {
+      name,
       bytes: dry.ledger.atPeak(),
       totalBytes: dry.ledger.peakBytes,
       arenaBytes: dry.arena.highWaterBytes,
@@ -129,15 +204,19 @@ interface StepHow {
   readonly rate: number;
   readonly clip: number | null;
   readonly seed: number;
+  readonly saved?: SavedActivations;
+  /** Which layer is measured, see SavedActivations.begin. */
+  readonly sample?: number | null;
 }
 
 /** Forward, backward, update; the same code runs dry for planning. Draws depend on the seed and the step alone. */
 function trainStep(device: Device, instance: TaskInstance, optimizer: Optimizer, how: StepHow): number {
-  const { step, rate, clip, seed } = how;
+  const { step, rate, clip, seed, saved, sample } = how;
   device.arena.reset();
   instance.learner.zeroGrad();
   for (const [, { parametrization }] of instance.learner.namedParameters()) parametrization?.prepare(step);
-  const tape = new Tape(device);
+  saved?.begin(step, sample);
+  const tape = new Tape(device, { saved });
   const loss = instance.trainLoss(tape, step, RandomStream.named(seed, `dropout/${step}`));
   const value = device.dry ? 0 : loss.data[0];
   tape.backward(loss);

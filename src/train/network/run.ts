@@ -1,6 +1,7 @@
 /** Runs the training of a network to its end: progress, evaluations, checkpoints, resuming. */
 import { z } from 'zod';
 import { EspalierError } from '../../errors.js';
+import type { GradientCosine } from '../../methods/block-sparse/saved-activations.js';
 import type { ParticipantEvent } from '../../optim/participant.js';
 import { CheckpointStore } from '../../store/index.js';
 import { restoreArrays } from '../../store/safetensors-reader.js';
@@ -26,6 +27,8 @@ export type NetworkEvent =
       readonly epoch: number;
       readonly split: Split;
     } & Score)
+  /** Between the gradients of a layer's weights from the pruned and from the dense input. */
+  | ({ readonly event: 'gradient-cosine'; readonly step: number } & GradientCosine)
   | { readonly event: 'checkpoint'; readonly step: number; readonly directory: string }
   | {
       readonly event: 'method';
@@ -85,6 +88,7 @@ export async function runNetwork(training: NetworkTraining, options: RunOptions 
     meter.correct += training.instance.totals[1];
     meter.predictions += training.instance.predictions;
     const step = training.taken;
+    for (const one of training.drainCosines()) onEvent({ event: 'gradient-cosine', step, ...one });
     for (const one of training.participants) {
       for (const what of one.drainEvents?.() ?? [])
         onEvent({ event: 'method', method: one.name, step, what });

@@ -1,6 +1,7 @@
 /** Imports point down: each room may import only the rooms below it. Checked by `npm run check`. */
 const rooms = [
   ['cli'],
+  ['serve'],
   ['train'],
   ['model'],
   ['methods'],
@@ -12,6 +13,7 @@ const rooms = [
   ['data'],
   ['tensor'],
   ['kernels'],
+  ['client'],
 ];
 const ground = ['src/errors.ts', 'src/files.ts', 'src/version.ts'];
 

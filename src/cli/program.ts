@@ -9,6 +9,7 @@ import { explainCommand } from './commands/explain.js';
 import { planCommand } from './commands/plan.js';
 import { predictCommand } from './commands/predict.js';
 import { quickstartCommand } from './commands/quickstart.js';
+import { serveCommand } from './commands/serve.js';
 import { trainCommand } from './commands/train.js';
 import { reportError } from './terminal.js';
 
@@ -31,6 +32,7 @@ export function makeProgram(): Command {
     evaluateCommand(),
     predictCommand(),
     explainCommand(),
+    serveCommand(),
     doctorCommand(),
     buildCommand(),
   ]) {

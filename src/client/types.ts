@@ -1,0 +1,145 @@
+/** What travels between a served model and those who ask it. The server answers with these very types. */
+
+/** Sparse numbered features: indices below the model's feature count, one finite value each. */
+export interface Features {
+  readonly indices: readonly number[];
+  readonly values: readonly number[];
+}
+
+/** One input, or several of the same sort. */
+export interface PredictRequest {
+  /** Free text, for the first field of the model. */
+  readonly text?: string | readonly string[];
+  /** Texts by the name of their field. */
+  readonly fields?: Readonly<Record<string, string>> | readonly Readonly<Record<string, string>>[];
+  readonly features?: Features | readonly Features[];
+  /** Labels per input; default 5. */
+  readonly k?: number;
+  /** Leave out labels below this probability, or score where the model has no probabilities. */
+  readonly threshold?: number;
+  /** Say of so many of the best labels why; default 0. */
+  readonly explain?: number;
+  /** Features and hidden units per explanation; default 10. */
+  readonly evidence?: number;
+}
+
+export interface PredictedLabel {
+  readonly label: number;
+  readonly name: string;
+  /** Logit. */
+  readonly score: number;
+  /** Null where the model's loss gives none. */
+  readonly probability: number | null;
+}
+
+export interface WhyFeature {
+  readonly feature: number;
+  readonly name: string | null;
+  readonly value: number;
+  /** In units of the logit. */
+  readonly contribution: number;
+}
+
+export interface WhyUnit {
+  readonly unit: number;
+  readonly activation: number;
+  readonly weight: number;
+  readonly contribution: number;
+}
+
+/** A word that an explanation names, where it stands; offsets in UTF-16 units, as in JavaScript strings. */
+export interface Highlight {
+  readonly field: string;
+  readonly start: number;
+  readonly end: number;
+  readonly feature: number;
+  readonly contribution: number;
+}
+
+/** score = base + sum of features (`exact`), and = bias + sum of units, before the weakest are left out. */
+export interface Why {
+  readonly label: number;
+  readonly name: string;
+  readonly score: number;
+  readonly base: number;
+  readonly bias: number;
+  /** `gradient`: contributions of features are exact to first order only. */
+  readonly method: 'exact' | 'gradient';
+  readonly features: readonly WhyFeature[];
+  readonly units: readonly WhyUnit[];
+  /** How many there were before the weakest were left out. */
+  readonly counts: { readonly features: number; readonly units: number };
+  readonly highlights: readonly Highlight[];
+}
+
+export interface PredictResult {
+  /** Best first. */
+  readonly predictions: readonly PredictedLabel[];
+  /** Features of the input that the model knows: at 0 the answer says only how frequent labels are. */
+  readonly knownFeatures: number;
+  /** Present when asked for. */
+  readonly explanations?: readonly Why[];
+}
+
+export interface PredictResponse {
+  /** Name of the immutable model directory that answered. */
+  readonly model: string;
+  /** In the order of the inputs. */
+  readonly results: readonly PredictResult[];
+}
+
+export interface LabelResponse {
+  readonly model: string;
+  readonly label: number;
+  readonly name: string;
+  readonly bias: number;
+  readonly connections: readonly { readonly unit: number; readonly weight: number }[];
+  readonly connectionCount: number;
+  readonly neighbours: readonly { readonly label: number; readonly name: string; readonly cosine: number }[];
+}
+
+export interface ModelResponse {
+  readonly model: string;
+  readonly labels: number;
+  readonly features: number;
+  /** Kind of the output layer. */
+  readonly output: string;
+  readonly loss: string;
+  /** Names of text fields, the one for free text first; empty for a model of numbered features. */
+  readonly fields: readonly string[];
+  /** Whether predictions carry probabilities. */
+  readonly probabilities: boolean;
+  readonly limits: { readonly k: number; readonly rows: number; readonly bodyBytes: number };
+}
+
+export interface HealthResponse {
+  readonly status: 'ok' | 'draining';
+  readonly model: string;
+  readonly loadedAt: string;
+  readonly uptimeSeconds: number;
+  readonly workers: number;
+  readonly queuedRows: number;
+  /** The newest try to load a replaced model; null when there was none. A failed one leaves the old model serving. */
+  readonly lastReload: {
+    readonly ok: boolean;
+    readonly at: string;
+    readonly model: string | null;
+    readonly code: string | null;
+    readonly problem: string | null;
+  } | null;
+}
+
+/** RFC 9457 (once 7807) problem document. */
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  /** Stable, upper-case, e.g. `PREDICT_FEATURE`. */
+  readonly code: string;
+  readonly expected?: string;
+  readonly received?: string;
+  readonly hint?: string;
+  /** Of the request, as in the server's log. */
+  readonly requestId?: string;
+}

@@ -1,0 +1,44 @@
+/** What the server's main thread and its workers tell each other. */
+import type { ErrorFacts } from '../errors.js';
+import type { Explanation, LabelFacts } from '../model/explain.js';
+import type { ModelInput } from '../model/input.js';
+import type { SharedModel } from '../model/shared-model.js';
+
+/** One request as a worker sees it. */
+export interface PredictJob {
+  readonly rows: number;
+  readonly inputs: readonly ModelInput[];
+  readonly k: number;
+  readonly explain: number;
+  readonly evidence: number;
+}
+
+export interface JobAnswer {
+  /** Columns of `labels` and `scores`. */
+  readonly k: number;
+  /** [rows, k] */
+  readonly labels: Uint32Array;
+  /** [rows, k] */
+  readonly scores: Float32Array | Float64Array;
+  /** [rows]: features of each input that the model knows. */
+  readonly known: Uint32Array;
+  /** [rows][explain]; empty when nothing was asked. */
+  readonly explanations: readonly (readonly Explanation[])[];
+}
+
+export type ToWorker =
+  | { readonly type: 'load'; readonly path: string; readonly checksums: boolean }
+  | { readonly type: 'adopt'; readonly model: SharedModel; readonly threads: number }
+  | { readonly type: 'batch'; readonly id: number; readonly jobs: readonly PredictJob[] }
+  | { readonly type: 'label'; readonly id: number; readonly label: number; readonly top: number };
+
+export type FromWorker =
+  | { readonly type: 'loaded'; readonly model: SharedModel }
+  | { readonly type: 'ready'; readonly kernels: string; readonly fields: readonly string[] }
+  | { readonly type: 'failed'; readonly facts: ErrorFacts }
+  | {
+      readonly type: 'answer';
+      readonly id: number;
+      readonly answers: readonly (JobAnswer | ErrorFacts)[] | LabelFacts;
+    }
+  | { readonly type: 'refused'; readonly id: number; readonly facts: ErrorFacts };

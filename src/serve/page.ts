@@ -1,0 +1,33 @@
+/** The page to try a model: one document with everything inside, whose scripts and styles are known by their hash. */
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+
+export interface Page {
+  readonly html: string;
+  /** Content-Security-Policy: nothing but this document and this server. */
+  readonly policy: string;
+}
+
+export async function readPage(): Promise<Page> {
+  const [html, style, script] = await Promise.all(
+    ['page.html', 'page.css', 'page.js'].map((name) =>
+      readFile(new URL(`./page/${name}`, import.meta.url), 'utf8'),
+    ),
+  );
+  const whole = html
+    .replace('<!-- style -->', () => `<style>${style}</style>`)
+    .replace('<!-- script -->', () => `<script type="module">${script}</script>`);
+  const policy = [
+    "default-src 'none'",
+    `style-src ${hashOf(style)}`,
+    `script-src ${hashOf(script)}`,
+    "connect-src 'self'",
+    'img-src data:',
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ];
+  return { html: whole, policy: policy.join('; ') };
+}
+
+const hashOf = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;

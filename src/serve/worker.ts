@@ -1,0 +1,108 @@
+/** The thread of a worker: loads a model into shared memory, or adopts one and answers batches. */
+import { parentPort } from 'node:worker_threads';
+import { type ErrorFacts, EspalierError } from '../errors.js';
+import { selectKernels } from '../kernels/index.js';
+import { describeLabel, explainRow } from '../model/explain.js';
+import { rowOf } from '../model/input.js';
+import type { LoadedModel } from '../model/model-io.js';
+import { packRows, type SparseInput, topRows } from '../model/predict.js';
+import { adoptModel, shareModel } from '../model/shared-model.js';
+import type { FromWorker, JobAnswer, PredictJob, ToWorker } from './messages.js';
+
+if (parentPort === null) throw new Error('this file is started by the server, as a worker thread');
+const port = parentPort;
+const tell = (message: FromWorker) => port.postMessage(message);
+
+let model: LoadedModel | null = null;
+let last: Promise<unknown> = Promise.resolve();
+
+port.on('message', (message: ToWorker) => {
+  // The model has one step arena: one message after the other.
+  last = last.then(() => handle(message));
+});
+
+async function handle(message: ToWorker): Promise<void> {
+  try {
+    if (message.type === 'load') {
+      const { path, checksums } = message;
+      tell({ type: 'loaded', model: await shareModel(path, selectKernels({ threads: 1 }), { checksums }) });
+    } else if (message.type === 'adopt') {
+      const kernels = selectKernels({ threads: message.threads });
+      model = adoptModel(message.model, kernels);
+      // The first prediction touches every page of the weights and compiles the way here.
+      await answerAll(model, [{ rows: 1, inputs: [warmUp(model)], k: 5, explain: 1, evidence: 1 }]);
+      tell({ type: 'ready', kernels: kernels.name, fields: model.featurizer?.fields ?? [] });
+    } else if (message.type === 'label') {
+      const facts = await describeLabel(adopted(), message.label, message.top);
+      tell({ type: 'answer', id: message.id, answers: facts });
+    } else {
+      tell({ type: 'answer', id: message.id, answers: await answerAll(adopted(), message.jobs) });
+    }
+  } catch (error) {
+    const facts = factsOf(error);
+    if (message.type === 'load' || message.type === 'adopt') tell({ type: 'failed', facts });
+    else tell({ type: 'refused', id: message.id, facts });
+  }
+}
+
+function adopted(): LoadedModel {
+  if (model === null) throw new Error('no model was adopted');
+  return model;
+}
+
+const warmUp = ({ shape }: LoadedModel): SparseInput =>
+  shape.features === 0 ? { indices: [], values: [] } : { indices: [0], values: [1] };
+
+/** One pass over the labels for the rows of all jobs; a job with an input that does not fit is refused alone. */
+async function answerAll(
+  loaded: LoadedModel,
+  jobs: readonly PredictJob[],
+): Promise<(JobAnswer | ErrorFacts)[]> {
+  const rows: SparseInput[] = [];
+  const places: (number | ErrorFacts)[] = [];
+  for (const { inputs } of jobs) {
+    try {
+      const own = inputs.map((input) => rowOf(loaded, input));
+      packRows(own, loaded.shape.features);
+      places.push(rows.length);
+      for (const row of own) rows.push(row);
+    } catch (error) {
+      places.push(factsOf(error));
+    }
+  }
+  const k = Math.min(loaded.shape.labels, Math.max(1, ...jobs.map((job) => job.k)));
+  const top = rows.length === 0 ? null : await topRows(loaded, rows, k);
+  return jobs.map((job, j): JobAnswer | ErrorFacts => {
+    const from = places[j];
+    if (typeof from !== 'number' || top === null) return from as ErrorFacts;
+    const own = Math.min(job.k, k);
+    const labels = new Uint32Array(job.rows * own);
+    const scores = new Float32Array(job.rows * own);
+    for (let r = 0; r < job.rows; r++) {
+      const at = (from + r) * k;
+      labels.set(top.labels.subarray(at, at + own), r * own);
+      scores.set(top.scores.subarray(at, at + own), r * own);
+    }
+    const mine = rows.slice(from, from + job.rows);
+    const known = Uint32Array.from(mine, (row) => row.indices.length);
+    const explanations =
+      job.explain === 0
+        ? []
+        : mine.map((row, r) => {
+            const best = [...labels.subarray(r * own, r * own + Math.min(own, job.explain))];
+            const real = best.filter((label) => label < loaded.shape.labels);
+            return explainRow(loaded, row, real, job.evidence);
+          });
+    return { k: own, labels, scores, known, explanations };
+  });
+}
+
+/** What can be sent of an error. */
+function factsOf(error: unknown): ErrorFacts {
+  if (error instanceof EspalierError) {
+    const { cause: _, ...facts } = error.facts;
+    return facts;
+  }
+  const problem = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return { code: 'WORKER_FAULT', kind: 'system', op: 'worker', problem };
+}

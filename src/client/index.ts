@@ -9,6 +9,7 @@
  */
 import type {
   Features,
+  FieldValues,
   HealthResponse,
   LabelResponse,
   ModelResponse,
@@ -39,8 +40,8 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Free text, texts by field, or numbered features. */
-export type ClientInput = string | Readonly<Record<string, string>> | Features;
+/** Free text, values by field, or numbered features. */
+export type ClientInput = string | FieldValues | Features;
 
 /** A refusal: the status and the server's problem document, or what else it sent. */
 export class EspalierApiError extends Error {
@@ -159,12 +160,12 @@ function inputsOf(inputs: readonly ClientInput[]): PredictRequest {
   const rest = inputs.filter((input) => typeof input !== 'string');
   const features = rest.filter(isFeatures);
   if (features.length === inputs.length) return { features };
-  if (features.length === 0 && rest.length === inputs.length)
-    return { fields: rest as Record<string, string>[] };
+  if (features.length === 0 && rest.length === inputs.length) return { fields: rest as FieldValues[] };
   throw new TypeError('predictAll takes inputs of one sort: texts, fields or features');
 }
 
-const isFeatures = (input: Exclude<ClientInput, string>): input is Features => Array.isArray(input.indices);
+const isFeatures = (input: Exclude<ClientInput, string>): input is Features =>
+  Array.isArray(input.indices) && Array.isArray(input.values);
 
 function worthAnotherTry(error: unknown): boolean {
   if (error instanceof EspalierApiError) return error.status === 429 || error.status === 503;

@@ -6,12 +6,16 @@ export interface Features {
   readonly values: readonly number[];
 }
 
+/** Values of a row by the name of their field. */
+export type FieldValues = Readonly<Record<string, FieldValue>>;
+export type FieldValue = string | number | boolean | null | readonly (string | number)[];
+
 /** One input, or several of the same sort. */
 export interface PredictRequest {
   /** Free text, for the first field of the model. */
   readonly text?: string | readonly string[];
-  /** Texts by the name of their field. */
-  readonly fields?: Readonly<Record<string, string>> | readonly Readonly<Record<string, string>>[];
+  /** Values by the name of their field; what is missing is empty. */
+  readonly fields?: FieldValues | readonly FieldValues[];
   readonly features?: Features | readonly Features[];
   /** Labels per input; default 5. */
   readonly k?: number;
@@ -47,12 +51,13 @@ export interface WhyUnit {
   readonly contribution: number;
 }
 
-/** A word that an explanation names, where it stands; offsets in UTF-16 units, as in JavaScript strings. */
+/** A word that an explanation speaks of, where it stands; offsets in UTF-16 units, as in JavaScript strings. */
 export interface Highlight {
   readonly field: string;
   readonly start: number;
   readonly end: number;
-  readonly feature: number;
+  /** The features that the word is part of, and what they add together. */
+  readonly features: readonly number[];
   readonly contribution: number;
 }
 
@@ -105,8 +110,8 @@ export interface ModelResponse {
   /** Kind of the output layer. */
   readonly output: string;
   readonly loss: string;
-  /** Names of text fields, the one for free text first; empty for a model of numbered features. */
-  readonly fields: readonly string[];
+  /** What a row is made of, the field for free text first; empty for a model of numbered features. */
+  readonly fields: readonly { readonly name: string; readonly kind: 'text' | 'category' | 'number' }[];
   /** Whether predictions carry probabilities. */
   readonly probabilities: boolean;
   readonly limits: { readonly k: number; readonly rows: number; readonly bodyBytes: number };

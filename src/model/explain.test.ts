@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Featurizer } from '../data/featurizer/index.js';
 import { referenceKernels } from '../kernels/reference/index.js';
 import { evidenceIn } from './evidence.js';
 import { describeLabel, explainRow } from './explain.js';
@@ -102,9 +103,10 @@ it('an input without a known word has no features to blame, and its score is the
 it('evidence marks every place of a word, in its own field, whatever its case', async () => {
   const model = await shared('evidence', {});
   const [why] = explainRow(model, rowOf(model, text), [1], 10);
-  const marks = evidenceIn(text, 'text', why);
+  const { options } = model.featurizer as Featurizer;
+  const marks = evidenceIn(text, 'text', options, why);
   expect(marks.map(({ start, end }) => text.slice(start, end))).toEqual(['Prune', 'apple', 'TREE', 'apple']);
-  expect(evidenceIn(text, 'title', why)).toEqual([]);
+  expect(evidenceIn(text, 'title', options, why)).toEqual([]);
 });
 
 describe('Model', () => {
@@ -139,4 +141,27 @@ describe('Model', () => {
     expect((await model.describeLabel('label "3" ŕ')).label).toBe(3);
     expect((await model.predict('apple')).predictions).toHaveLength(5);
   });
+});
+
+it('evidence shares runs of words out among their words, and finds runs of characters within one', () => {
+  const { options } = Featurizer.fit([{ text: 'x' }], {
+    text: ['text'],
+    wordNGrams: 2,
+    characterNGrams: { min: 3, max: 3 },
+    vocabulary: { minDocuments: 1 },
+  });
+  const features = [
+    { feature: 1, name: 'text:red apple', value: 1, contribution: 2 },
+    { feature: 2, name: 'text:apple', value: 1, contribution: 0.5 },
+    { feature: 3, name: 'text~ap', value: 1, contribution: 9 },
+    { feature: 4, name: 'text~ ap', value: 1, contribution: -4 },
+    { feature: 5, name: 'other:car', value: 1, contribution: 1 },
+  ];
+  expect(evidenceIn('A Ｒｅｄ Apple, car', 'text', options, { features })).toEqual([
+    { start: 2, end: 5, features: [1], contribution: 1 },
+    { start: 6, end: 11, features: [1, 2, 4], contribution: 1 + 0.5 - 4 },
+  ]);
+  const japanese = [{ feature: 1, name: 'text:東京', value: 1, contribution: 1 }];
+  const [tokyo] = evidenceIn('私は東京に住む', 'text', options, { features: japanese });
+  expect('私は東京に住む'.slice(tokyo.start, tokyo.end)).toBe('東京');
 });

@@ -1,5 +1,6 @@
 /** One copy of a model's weights for many threads: loaded once, adopted by each of them. */
 import { basename } from 'node:path';
+import { Featurizer, type SharedFeaturizer } from '../data/featurizer/index.js';
 import type { Kernels } from '../kernels/face.js';
 import { openModel } from '../store/index.js';
 import { restoreArrays } from '../store/safetensors-reader.js';
@@ -21,8 +22,8 @@ export interface SharedModel {
   readonly spec: ModelSpec;
   readonly arrays: SharedArrays;
   readonly labels: LabelTableData;
-  /** JSON; null for a model of numbered features. */
-  readonly featurizer: string | null;
+  /** Null for a model of numbered features. */
+  readonly featurizer: SharedFeaturizer | null;
   readonly metrics: unknown;
   /** Of the software that trained it. */
   readonly versions: Readonly<Record<string, string>>;
@@ -48,10 +49,11 @@ export async function shareModel(
     await restoreArrays(stored.tensors, modelArrays(classifier));
     classifier.output.loaded();
     const labels = await LabelTable.gather(stored.labels());
+    const featurizer = parseFeaturizer(await featurizerText(stored))?.share() ?? null;
     const { directory, manifest } = stored;
     return {
       ...{ directory, id: basename(directory), shape, spec },
-      ...{ arrays: device.arrays, labels: labels.data, featurizer: await featurizerText(stored) },
+      ...{ arrays: device.arrays, labels: labels.data, featurizer },
       ...{ metrics: manifest.metrics, versions: manifest.versions },
     };
   } finally {
@@ -59,13 +61,13 @@ export async function shareModel(
   }
 }
 
-/** A model over the arrays of `shared`, for this thread; nothing is copied but the vocabulary. */
+/** A model over the arrays of `shared`, for this thread; nothing is copied. */
 export function adoptModel(shared: SharedModel, kernels: Kernels): LoadedModel {
   const { directory, shape, spec, metrics } = shared;
   const device = new BlankDevice(kernels, shared.arrays);
   const classifier = makeBlank(device, shape, spec);
   device.settle();
-  const featurizer = parseFeaturizer(shared.featurizer);
+  const featurizer = shared.featurizer === null ? null : Featurizer.fromShared(shared.featurizer);
   return { directory, classifier, shape, spec, labelNames: [], featurizer, metrics };
 }
 

@@ -1,5 +1,6 @@
 /** What the server's main thread and its workers tell each other. */
 import type { ErrorFacts } from '../errors.js';
+import type { Highlight } from '../model/evidence.js';
 import type { Explanation, LabelFacts } from '../model/explain.js';
 import type { ModelInput } from '../model/input.js';
 import type { SharedModel } from '../model/shared-model.js';
@@ -13,6 +14,10 @@ export interface PredictJob {
   readonly evidence: number;
 }
 
+export interface HighlightedExplanation extends Explanation {
+  readonly highlights: readonly Highlight[];
+}
+
 export interface JobAnswer {
   /** Columns of `labels` and `scores`. */
   readonly k: number;
@@ -23,7 +28,7 @@ export interface JobAnswer {
   /** [rows]: features of each input that the model knows. */
   readonly known: Uint32Array;
   /** [rows][explain]; empty when nothing was asked. */
-  readonly explanations: readonly (readonly Explanation[])[];
+  readonly explanations: readonly (readonly HighlightedExplanation[])[];
 }
 
 export type ToWorker =
@@ -34,7 +39,7 @@ export type ToWorker =
 
 export type FromWorker =
   | { readonly type: 'loaded'; readonly model: SharedModel }
-  | { readonly type: 'ready'; readonly kernels: string; readonly fields: readonly string[] }
+  | { readonly type: 'ready'; readonly kernels: string }
   | { readonly type: 'failed'; readonly facts: ErrorFacts }
   | {
       readonly type: 'answer';

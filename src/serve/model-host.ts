@@ -17,7 +17,6 @@ import { type Answered, loadInThread, WorkerLane } from './worker-lane.js';
 export interface Generation {
   readonly model: SharedModel;
   readonly labels: LabelTable;
-  readonly fields: readonly string[];
   readonly kernels: string;
   readonly loadedAt: Date;
   readonly lanes: Set<WorkerLane<Generation>>;
@@ -187,7 +186,6 @@ export class ModelHost {
       const ready = await Promise.all(
         [...lanes].map((lane) => lane.adopt(generation.model, this.#options.threads)),
       );
-      generation.fields = ready[0].fields;
       generation.kernels = ready[0].kernels;
       generation.loadedAt = new Date();
       for (const lane of lanes) void this.#watch(generation, lane);

@@ -38,7 +38,7 @@ const why = z.object({
       field: z.string(),
       start: z.number().int(),
       end: z.number().int(),
-      feature: z.number().int(),
+      features: z.array(z.number().int()),
       contribution: z.number(),
     }),
   ),
@@ -68,7 +68,7 @@ export const modelResponseSchema = z.object({
   features: z.number().int(),
   output: z.string(),
   loss: z.string(),
-  fields: z.array(z.string()),
+  fields: z.array(z.object({ name: z.string(), kind: z.enum(['text', 'category', 'number']) })),
   probabilities: z.boolean(),
   limits: z.object({ k: z.number(), rows: z.number(), bodyBytes: z.number() }),
 });

@@ -1,6 +1,7 @@
 /** The paths of the server. */
 import type { FastifyInstance } from 'fastify';
 import type { HealthResponse, LabelResponse, ModelResponse } from '../client/types.js';
+import type { SharedModel } from '../model/shared-model.js';
 import { version } from '../version.js';
 import { predictResponse } from './answers.js';
 import type { ServeLimits } from './limits.js';
@@ -79,10 +80,11 @@ export async function addRoutes(app: FastifyInstance, parts: RouteParts): Promis
   });
 
   app.get('/model', async (): Promise<ModelResponse> => {
-    const { model, fields } = models.current;
+    const { model } = models.current;
     const { k, rows, bodyBytes } = limits;
     return {
-      ...{ model: model.id, ...model.shape, output: model.spec.output.kind, loss: model.spec.loss, fields },
+      ...{ model: model.id, ...model.shape, output: model.spec.output.kind, loss: model.spec.loss },
+      fields: fieldsOf(model),
       ...{ probabilities: model.spec.loss === 'bce', limits: { k, rows, bodyBytes } },
     };
   });
@@ -113,6 +115,16 @@ export async function addRoutes(app: FastifyInstance, parts: RouteParts): Promis
 
   refuseOtherMethods(app, ['/predict'], 'POST');
   refuseOtherMethods(app, ['/label', '/model', '/healthz', '/metrics', '/openapi.json', '/'], 'GET, HEAD');
+}
+
+function fieldsOf({ featurizer }: SharedModel): ModelResponse['fields'] {
+  if (featurizer === null) return [];
+  const { text, categorical, numeric } = featurizer.options;
+  return [
+    ...text.map((name) => ({ name, kind: 'text' as const })),
+    ...categorical.map((name) => ({ name, kind: 'category' as const })),
+    ...numeric.map((name) => ({ name, kind: 'number' as const })),
+  ];
 }
 
 /** 405 with the methods that exist. */

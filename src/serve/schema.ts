@@ -9,6 +9,9 @@ import { Refusal } from './problems.js';
 const one = <T extends z.ZodType>(schema: T, rows: number) =>
   z.union([schema, z.array(schema).min(1).max(rows)]);
 
+const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()]);
+const value = z.union([scalar, z.array(z.union([z.string(), z.number()]))]);
+
 /** The body of POST /predict under these limits. */
 export function predictSchema({ rows, k, explain }: ServeLimits) {
   const features = z.strictObject({
@@ -17,7 +20,7 @@ export function predictSchema({ rows, k, explain }: ServeLimits) {
   });
   return z.strictObject({
     text: one(z.string(), rows).optional(),
-    fields: one(z.record(z.string(), z.string()), rows).optional(),
+    fields: one(z.record(z.string(), value), rows).optional(),
     features: one(features, rows).optional(),
     k: z.number().int().min(1).max(k).default(5),
     threshold: z.number().optional(),

@@ -125,7 +125,7 @@ describe('POST /predict', () => {
     ['too many labels', { text: 'a', k: 21 }, 400, 'BODY_SHAPE', /^k: /],
     ['no labels', { text: 'a', k: 0 }, 400, 'BODY_SHAPE', /^k: /],
     ['half a label', { text: 'a', k: 1.5 }, 400, 'BODY_SHAPE', /^k: /],
-    ['an unknown field', { fields: { titel: 'a' } }, 422, 'PREDICT_FIELD', /no field "titel"/],
+    ['an unknown field', { fields: { titel: 'a' } }, 422, 'PREDICT_FIELD', /no column "titel"/],
     ['a feature out of range', { features: { indices: [99], values: [1] } }, 422, 'PREDICT_FEATURE', /row 1/],
     [
       'values that are missing',
@@ -171,7 +171,11 @@ describe('what stands around it', () => {
     const client = new EspalierClient(served.url);
     const found = await client.model();
     expect(modelResponseSchema.parse(found)).toEqual(found);
-    expect(found).toMatchObject({ labels: 37, output: 'fan-in', fields: ['text', 'title'] });
+    expect(found).toMatchObject({
+      labels: 37,
+      output: 'fan-in',
+      fields: [{ name: 'text', kind: 'text' }, { name: 'title' }],
+    });
     expect(await client.health()).toMatchObject({ status: 'ok', model: found.model, workers: 2 });
   });
 

@@ -125,10 +125,7 @@ export class WorkerLane<M> implements Lane<PredictJob, Answered<M>> {
     return this.#thread.ended;
   }
 
-  adopt(
-    model: SharedModel,
-    threads: number,
-  ): Promise<{ readonly kernels: string; readonly fields: readonly string[] }> {
+  adopt(model: SharedModel, threads: number): Promise<{ readonly kernels: string }> {
     return this.#thread.ask({ type: 'adopt', model, threads });
   }
 

@@ -2,8 +2,9 @@
 import { parentPort } from 'node:worker_threads';
 import { type ErrorFacts, EspalierError } from '../errors.js';
 import { selectKernels } from '../kernels/index.js';
-import { describeLabel, explainRow } from '../model/explain.js';
-import { rowOf } from '../model/input.js';
+import { type Highlight, highlightsOf } from '../model/evidence.js';
+import { describeLabel, type Explanation, explainRow } from '../model/explain.js';
+import { isSparse, type ModelInput, rowOf } from '../model/input.js';
 import type { LoadedModel } from '../model/model-io.js';
 import { packRows, type SparseInput, topRows } from '../model/predict.js';
 import { adoptModel, shareModel } from '../model/shared-model.js';
@@ -31,7 +32,7 @@ async function handle(message: ToWorker): Promise<void> {
       model = adoptModel(message.model, kernels);
       // The first prediction touches every page of the weights and compiles the way here.
       await answerAll(model, [{ rows: 1, inputs: [warmUp(model)], k: 5, explain: 1, evidence: 1 }]);
-      tell({ type: 'ready', kernels: kernels.name, fields: model.featurizer?.fields ?? [] });
+      tell({ type: 'ready', kernels: kernels.name });
     } else if (message.type === 'label') {
       const facts = await describeLabel(adopted(), message.label, message.top);
       tell({ type: 'answer', id: message.id, answers: facts });
@@ -91,10 +92,18 @@ async function answerAll(
         : mine.map((row, r) => {
             const best = [...labels.subarray(r * own, r * own + Math.min(own, job.explain))];
             const real = best.filter((label) => label < loaded.shape.labels);
-            return explainRow(loaded, row, real, job.evidence);
+            return explainRow(loaded, row, real, job.evidence).map((why) => ({
+              ...why,
+              highlights: highlightsIn(loaded, job.inputs[r], why),
+            }));
           });
     return { k: own, labels, scores, known, explanations };
   });
+}
+
+function highlightsIn({ featurizer }: LoadedModel, input: ModelInput, why: Explanation): Highlight[] {
+  if (featurizer === null || isSparse(input)) return [];
+  return highlightsOf(input, featurizer.options, why);
 }
 
 /** What can be sent of an error. */

@@ -32,21 +32,23 @@ async function begin() {
   at('facts').textContent =
     `${model.model} · ${count(model.labels)} labels · ${count(model.features)} features · ${model.output} output layer`;
   at('k').max = model.limits.k;
-  const names = model.fields.length === 0 ? ['features'] : model.fields;
+  const fields = model.fields.length === 0 ? [{ name: 'features', kind: 'text' }] : model.fields;
   at('fields').replaceChildren(
-    ...names.flatMap((name) => {
-      const id = `field-${name}`;
-      const area = element('textarea', { id, name, spellcheck: false });
+    ...fields.flatMap(({ name, kind }, i) => {
+      const id = `field-${i}`;
+      const long = kind === 'text';
+      const area = element(long ? 'textarea' : 'input', { id, name, spellcheck: false });
+      if (kind === 'number') area.inputMode = 'decimal';
       if (model.fields.length === 0) area.placeholder = 'index:value index:value …';
       return [element('label', { htmlFor: id, textContent: name }), area];
     }),
   );
-  at('fields').querySelector('textarea').focus();
+  at('fields').querySelector('textarea, input').focus();
 }
 
 /** What stands in the form as the body of a request. */
 function question() {
-  const areas = [...at('fields').querySelectorAll('textarea')];
+  const areas = [...at('fields').querySelectorAll('textarea, input')];
   if (model.fields.length > 0) return { fields: Object.fromEntries(areas.map((a) => [a.name, a.value])) };
   const pairs = areas[0].value.trim().split(/\s+/).filter(Boolean);
   for (const pair of pairs) {
@@ -153,7 +155,7 @@ function showWhy(why, texts, button) {
 function markedTexts({ highlights }, texts, most) {
   const parts = [];
   for (const [field, text] of Object.entries(texts)) {
-    if (text === '') continue;
+    if (text === '' || model.fields.find(({ name }) => name === field)?.kind !== 'text') continue;
     if (model.fields.length > 1) parts.push(element('span', { className: 'field', textContent: field }));
     let done = 0;
     for (const { start, end, contribution } of highlights.filter((place) => place.field === field)) {

@@ -4,29 +4,40 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { data, evaluate, kernels, load, train } from '../dist/index.js';
 
-const { config, split } = JSON.parse(process.argv[2]);
+const { config, split, ks, module } = JSON.parse(process.argv[2]);
+if (module !== undefined) {
+  // A cell that is no training run.
+  const { run } = await import(new URL(module, import.meta.url).href);
+  console.log(JSON.stringify(await run(JSON.parse(process.argv[2]))));
+  process.exit(0);
+}
 const home = await mkdtemp(join(tmpdir(), 'espalier-cell-'));
 try {
   const out = join(home, 'run');
+  const curve = [];
+  let seconds = 0;
   let norms = 0;
   let count = 0;
+  const start = performance.now();
   const result = await train(
     { ...config, out },
     {
       onEvent: (event) => {
         if (event.event === 'progress') {
+          seconds = (performance.now() - start) / 1000;
           norms += event.encoderNorm;
           count++;
         }
         if (event.event === 'validation') {
           const p = Object.values(event.precision).map((v) => v.toFixed(2));
+          curve.push({ epoch: event.epoch, seconds, p1: event.precision[1] ?? event.precision['1'] });
           console.error(`  epoch ${event.epoch.toFixed(1)}: P@1/3/5 ${p.join('/')} on validation rows`);
         }
       },
     },
   );
   const directory = await data.DatasetDirectory.open(config.data);
-  const report = await evaluate(await load(out), directory, split, kernels.selectKernels());
+  const report = await evaluate(await load(out), directory, split, kernels.selectKernels(), undefined, ks);
   const outputBytes = result.classifier.output
     .state()
     .model.concat(result.classifier.output.state().optimizer)
@@ -47,6 +58,8 @@ try {
       accountedPeak: result.memory.accountedPeak,
       peakRss: result.memory.peakRss,
       outputBytes,
+      labels: directory.info.labels,
+      curve,
       encoderNorm: norms / Math.max(1, count),
     }),
   );

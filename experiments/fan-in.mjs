@@ -3,6 +3,8 @@
  * fan-ins, at equal epochs with one shared encoder. All settings were chosen on validation rows; here every cell
  * trains on all training rows (validation rows included) and scores the test split once.
  */
+import { mean, spread } from './lib/spread.mjs';
+
 const seeds = [1, 2, 3];
 
 const tasks = {
@@ -55,16 +57,6 @@ const cells = Object.entries(tasks).flatMap(([dataset, task]) =>
     }));
   }),
 );
-
-const mean = (values) => values.reduce((sum, v) => sum + v, 0) / values.length;
-
-/** Mean and half the range over seeds. */
-function spread(values, digits = 2) {
-  const half = (Math.max(...values) - Math.min(...values)) / 2;
-  return values.length === 1
-    ? values[0].toFixed(digits)
-    : `${mean(values).toFixed(digits)} ±${half.toFixed(digits)}`;
-}
 
 function table(results) {
   const lines = [

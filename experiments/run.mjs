@@ -11,9 +11,12 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { data } from '../dist/index.js';
+import { buildWords, wordDatasets } from './data/words.mjs';
 import { fanIn } from './fan-in.mjs';
+import { regression } from './regression.mjs';
+import { words } from './words.mjs';
 
-const experiments = { 'fan-in': fanIn };
+const experiments = { 'fan-in': fanIn, words, regression };
 const root = fileURLToPath(new URL('..', import.meta.url));
 process.chdir(root);
 
@@ -37,12 +40,13 @@ for (const cell of experiment.cells) {
   const done = existsSync(file);
   if (flags.includes('--list')) console.log(`${done ? 'done' : 'open'}  ${cell.name}`);
   if (!done && !flags.includes('--list') && !flags.includes('--table') && cell.name.includes(only)) {
-    await prepare(cell.dataset);
+    if (cell.dataset !== undefined) await prepare(cell.dataset);
     console.error(`${cell.name} ...`);
-    const line = await runCell({
-      config: { ...cell.config, data: join('data', cell.dataset) },
-      split: 'test',
-    });
+    const line = await runCell(
+      cell.module === undefined
+        ? { config: { ...cell.config, data: join('data', cell.dataset) }, split: 'test', ks: cell.ks }
+        : cell,
+    );
     await writeFile(`${file}.tmp`, `${line}\n`);
     await rename(`${file}.tmp`, file);
   }
@@ -52,12 +56,16 @@ if (!flags.includes('--list') && results.length > 0) {
   await mkdir('docs/results', { recursive: true });
   const text = experiment.table(results);
   await writeFile(join('docs/results', `${name}.md`), text);
+  for (const [file, svg] of Object.entries(experiment.plots?.(results) ?? {}))
+    await writeFile(join('docs/results', file), svg);
   console.log(text);
 }
 
 async function prepare(dataset) {
-  if (!existsSync(join('data', dataset, 'dataset.json')))
-    await data.buildDataset(dataset, join('data', dataset));
+  const path = join('data', dataset);
+  if (existsSync(join(path, 'dataset.json'))) return;
+  if (wordDatasets.includes(dataset)) await buildWords(dataset, path);
+  else await data.buildDataset(dataset, path);
 }
 
 function runCell(cell) {

@@ -26,6 +26,7 @@ export async function evaluateModel(
   split: Split,
   kernels: Kernels,
   onProgress?: (done: number, rows: number) => void,
+  ks: readonly number[] = [1, 3, 5],
 ): Promise<EvaluationReport> {
   const loaded = typeof model === 'string' ? await loadClassifier(model, kernels) : model;
   const { shape, classifier } = loaded;
@@ -45,10 +46,10 @@ export async function evaluateModel(
   const frequencies = labelFrequencies(trained);
   const rows = split === 'trainAll' ? trained : await directory.load(split);
   const metrics = new TopKMetrics({
-    ks: [1, 3, 5],
+    ks,
     propensities: propensities(frequencies, trained.rows),
     buckets: labelBuckets(frequencies),
   });
-  await scoreDataset(classifier, rows, metrics, { batch: 256, k: 5, onProgress });
+  await scoreDataset(classifier, rows, metrics, { batch: 256, k: Math.max(...ks), onProgress });
   return { model: loaded.directory, data: directory.path, split, ...metrics.report() };
 }

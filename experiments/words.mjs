@@ -11,7 +11,7 @@ const batch = 128;
 const factored = (loss, output, rate) => ({
   model: { encoder, loss, output: { kind: 'factored', ...output } },
   outputOptimizer: { kind: 'sgd', rate },
-  optimizer: { kind: 'adam', rate: 5e-3 },
+  optimizer: { kind: 'adam', rate: 1e-2 },
 });
 const softmax = (samples, outputOptimizer) => ({
   model: { encoder, loss: 'softmax', output: { kind: 'dense', samples } },
@@ -19,7 +19,7 @@ const softmax = (samples, outputOptimizer) => ({
   optimizer: { kind: 'adam', rate: 5e-3 },
 });
 const methods = {
-  'Z-loss': factored('zLoss', {}, 3),
+  'Z-loss': factored('zLoss', {}, 10),
   'Taylor softmax': factored('taylorSoftmax', {}, 300),
   'spherical softmax': factored('sphericalSoftmax', { epsilon: 0.01 }, 30),
   'sampled softmax, 512': softmax(512, { kind: 'adagrad', rate: 0.05 }),

@@ -4,4 +4,13 @@ export { Dropout, EmbeddingBag, GELU, LayerNorm, Linear, ReLU, Sequential } from
 export { LeNet300100 } from './lenet.js';
 export { type ForwardContext, Module, type ModuleInput } from './module.js';
 export { Affine, Flatten, GlobalAvgPool, Reshape, Residual, Transposed } from './network-layers.js';
+export {
+  CharacterModel,
+  type CharacterModelOptions,
+  Embedding,
+  GRU,
+  LSTM,
+  type RecurrentOptions,
+  RNN,
+} from './recurrent-layers.js';
 export { Patches, ResMLP, type ResMlpOptions } from './res-mlp.js';

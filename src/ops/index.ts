@@ -7,6 +7,7 @@ export { layerNorm } from './layer-norm.js';
 export { linear } from './linear.js';
 export { bceWithLogits, squaredError, squaredHinge } from './losses.js';
 export { avgPool2d, maxPool2d } from './pool.js';
+export { gru, lstm, rnn } from './recurrent.js';
 export { meanLast, swapAxes } from './shapes.js';
 export { softmaxCrossEntropy } from './softmax-cross-entropy.js';
 export type { SparseBatch } from './sparse-batch.js';

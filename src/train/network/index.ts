@@ -9,3 +9,4 @@ export {
   saveNetwork,
 } from './run.js';
 export type { Learner, NetworkTask, Split, TaskInstance } from './task.js';
+export { type TextTaskOptions, textTask } from './text-task.js';

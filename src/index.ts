@@ -16,9 +16,12 @@ export * as data from './data/index.js';
 export { type ErrorFacts, type ErrorKind, EspalierError } from './errors.js';
 export * as kernels from './kernels/index.js';
 export * as blockSparse from './methods/block-sparse/index.js';
+export * as denseSparseDense from './methods/dense-sparse-dense/index.js';
 export * as dynamicSparse from './methods/dynamic-sparse/index.js';
 export * as factored from './methods/factored/index.js';
+export * as gates from './methods/gates/index.js';
 export * as grouped from './methods/grouped/index.js';
+export * as masks from './methods/masks/index.js';
 export * as metrics from './metrics/index.js';
 export type {
   Explanation,

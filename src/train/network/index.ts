@@ -1,3 +1,4 @@
+export { type Compared, trainWithControl } from './control.js';
 export { type ImageTaskOptions, imageTask } from './image-task.js';
 export { type NetworkOptions, type NetworkParts, NetworkTraining, type Score } from './network.js';
 export {

@@ -1,0 +1,107 @@
+/** Takes part in the training of any network with any optimiser: a gate for every weight of the chosen layers. */
+import type { Parameter } from '../../autograd/parameter.js';
+import { EspalierError } from '../../errors.js';
+import type { Optimizer } from '../../optim/optimizer.js';
+import type { Participant, ParticipantEvent } from '../../optim/participant.js';
+import type { Device } from '../../tensor/device.js';
+import { countBits } from '../masks/mask.js';
+import { beginsWith, chooseWeights, type Selection } from '../masks/select.js';
+import { Gated, type GateOptions } from './gated.js';
+
+export interface GateTrainingOptions extends GateOptions, Selection {
+  /** Draws of sampled gates; default 0. */
+  readonly seed?: number;
+  /** Settings of layers that differ, by name or beginning of a name. */
+  readonly layers?: Readonly<Record<string, GateOptions>>;
+}
+
+export interface GatedNetwork {
+  readonly device: Device;
+  readonly optimizer: Optimizer;
+  readonly instance: { readonly learner: { namedParameters(): Iterable<[string, Parameter]> } };
+  readonly stepsPerEpoch: number;
+}
+
+/** Weights kept and there, of one layer. */
+export interface GateShare {
+  readonly name: string;
+  readonly kept: number;
+  readonly of: number;
+}
+
+/**
+ * Training Sparse Neural Networks (Srinivas, Subramanya & Babu 2016): loss + lambda1 sum g (1 - g) + lambda2 sum g.
+ * Every layer is chosen, the first convolution too, unless `exclude` names it.
+ *
+ * @throws EspalierError `GATE_OPTIONS`, `PARAMETRIZATION_TAKEN`
+ * @example new NetworkTraining(task, { ...options, methods: (parts) => [new GateTraining(parts, { spread: 0.05 })] })
+ */
+export class GateTraining implements Participant {
+  readonly name = 'gates';
+  readonly gated: readonly { readonly name: string; readonly parameter: Parameter; readonly gates: Gated }[];
+  readonly #stepsPerEpoch: number;
+  #events: ParticipantEvent[] = [];
+
+  constructor(network: GatedNetwork, options: GateTrainingOptions = {}) {
+    const { device, optimizer, instance, stepsPerEpoch } = network;
+    const { seed = 0, layers = {}, exclude = ['embedding'] } = options;
+    this.#stepsPerEpoch = stepsPerEpoch;
+    this.gated = chooseWeights(instance.learner.namedParameters(), { exclude }).map(({ name, parameter }) => {
+      const own = Object.entries(layers).find(([part]) => beginsWith(name, part))?.[1];
+      const how = { ...options, ...own };
+      check(how, name, parameter);
+      const gates = new Gated(device, parameter, { ...how, seed, name, optimizer: optimizer.spec });
+      parameter.parametrization = gates;
+      return { name, parameter, gates };
+    });
+  }
+
+  afterStep(step: number): void {
+    if ((step + 1) % this.#stepsPerEpoch !== 0) return;
+    this.#events.push({ event: 'gates', epoch: (step + 1) / this.#stepsPerEpoch, layers: this.shares() });
+  }
+
+  beforeEvaluation(): void {
+    for (const { gates } of this.gated) gates.settle();
+  }
+
+  drainEvents(): readonly ParticipantEvent[] {
+    return this.#events.splice(0);
+  }
+
+  /** How many weights of each layer have a gate above 1/2. */
+  shares(): GateShare[] {
+    return this.gated.map(({ name, parameter, gates }) => {
+      gates.settle();
+      return { name, kept: countBits(gates.bits, parameter.size), of: parameter.size };
+    });
+  }
+
+  /** Leaves plain parameters with zeros where gates are closed: the end of training. */
+  finish(): void {
+    for (const { gates } of this.gated) gates.finish();
+  }
+}
+
+function check(how: GateOptions, name: string, parameter: Parameter): void {
+  if (parameter.parametrization !== null) {
+    throw new EspalierError({
+      code: 'PARAMETRIZATION_TAKEN',
+      kind: 'usage',
+      op: 'GateTraining',
+      problem: `another method (${parameter.parametrization.kind}) works on ${name} already`,
+      hint: 'exclude its layers from one of the two',
+    });
+  }
+  const { bimodal = 0, spread = 0, rate = 1, start = 0.75 } = how;
+  const first = typeof start === 'number' ? start : start.magnitudes;
+  if (bimodal >= 0 && spread >= 0 && rate >= 0 && first >= 0 && first <= 1) return;
+  throw new EspalierError({
+    code: 'GATE_OPTIONS',
+    kind: 'usage',
+    op: 'GateTraining',
+    problem: `the gates of ${name} are out of range`,
+    expected: 'bimodal, spread and rate from 0 on, start in [0, 1]',
+    received: JSON.stringify(how),
+  });
+}

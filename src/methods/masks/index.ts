@@ -1,0 +1,2 @@
+export { countBits, FixedMask, largestMagnitudes } from './mask.js';
+export { type Chosen, chooseWeights, type Selection } from './select.js';

@@ -11,7 +11,7 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { data } from '../dist/index.js';
-import { buildWords, wordDatasets } from './data/words.mjs';
+import { buildWords, wordDatasets } from './corpora/words.mjs';
 import { fanIn } from './fan-in.mjs';
 import { regression } from './regression.mjs';
 import { words } from './words.mjs';

@@ -113,3 +113,16 @@ it('losses that need every output are refused by name, with the reason', () => {
   }
   expect(sphericalLoss('zLoss', { alpha: 2 }).name).toBe('zLoss');
 });
+
+describe('zLoss where all outputs are equal', () => {
+  it.each([0, 2.5])('has the loss of z = 0 and no gradient: all %d', (level) => {
+    const one = of(zLoss({ alpha: 0.5, beta: 3 }), new Float64Array(labels).fill(level));
+    const mass = t.reduce((sum, x) => sum + x, 0);
+    expect(one.value).toBeCloseTo((mass * Math.log1p(Math.exp(1.5))) / 0.5, 12);
+    expect([one.dq, one.ds, ...one.da]).toEqual([0, 0, 0, 0, 0]);
+  });
+
+  it('still says where outputs are no numbers', () => {
+    expect(of(zLoss(), new Float64Array(labels).fill(Number.NaN)).value).toBeNaN();
+  });
+});

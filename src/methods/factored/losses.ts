@@ -96,7 +96,8 @@ export const taylorSoftmax: SphericalLoss = {
 
 /**
  * sum t softplus(alpha (beta - z)) / alpha, z = (a - mean) / deviation over all outputs of the example: invariant to
- * shifts and scales of o (1604.08859).
+ * shifts and scales of o (1604.08859). Where all outputs are equal, as those of an example without features, z is 0 and
+ * nothing can be learnt.
  */
 export function zLoss({ alpha = 0.1, beta = 10 }: { alpha?: number; beta?: number } = {}): SphericalLoss {
   return {
@@ -105,14 +106,17 @@ export function zLoss({ alpha = 0.1, beta = 10 }: { alpha?: number; beta?: numbe
     of(e) {
       const mean = e.s / e.labels;
       const variance = e.q / e.labels - mean * mean;
+      const flat = variance <= 1e-12 * mean * mean; // not where it is not a number: that must be seen
       const deviation = Math.sqrt(variance);
       let value = 0;
       let dq = 0;
       let ds = 0;
       for (let k = 0; k < e.count; k++) {
-        const z = (e.a[k] - mean) / deviation;
+        const z = flat ? 0 : (e.a[k] - mean) / deviation;
         const x = alpha * (beta - z);
         value += (e.t[k] * (Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))))) / alpha;
+        e.da[k] = 0;
+        if (flat) continue;
         const g = e.t[k] / (1 + Math.exp(-x));
         e.da[k] = -g / deviation;
         dq += (g * z) / (2 * e.labels * variance);

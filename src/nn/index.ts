@@ -14,3 +14,4 @@ export {
   RNN,
 } from './recurrent-layers.js';
 export { Patches, ResMLP, type ResMlpOptions } from './res-mlp.js';
+export { SparseLinear, type SparseRows, sparseBytes, sparseRows } from './sparse-linear.js';

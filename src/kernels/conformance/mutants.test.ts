@@ -164,6 +164,56 @@ const MISTAKES: Readonly<Record<string, Partial<Kernels>>> = {
       return pivot;
     },
   },
+  'conv2d pads on one side only': {
+    conv2d: (args) => {
+      const { height, width, padding, x } = args;
+      const shifted = x.slice();
+      if (padding > 0) for (let i = 0; i < x.length; i += height * width) shifted[i] = 0;
+      sound.conv2d({ ...args, x: shifted });
+    },
+  },
+  'conv2dBackwardWeight forgets the last image': {
+    conv2dBackwardWeight: (args) => {
+      const size = args.x.length / Math.max(1, args.batch);
+      const x = args.x.slice();
+      if (args.batch > 1) x.fill(0, (args.batch - 1) * size);
+      sound.conv2dBackwardWeight({ ...args, x });
+    },
+  },
+  'maxPool takes the last of equal numbers': {
+    maxPool: (args) => {
+      sound.maxPool(args);
+      const { kernel, places, height, width } = args;
+      if (kernel === 2 && height * width > 4) places[0] = 3 - places[0];
+    },
+  },
+  'batchNorm forgets n / (n - 1)': {
+    batchNorm: (args) => {
+      const before = args.runningVar.slice();
+      sound.batchNorm(args);
+      const n = args.batch * args.plane;
+      for (let c = 0; n > 0 && c < args.channels; c++) {
+        const added = args.runningVar[c] - (1 - args.momentum) * before[c];
+        args.runningVar[c] -= added / n;
+      }
+    },
+  },
+  'lstmCellBackward forgets the gradient of later steps': {
+    lstmCellBackward: (args) => sound.lstmCellBackward({ ...args, dhNext: null }),
+  },
+  'softmaxCrossEntropy smooths over the other classes only': {
+    softmaxCrossEntropy: (args) => {
+      const { classes, smoothing } = args;
+      const other = classes > 1 ? (smoothing * classes) / (classes - 1) : smoothing;
+      sound.softmaxCrossEntropy({ ...args, smoothing: Math.min(other, 0.999) });
+    },
+  },
+  'gateUpdate scales the penalties too': {
+    gateUpdate: (args) => {
+      const { gradScale, bimodal, spread } = args;
+      sound.gateUpdate({ ...args, bimodal: gradScale * bimodal, spread: gradScale * spread });
+    },
+  },
   'top-k puts the larger label first in ties': {
     fanInTopK: (args) => {
       sound.fanInTopK(args);

@@ -1,0 +1,137 @@
+/** Parquet, a few thousand rows at a time. */
+import { open } from 'node:fs/promises';
+import {
+  type AsyncBuffer,
+  type FileMetaData,
+  parquetMetadataAsync,
+  parquetReadObjects,
+  parquetSchema,
+} from 'hyparquet';
+import { compressors } from 'hyparquet-compressors';
+import { EspalierError } from '../../errors.js';
+import { withFileErrors } from '../../files.js';
+import type { RecordBatch, RecordSource, SourceProgress } from './record-source.js';
+
+/** Rows decoded at once; a row group is read whole, so its columns bound the memory. */
+const ROWS = 8192;
+const LARGEST_GROUP = 2 ** 31;
+
+export class ParquetSource implements RecordSource {
+  readonly file: string;
+  #metadata: FileMetaData | undefined;
+
+  constructor(file: string) {
+    this.file = file;
+  }
+
+  async columns(): Promise<readonly string[]> {
+    return this.#reading(async (buffer) => {
+      const metadata = await this.#read(buffer);
+      return parquetSchema(metadata).children.map(({ element }) => element.name);
+    });
+  }
+
+  async *batches(
+    columns: readonly string[],
+    onProgress?: (at: SourceProgress) => void,
+  ): AsyncGenerator<RecordBatch> {
+    const handle = await withFileErrors('readParquet', this.file, () => open(this.file, 'r'));
+    try {
+      const { size } = await handle.stat();
+      const buffer = bufferOf(handle, size);
+      const metadata = await this.#guarded(() => this.#read(buffer));
+      const wanted = [...new Set(columns)];
+      let groupBegin = 0;
+      for (const group of metadata.row_groups) {
+        const rows = Number(group.num_rows);
+        if (Number(group.total_byte_size) > LARGEST_GROUP) {
+          throw this.#fault(
+            'a row group is larger than 2 GiB unpacked',
+            'write the file with smaller row groups',
+          );
+        }
+        for (let from = 0; from < rows; from += ROWS) {
+          const rowStart = groupBegin + from;
+          const rowEnd = groupBegin + Math.min(rows, from + ROWS);
+          const records = await this.#guarded(() =>
+            parquetReadObjects({
+              file: buffer,
+              metadata,
+              columns: wanted,
+              rowStart,
+              rowEnd,
+              compressors,
+              useOffsetIndex: true,
+            }),
+          );
+          if (records.length !== rowEnd - rowStart) throw this.#fault('it holds fewer rows than it says');
+          yield {
+            rows: records.map((record) => columns.map((column) => record[column])),
+            lines: records.map((_, i) => rowStart + i + 1),
+          };
+          onProgress?.({ bytes: Math.round((size * rowEnd) / Number(metadata.num_rows)), totalBytes: size });
+        }
+        groupBegin += rows;
+      }
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async #reading<T>(work: (buffer: AsyncBuffer) => Promise<T>): Promise<T> {
+    const handle = await withFileErrors('readParquet', this.file, () => open(this.file, 'r'));
+    try {
+      const { size } = await handle.stat();
+      return await this.#guarded(() => work(bufferOf(handle, size)));
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async #read(buffer: AsyncBuffer): Promise<FileMetaData> {
+    this.#metadata ??= await parquetMetadataAsync(buffer);
+    return this.#metadata;
+  }
+
+  /** Whatever a damaged file makes the decoder throw becomes one error. */
+  async #guarded<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (cause) {
+      if (cause instanceof EspalierError) throw cause;
+      throw this.#fault(
+        `it cannot be decoded (${cause instanceof Error ? cause.message : String(cause)})`,
+        undefined,
+        cause,
+      );
+    }
+  }
+
+  #fault(detail: string, hint = 'is it a Parquet file, and whole? Write or copy it again', cause?: unknown) {
+    return new EspalierError({
+      code: 'PARQUET_FILE',
+      kind: 'data',
+      op: 'readParquet',
+      problem: `the Parquet file is damaged or of an unknown kind: ${detail}`,
+      hint,
+      file: this.file,
+      cause,
+    });
+  }
+}
+
+function bufferOf(handle: Awaited<ReturnType<typeof open>>, byteLength: number): AsyncBuffer {
+  return {
+    byteLength,
+    async slice(start, end = byteLength) {
+      const [from, to] = [Math.max(0, start < 0 ? byteLength + start : start), Math.min(byteLength, end)];
+      const into = new ArrayBuffer(Math.max(0, to - from));
+      for (let at = 0; at < into.byteLength; ) {
+        const { bytesRead } = await handle.read(new Uint8Array(into, at), 0, into.byteLength - at, from + at);
+        if (bytesRead === 0) throw new Error('the file became shorter while it was read');
+        at += bytesRead;
+      }
+      return into;
+    },
+  };
+}

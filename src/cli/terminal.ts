@@ -74,3 +74,10 @@ export function duration(seconds: number): string {
   if (s < 3600) return `${Math.floor(s / 60)}m${String(s % 60).padStart(2, '0')}s`;
   return `${Math.floor(s / 3600)}h${String(Math.floor((s % 3600) / 60)).padStart(2, '0')}m`;
 }
+
+/** `[#####     ]  52 %` */
+export function bar(share: number, width = 20): string {
+  const done = Math.max(0, Math.min(1, Number.isFinite(share) ? share : 0));
+  const full = Math.round(done * width);
+  return `[${'#'.repeat(full)}${' '.repeat(width - full)}] ${String(Math.floor(100 * done)).padStart(3)} %`;
+}

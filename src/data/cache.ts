@@ -81,15 +81,35 @@ export async function writeDatasetDirectory(path: string, content: DatasetConten
       splits[split] = { rows: dataset.rows, nnz: dataset.nnz, positives: dataset.positives, sha256 };
     }
     for (const [file, text] of Object.entries(texts)) {
-      await writeFileAtomic(join(directory, file), text);
-      files[file] = sha256(text);
+      await writeDatasetText(directory, file, text, files);
     }
     const { features, labels } = train;
-    const facts = { name, origin, licence, features, labels, splits, files };
-    info = schema.parse({ format: 'espalier-dataset', version: 1, ...facts });
-    await writeFileAtomic(join(directory, 'dataset.json'), `${JSON.stringify(info, null, 2)}\n`);
+    info = await writeDatasetInfo(directory, { name, origin, licence, features, labels, splits, files });
   });
   return info as DatasetInfo;
+}
+
+/** Writes `dataset.json`: the last file of a directory at work. */
+export async function writeDatasetInfo(
+  directory: string,
+  facts: Omit<DatasetInfo, 'format' | 'version' | 'splits'> & {
+    readonly splits: Partial<DatasetInfo['splits']>;
+  },
+): Promise<DatasetInfo> {
+  const info = schema.parse({ format: 'espalier-dataset', version: 1, ...facts });
+  await writeFileAtomic(join(directory, 'dataset.json'), `${JSON.stringify(info, null, 2)}\n`);
+  return info;
+}
+
+/** Writes a text beside a dataset and notes its checksum in `files`. */
+export async function writeDatasetText(
+  directory: string,
+  file: string,
+  text: string,
+  files: Record<string, string>,
+): Promise<void> {
+  await writeFileAtomic(join(directory, file), text);
+  files[file] = sha256(text);
 }
 
 /** A dataset directory, opened: files are read, and checked against their checksums, when asked for. */

@@ -20,23 +20,37 @@ import { CsrDataset, LARGEST_COUNT } from './dataset.js';
 const MAGIC = Buffer.from('ESPALCSR', 'latin1');
 const VERSION = 1;
 const HEADER = 96;
-const SIGNED = 64;
+export const SIGNED = 64;
 /** Bytes read or hashed at once: other work of the process runs in between. */
 const STEP = 1 << 23;
 
 type Numbers = Uint32Array | Float32Array;
 
-/** Writes a dataset without its names; returns the hex digest that the file carries. */
-export async function writeDatasetFile(path: string, dataset: CsrDataset): Promise<string> {
+export interface DatasetCounts {
+  readonly rows: number;
+  readonly features: number;
+  readonly labels: number;
+  readonly nnz: number;
+  readonly positives: number;
+}
+
+/** The header of a file but for its digest, which covers the first `SIGNED` bytes and goes behind them. */
+export function datasetHeader(path: string, counts: DatasetCounts): Buffer {
   refuseBigEndian(path);
   const head = Buffer.alloc(HEADER);
   MAGIC.copy(head);
   head.writeUInt32LE(VERSION, 8);
   head.writeUInt32LE(HEADER, 12);
-  const { rows, features, labels, nnz, positives } = dataset;
+  const { rows, features, labels, nnz, positives } = counts;
   [rows, features, labels, nnz, positives].forEach((value, i) => {
     head.writeBigUInt64LE(BigInt(value), 16 + 8 * i);
   });
+  return head;
+}
+
+/** Writes a dataset without its names; returns the hex digest that the file carries. */
+export async function writeDatasetFile(path: string, dataset: CsrDataset): Promise<string> {
+  const head = datasetHeader(path, dataset);
   const hash = createHash('sha256').update(head.subarray(0, SIGNED));
   for (const piece of payload(dataset)) hash.update(piece);
   const digest = hash.digest();

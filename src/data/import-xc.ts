@@ -67,7 +67,7 @@ export async function importXc(
   });
 }
 
-async function readNames(file: string, labels: number): Promise<string[]> {
+export async function readNames(file: string, labels: number): Promise<string[]> {
   const text = await withFileErrors('importXc', file, () => readFile(file, 'utf8'));
   const names = text.split(/\r?\n/);
   if (names[names.length - 1] === '') names.pop();

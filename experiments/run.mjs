@@ -12,11 +12,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { data } from '../dist/index.js';
 import { buildWords, wordDatasets } from './corpora/words.mjs';
+import { activations } from './activations.mjs';
 import { fanIn } from './fan-in.mjs';
 import { regression } from './regression.mjs';
 import { words } from './words.mjs';
 
-const experiments = { 'fan-in': fanIn, words, regression };
+const experiments = { activations, 'fan-in': fanIn, words, regression };
 const root = fileURLToPath(new URL('..', import.meta.url));
 process.chdir(root);
 

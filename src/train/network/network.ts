@@ -10,6 +10,7 @@ import type { OptimizerSpec } from '../../optim/rules.js';
 import { rateFactor, type ScheduleSpec } from '../../optim/schedule.js';
 import { Device } from '../../tensor/device.js';
 import type { BytesByTag } from '../../tensor/memory.js';
+import { MemoryTimeline } from '../../tensor/timeline.js';
 import type { NetworkTask, Split, TaskInstance } from './task.js';
 
 export interface NetworkOptions {
@@ -129,6 +130,26 @@ export class NetworkTraining implements NetworkParts {
     return evaluate(this.device, this.instance, split);
   }
 
+  /** How activations are kept, where a policy says so. */
+  get saved(): SavedActivations | null {
+    return this.#options.saved ?? null;
+  }
+
+  /** Live bytes over one training step, buffer by buffer, from a dry run of the same code. */
+  async recordStep(): Promise<MemoryTimeline> {
+    const { saved } = this.#options;
+    const dry = this.device.dryTwin();
+    const instance = this.task.create(dry);
+    const optimizer = new Optimizer(dry, instance.learner.namedParameters(), this.#options.optimizer);
+    const step = saved?.options.warmup ?? 0;
+    const run = (mark?: (name: string) => void) =>
+      trainStep(dry, instance, optimizer, { step, sample: null, rate: 0, clip: 1, seed: 0, saved, mark });
+    run();
+    dry.arena.reset();
+    const { timeline } = await MemoryTimeline.record(dry.ledger, (line) => run((name) => line.mark(name)));
+    return timeline;
+  }
+
   /** Cosines between pruned and dense weight gradients, measured since the last call. */
   drainCosines() {
     return this.#options.saved?.drain() ?? [];
@@ -207,19 +228,24 @@ interface StepHow {
   readonly saved?: SavedActivations;
   /** Which layer is measured, see SavedActivations.begin. */
   readonly sample?: number | null;
+  /** Told of the parts of the step. */
+  readonly mark?: (name: string) => void;
 }
 
 /** Forward, backward, update; the same code runs dry for planning. Draws depend on the seed and the step alone. */
 function trainStep(device: Device, instance: TaskInstance, optimizer: Optimizer, how: StepHow): number {
-  const { step, rate, clip, seed, saved, sample } = how;
+  const { step, rate, clip, seed, saved, sample, mark = () => {} } = how;
   device.arena.reset();
   instance.learner.zeroGrad();
   for (const [, { parametrization }] of instance.learner.namedParameters()) parametrization?.prepare(step);
   saved?.begin(step, sample);
   const tape = new Tape(device, { saved });
+  mark('forward');
   const loss = instance.trainLoss(tape, step, RandomStream.named(seed, `dropout/${step}`));
   const value = device.dry ? 0 : loss.data[0];
+  mark('backward');
   tape.backward(loss);
+  mark('update');
   const norm = clip === null ? 0 : optimizer.gradientNorm();
   if (!Number.isFinite(value) || !Number.isFinite(norm)) return Number.NaN;
   optimizer.step(rate, clip !== null && norm > clip ? clip / norm : 1);

@@ -1,0 +1,161 @@
+/**
+ * Backward that remembers less: ResMLP, an MLP and a small ResNet on images, with the activations that backward needs
+ * kept dense, block-sparse, pooled, or computed again. Equal epochs and one recipe per network; the test split is
+ * scored once at the end. Memory is of the accounts; `largest batch` is the largest whose planned step, images not
+ * counted, fits the budget.
+ */
+import { lineChart } from './lib/plot.mjs';
+import { mean, spread } from './lib/spread.mjs';
+
+const seeds = [1, 2, 3];
+const bsr = (keep, block = 16) => ({ kind: 'bsr', block, keep });
+
+const dense = { inputs: { kind: 'dense' }, masks: false };
+const inputs = (keep, block) => ({ inputs: bsr(keep, block) });
+const again = { op: 'linear', form: { kind: 'recompute' } };
+const gelu = (keep) => ({ op: 'gelu', form: bsr(keep) });
+
+/** Settings by name; the seeds of those that are not the main question are fewer. */
+const resmlp = {
+  dense: { saved: dense, seeds },
+  'keep 0.7': { saved: inputs(0.7), seeds },
+  'keep 0.5': { saved: inputs(0.5), seeds },
+  'keep 0.3': { saved: inputs(0.3), seeds },
+  'keep 0.1': { saved: inputs(0.1), seeds },
+  'keep 0.3, 8 x 8': { saved: inputs(0.3, 8), seeds: [1] },
+  'keep 0.3, 32 x 32': { saved: inputs(0.3, 32), seeds: [1] },
+  'keep 0.3 + recompute': { saved: { ...inputs(0.3), rules: [again] }, seeds },
+  'keep 0.3 + GELU pruned + recompute': { saved: { ...inputs(0.3), rules: [again, gelu(0.3)] }, seeds },
+  'pooled 4': { saved: { inputs: { kind: 'pooled', size: 4 } }, seeds: [1] },
+};
+const others = {
+  dense: { saved: dense, seeds: [1] },
+  masks: { saved: { inputs: { kind: 'dense' } }, seeds: [1] },
+  'keep 0.5': { saved: inputs(0.5), seeds: [1] },
+  'keep 0.3': { saved: inputs(0.3), seeds: [1] },
+  'keep 0.1': { saved: inputs(0.1), seeds: [1] },
+};
+
+const networks = {
+  resmlp: {
+    model: { kind: 'resmlp', patch: 4, dim: 64, depth: 4, layerScale: 0.1 },
+    batch: 128,
+    epochs: 10,
+    optimizer: { kind: 'adam', rate: 2e-3, weightDecay: 0.02, decoupled: true },
+    settings: resmlp,
+    datasets: ['fashion-mnist', 'mnist'],
+  },
+  mlp: {
+    model: { kind: 'mlp', hidden: [512, 512, 512] },
+    batch: 256,
+    epochs: 10,
+    optimizer: { kind: 'adam', rate: 1e-3 },
+    settings: others,
+    datasets: ['fashion-mnist', 'mnist'],
+  },
+  resnet: {
+    model: { kind: 'resnet', width: 16, blocks: 1 },
+    batch: 128,
+    epochs: 3,
+    optimizer: { kind: 'sgd', rate: 0.05, momentum: 0.9, weightDecay: 5e-4 },
+    settings: others,
+    datasets: ['fashion-mnist'],
+  },
+};
+
+const cells = Object.entries(networks).flatMap(([network, { settings, datasets, ...recipe }]) =>
+  datasets.flatMap((dataset) =>
+    Object.entries(settings)
+      .filter(([name]) => dataset === 'fashion-mnist' || ['dense', 'keep 0.5', 'keep 0.3'].includes(name))
+      .flatMap(([setting, how]) =>
+        (dataset === 'fashion-mnist' ? how.seeds : [1]).map((seed) => ({
+          name: `${network} ${dataset} ${setting} seed ${seed}`.replaceAll(/[ =+,]+/g, '-'),
+          network,
+          module: './activations-cell.mjs',
+          images: dataset,
+          setting,
+          config: { ...recipe, seed, saved: { ...how.saved, sampleEvery: setting === 'dense' ? 0 : 50 } },
+        })),
+      ),
+  ),
+);
+
+const mib = (bytes) => (bytes / 2 ** 20).toFixed(1);
+
+function table(results) {
+  const lines = [
+    '# Backward that remembers less',
+    '',
+    'Made by `npm run experiment -- activations`. Mean ± half the range over seeds; equal epochs and one recipe for all',
+    'rows of a network; test split, scored once per run. `kept` is what backward keeps, `peak` all accounted memory but',
+    'the images, both at the worst moment of a step; `largest batch` fits the same peak as dense with its batch.',
+    'Milliseconds are of a shared machine: compare them with each other only. The cosine is between weight gradients',
+    'from pruned and from dense inputs, the lowest layer of the run and the mean of all.',
+    '',
+  ];
+  for (const network of Object.keys(networks)) {
+    for (const dataset of networks[network].datasets) {
+      const here = results.filter(({ cell }) => cell.network === network && cell.images === dataset);
+      if (here.length === 0) continue;
+      const { batch, epochs } = networks[network];
+      const base = here.filter(({ cell }) => cell.setting === 'dense').map(({ result }) => result);
+      lines.push(
+        `## ${network}, ${dataset}, batch ${batch}, ${epochs} epochs`,
+        '',
+        '| kept for backward | seeds | accuracy % | kept MiB | peak MiB | of dense | resident MiB | ms per step | largest batch | cosine lowest / mean |',
+        '|---|---|---|---|---|---|---|---|---|---|',
+      );
+      for (const setting of Object.keys(networks[network].settings)) {
+        const rows = here.filter(({ cell }) => cell.setting === setting).map(({ result }) => result);
+        if (rows.length === 0) continue;
+        const peak = mean(rows.map((row) => row.peakBytes));
+        const share =
+          base.length === 0 ? '' : `${((100 * peak) / mean(base.map((row) => row.peakBytes))).toFixed(0)} %`;
+        const cosines = rows.flatMap((row) => Object.values(row.cosines));
+        const cosine =
+          cosines.length === 0 ? '' : `${Math.min(...cosines).toFixed(2)} / ${mean(cosines).toFixed(2)}`;
+        lines.push(
+          `| ${setting} | ${rows.length} | ${spread(rows.map((row) => 100 * row.accuracy))} | ${mib(mean(rows.map((row) => row.keptBytes)))} | ${mib(peak)} | ${share} | ${mib(mean(rows.map((row) => row.residentBytes)))} | ${spread(
+            rows.map((row) => row.msPerStep),
+            1,
+          )} | ${rows[0].largestBatch} | ${cosine} |`,
+        );
+      }
+      lines.push('');
+    }
+  }
+  return lines.join('\n');
+}
+
+/** Live bytes over a step, dense beside pruned, and accuracy against memory. */
+function plots(results) {
+  const files = {};
+  const pictured = { resmlp: 'keep 0.3 + recompute', mlp: 'keep 0.3', resnet: 'keep 0.3' };
+  for (const { cell, result } of results) {
+    if (cell.images !== 'fashion-mnist' || cell.config.seed !== 1) continue;
+    if (pictured[cell.network] !== cell.setting) continue;
+    files[`activations-${cell.network}-memory.svg`] = result.memorySvg;
+  }
+  const points = results
+    .filter(({ cell }) => cell.network === 'resmlp' && cell.images === 'fashion-mnist')
+    .map(({ cell, result }) => ({
+      name: cell.setting,
+      at: [result.peakBytes / 2 ** 20, 100 * result.accuracy],
+    }));
+  const names = [...new Set(points.map(({ name }) => name))];
+  if (names.length > 1) {
+    files['activations-resmlp.svg'] = lineChart({
+      title: 'ResMLP on Fashion-MNIST',
+      x: 'peak MiB without the images',
+      y: 'accuracy %',
+      lines: names.map((name) => ({
+        name,
+        loose: true,
+        points: points.filter((point) => point.name === name).map(({ at }) => at),
+      })),
+    });
+  }
+  return files;
+}
+
+export const activations = { cells, table, plots };

@@ -38,7 +38,6 @@ export async function run({ images, config }) {
   const here = make(batch, saved);
   const started = performance.now();
   await network.runNetwork(here, {
-    until: Number(process.env.EXPERIMENT_STEPS ?? Infinity),
     onEvent: (event) => {
       // A layer without any gradient has no direction.
       if (event.event === 'gradient-cosine' && Number.isFinite(event.cosine)) {

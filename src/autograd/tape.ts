@@ -280,7 +280,7 @@ export class Tape {
       exact: (tensor) => this.#entry(tensor)?.exact ?? null,
       measured: (tensor, cosine) => {
         const site = this.#entry(tensor)?.site ?? null;
-        if (site !== null && policy !== null) policy.measured(site, cosine);
+        if (site !== null && policy !== null && !device.dry) policy.measured(site, cosine);
       },
       end: () => {
         for (const saved of again.values()) if (saved.kind === 'bsr') device.release(saved.bsr.values);

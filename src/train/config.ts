@@ -1,6 +1,7 @@
 /** The one config object of a training run: validated once, the same from CLI and API. */
 import { z } from 'zod';
 import { EspalierError, suggest } from '../errors.js';
+import { savedSpec } from '../methods/block-sparse/options.js';
 import { modelSpec, optimizerSpec } from '../model/spec.js';
 
 const positiveInteger = z.number().int().positive();
@@ -40,6 +41,8 @@ export const trainConfig = z.strictObject({
     })
     .nullable()
     .default(null),
+  /** What the encoder keeps for backward: see block-sparse activations. null: everything, dense. */
+  saved: savedSpec.nullable().default(null),
   schedule: z
     .strictObject({
       kind: z.enum(['constant', 'cosine', 'linear']).default('cosine'),

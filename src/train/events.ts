@@ -1,4 +1,5 @@
 /** What a run tells while it works: the same records go to the run log, the progress line and the API's callback. */
+import type { GradientCosine } from '../methods/block-sparse/saved-activations.js';
 import type { TopKReport } from '../metrics/top-k.js';
 import type { LayerEvent } from '../output/layer.js';
 import type { BytesByTag } from '../tensor/memory.js';
@@ -84,6 +85,8 @@ export type TrainEvent =
       /** Share of all possible connections ever tried, over a sample of labels. */
       readonly explored: number;
     }
+  /** Between the gradients of a layer's weights from its pruned and from its dense input. */
+  | ({ readonly event: 'gradient-cosine'; readonly step: number } & GradientCosine)
   | ({ readonly event: 'layer'; readonly step: number } & LayerEvent)
   | { readonly event: 'checkpoint'; readonly step: number; readonly path: string }
   | {

@@ -43,11 +43,13 @@ export async function runLoop(session: TrainSession, from: number, hooks: LoopHo
     fillBatch(rows, order.rowIds(position), batch);
     const rates = session.rates(step);
     if (rates.lambda === 0) session.endAuxiliary();
-    const outcome = await trainStep(classifier, optimizer, batch, rates, session.auxiliary);
+    session.saved?.begin(step);
+    const outcome = await trainStep(classifier, optimizer, batch, rates, session.auxiliary, session.saved);
     const { loss, gradientNorm } = outcome;
     if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm))
       throw diverged(step, loss, gradientNorm, rates.output);
     step++;
+    for (const one of session.saved?.drain() ?? []) hooks.emit({ event: 'gradient-cosine', step, ...one });
     await rewire(session, step, hooks);
     meter.count(step, batch.features.rows, outcome, rates.output);
     if (step % validateEvery === 0 || step === totalSteps) {

@@ -1,5 +1,7 @@
 /** The memory table of a run: what was held, beside what a dense output layer would have needed. */
 import type { Positives } from '../kernels/face.js';
+import type { SavedOptions } from '../methods/block-sparse/options.js';
+import { type PlannedStep, SavedActivations } from '../methods/block-sparse/saved-activations.js';
 import { Classifier, hiddenWidth } from '../model/classifier.js';
 import { isLabelLoss } from '../model/output.js';
 import type { ModelSpec } from '../model/spec.js';
@@ -43,7 +45,12 @@ export async function planMemory(
   spec: ModelSpec,
   optimizers: { readonly encoder: OptimizerSpec; readonly output: OptimizerSpec },
   shape: RunShape,
-  options: { readonly clip?: boolean; readonly evaluateBatch?: number; readonly k?: number } = {},
+  options: {
+    readonly clip?: boolean;
+    readonly evaluateBatch?: number;
+    readonly k?: number;
+    readonly saved?: SavedOptions | null;
+  } = {},
 ): Promise<MemoryPlan> {
   const dry = device.dryTwin();
   dry.ledger.acquire('data', shape.dataBytes);
@@ -70,8 +77,21 @@ export async function planMemory(
   };
   const clip = options.clip === true ? 1 : null;
   const lambda = head === null ? 0 : 0.5;
-  await trainStep(classifier, optimizer, batch, { encoder: 0, output: 0, auxiliary: 0, lambda, clip }, head);
-  dry.arena.reset();
+  const rates = { encoder: 0, output: 0, auxiliary: 0, lambda, clip };
+  const saved = options.saved ? new SavedActivations(options.saved) : null;
+  const run = async (planned: PlannedStep | null) => {
+    if (planned !== null) saved?.begin(planned.step, planned.sample);
+    await trainStep(classifier, optimizer, batch, rates, head, planned === null ? null : saved);
+    dry.arena.reset();
+  };
+  if (saved === null) await run(null);
+  else {
+    const { warmup, pruned } = saved.plannedSteps();
+    if (warmup !== null) await run(warmup);
+    // What a budget allows, and how many layers there are to measure, is known after one step.
+    await run(pruned()[0]);
+    for (const planned of pruned()) await run(planned);
+  }
   await dryRewiring(classifier, batch, sparse(shape.evidence?.rows ?? 0, shape.evidence?.nnz ?? 0));
   const rows = options.evaluateBatch ?? shape.batch;
   const h = classifier.infer(sparse(rows, Math.ceil((shape.batchNnz / Math.max(1, shape.batch)) * rows)));

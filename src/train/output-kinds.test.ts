@@ -36,7 +36,21 @@ afterAll(() => rm(home, { recursive: true, force: true }));
 
 type Output = NonNullable<TrainConfigInput['model']>['output'];
 const topology = { kind: 'set', every: 10 } as const;
-type Kind = { output: Output; labelsInHead?: number; more?: Partial<TrainConfigInput>; loss?: Loss };
+type More = Partial<TrainConfigInput> & { readonly encoder?: object };
+type Kind = { output: Output; labelsInHead?: number; more?: More; loss?: Loss };
+/** An encoder with hidden layers whose inputs backward keeps block-sparse. */
+const pruned = (activation: 'relu' | 'gelu'): More => ({
+  encoder: { hidden: [48, 40], activation, layerNorm: true },
+  saved: {
+    inputs: { kind: 'bsr', block: 8, keep: { from: 0.9, to: 0.5, steps: 40 } },
+    rules: [
+      { op: 'gelu', form: { kind: 'bsr', block: 8, keep: 0.9 } },
+      { op: 'linear', form: { kind: 'recompute' } },
+    ],
+    warmup: 10,
+    sampleEvery: 7,
+  },
+});
 type Loss = 'taylorSoftmax' | 'zLoss' | 'softmax';
 const plainSgd = (rate: number) => ({ more: { outputOptimizer: { kind: 'sgd', rate } as const } });
 const kinds: Record<string, Kind> = {
@@ -66,6 +80,20 @@ const kinds: Record<string, Kind> = {
   'dense with softmax': { output: { kind: 'dense' }, loss: 'softmax' },
   'fan-in with softmax': { output: { kind: 'fan-in', fanIn: 10, topology }, loss: 'softmax' },
   'dense with sampled softmax': { output: { kind: 'dense', samples: 16 }, loss: 'softmax' },
+  'dense behind pruned activations': { output: { kind: 'dense' }, more: pruned('relu') },
+  'fan-in behind pruned activations': {
+    output: { kind: 'fan-in', fanIn: 10, topology },
+    more: pruned('gelu'),
+  },
+  'grouped behind pruned activations and an intermediate layer': {
+    output: { kind: 'grouped', fanIn: 8, group: 4, topology, intermediate: { width: 32 } },
+    more: pruned('gelu'),
+  },
+  'factored behind pruned activations': {
+    output: { kind: 'factored' },
+    loss: 'taylorSoftmax',
+    more: { ...pruned('relu'), ...plainSgd(3).more },
+  },
   bottleneck: { output: { kind: 'bottleneck', width: 12 } },
   factored: { output: { kind: 'factored' }, loss: 'taylorSoftmax', ...plainSgd(3) },
   'factored with the Z-loss': {
@@ -83,7 +111,7 @@ const kinds: Record<string, Kind> = {
 const config = (
   out: string,
   output: Output,
-  more: Partial<TrainConfigInput> = {},
+  { encoder = {}, ...more }: More = {},
   loss?: Loss,
 ): TrainConfigInput => ({
   data,
@@ -93,7 +121,11 @@ const config = (
   epochs: 6,
   optimizer: { kind: 'adam', rate: 2e-2 },
   outputOptimizer: { kind: 'adam', rate: 2e-2 },
-  model: { encoder: { embedding: 24, dropout: 0.1 }, output, ...(loss === undefined ? {} : { loss }) },
+  model: {
+    encoder: { embedding: 24, dropout: 0.1, ...encoder },
+    output,
+    ...(loss === undefined ? {} : { loss }),
+  },
   ...more,
 });
 

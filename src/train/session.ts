@@ -4,6 +4,7 @@ import { Batch, BatchPlan, batchBytes, batchShape } from '../data/batches.js';
 import type { CsrDataset } from '../data/dataset.js';
 import { labelFrequencies } from '../data/statistics.js';
 import type { Kernels } from '../kernels/face.js';
+import { SavedActivations } from '../methods/block-sparse/saved-activations.js';
 import { type AuxiliaryHead, auxiliaryWeight } from '../methods/dynamic-sparse/auxiliary.js';
 import { growsBy } from '../methods/dynamic-sparse/options.js';
 import { Classifier, hiddenWidth } from '../model/classifier.js';
@@ -29,6 +30,8 @@ export class TrainSession {
   readonly plan: MemoryPlan;
   readonly classifier: Classifier;
   readonly optimizer: Optimizer;
+  /** What the encoder keeps for backward; null: everything dense. */
+  readonly saved: SavedActivations | null;
   /** What was found about the labels for the auxiliary objective, if it is asked for. */
   readonly clusters: Extract<TrainEvent, { event: 'clusters' }> | null;
   #auxiliary: AuxiliaryHead | null;
@@ -51,6 +54,7 @@ export class TrainSession {
     this.plan = parts.plan;
     this.classifier = parts.classifier;
     this.optimizer = parts.optimizer;
+    this.saved = parts.saved;
     this.clusters = parts.clusters;
     this.#auxiliary = parts.auxiliary;
     this.order = parts.order;
@@ -99,6 +103,7 @@ export class TrainSession {
       plan,
       classifier,
       optimizer: new Optimizer(device, classifier.namedParameters(), config.optimizer),
+      saved: config.saved === null ? null : new SavedActivations(config.saved),
       clusters: targets?.event ?? null,
       auxiliary,
       order,
@@ -152,6 +157,7 @@ export async function planRun(
   const optimizers = { encoder: config.optimizer, output: config.outputOptimizer };
   const plan = await planMemory(device, config.model, optimizers, shape, {
     clip: config.clip !== null,
+    saved: config.saved,
     evaluateBatch: validation === null ? 0 : evaluationBatch,
   });
   return { largest, evidence, shape, plan };

@@ -1,6 +1,7 @@
 /** One training step: encode, fused output step, backward, update. The same code runs dry for planning. */
 import { Tape } from '../autograd/tape.js';
 import type { Positives } from '../kernels/face.js';
+import type { SavedActivations } from '../methods/block-sparse/saved-activations.js';
 import type { AuxiliaryHead } from '../methods/dynamic-sparse/auxiliary.js';
 import type { Classifier } from '../model/classifier.js';
 import type { SparseBatch } from '../ops/sparse-batch.js';
@@ -36,20 +37,21 @@ export interface StepOutcome {
   readonly auxiliary: AuxiliaryProgress | null;
 }
 
-/** One step on (1 - lambda) * main + lambda * auxiliary. */
+/** One step on (1 - lambda) * main + lambda * auxiliary; `saved` has begun the step. */
 export async function trainStep(
   classifier: Classifier,
   optimizer: Optimizer,
   { features, positives }: TrainBatch,
   rates: StepRates,
   head: AuxiliaryHead | null = null,
+  saved: SavedActivations | null = null,
 ): Promise<StepOutcome> {
   const { device, output } = classifier;
   const { lambda, clip } = rates;
   const auxiliary = lambda > 0 ? head : null;
   device.arena.reset();
   classifier.zeroGrad();
-  const tape = new Tape(device);
+  const tape = new Tape(device, { saved: saved ?? undefined });
   const h = classifier.encode(features, tape, true);
   const wide = classifier.widen(h, tape, true);
   const main = { rate: rates.output, scale: 1 - lambda };

@@ -142,6 +142,53 @@ describe('the journey: data, train, evaluate, predict', () => {
   });
 });
 
+describe('factored layers', () => {
+  const settings = [
+    'model.output.kind=factored',
+    'model.encoder.embedding=16',
+    'model.encoder.activation=none',
+  ];
+  const sets = settings.flatMap((set) => ['--set', set]);
+  const gentle = ['--set', 'outputOptimizer.rate=0.1'];
+
+  it('train, are written out plainly, and answer alike', async () => {
+    const data = ['data', '--from', join(planted, 'train.txt'), '--test', join(planted, 'test.txt')];
+    expect(await espalier([...data, '--out', 'f'])).toMatchObject({ code: 0 });
+    expect(
+      await espalier(['train', 'f', '--out', 'runs/f', '--epochs', '2', ...sets, ...gentle]),
+    ).toMatchObject({
+      code: 0,
+    });
+    const exported = await espalier(['export', 'runs/f', '--out', 'plain']);
+    expect(exported).toMatchObject({ code: 0 });
+    const manifest = JSON.parse(
+      await readFile(join(home, exported.out.replace('model: ', '').trim(), 'espalier.json'), 'utf8'),
+    );
+    expect(manifest.config.model.output.form).toBe('dense');
+    const [before, after] = await Promise.all(
+      ['runs/f', 'plain'].map(async (model) =>
+        JSON.parse((await espalier(['evaluate', model, 'f', '--json'])).out),
+      ),
+    );
+    expect(after.at).toEqual(before.at);
+    const again = await espalier(['export', 'plain', '--out', 'plainer']);
+    expect(again.code).toBe(2);
+    expect(again.err).toContain('EXPORT_PLAIN');
+  });
+
+  it('refuse a rate that overshoots, with the largest that does not, unless told to take it', async () => {
+    const far = ['--set', 'outputOptimizer.rate=1e7', '--set', 'model.loss=squaredError', '--epochs', '0.2'];
+    const refused = await espalier(['train', 'f', '--out', 'runs/far', ...sets, ...far]);
+    expect(refused.code).toBe(1);
+    expect(refused.err).toMatch(/RATE_UNSTABLE/);
+    expect(refused.err).toMatch(/at most [\d.e+-]+/);
+    expect(refused.err).toContain('--allow-unstable');
+    // Taken, it does what it was refused for: the loss leaves the finite numbers, or grows.
+    const taken = await espalier(['train', 'f', '--out', 'runs/taken', '--allow-unstable', ...sets, ...far]);
+    expect(taken.err).not.toContain('RATE_UNSTABLE');
+  });
+});
+
 describe('refusals: one clear error, exit 2 for usage and 1 for data, nothing half-written', () => {
   it.each([
     ['an unknown command', ['trian'], 2, /train/],

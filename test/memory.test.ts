@@ -30,27 +30,30 @@ describe.skipIf(process.platform !== 'linux')('peak memory of a training process
     { name: 'rigl', output: { kind: 'fan-in', fanIn: 96, topology: { kind: 'rigl', every: 2 } } },
     { name: 'sgd, compact', output: { kind: 'fan-in', fanIn: 128, form: 'compact' }, outputOptimizer: sgd },
     { name: 'dense, sgd', output: { kind: 'dense' }, outputOptimizer: sgd },
-  ])('is what was accounted and Node itself, within 15 %, and the plan within 10 %: $name', async ({ name, output, ...more }) => {
-    const config = { model: { encoder: { embedding: 256 }, output }, batch: 64, epochs: 1, ...more };
-    const run = join(home, name);
-    const sets = ['model', 'batch', 'epochs', 'outputOptimizer'].flatMap((key) =>
-      key in config ? ['--set', `${key}=${JSON.stringify(config[key as keyof typeof config])}`] : [],
-    );
-    const espalier = (...args: string[]) => {
-      const ended = spawnSync(process.execPath, [program, ...args, ...sets], { encoding: 'utf8' });
-      expect(ended.status, ended.stderr).toBe(0);
-      return ended.stdout;
-    };
-    const planned = JSON.parse(espalier('plan', join(home, 'data'), '--json', '--no-calibrate'));
-    espalier('train', join(home, 'data'), '--out', run);
-    const log = (await readFile(join(run, 'log.jsonl'), 'utf8')).trim().split('\n');
-    const end = log.map((line) => JSON.parse(line)).find(({ event }) => event === 'end');
-    expect(end.accountedPeak).toBeGreaterThan(150 * MiB);
-    const seen = end.peakRss - end.baseRss;
-    expect(seen / end.accountedPeak).toBeGreaterThan(0.85);
-    expect(seen / end.accountedPeak).toBeLessThan(1.15);
-    const configured = planned.lines[0];
-    expect(configured.peakRss / end.peakRss, 'the plan against the run').toBeGreaterThan(0.9);
-    expect(configured.peakRss / end.peakRss, 'the plan against the run').toBeLessThan(1.1);
-  });
+  ])(
+    'is what was accounted and Node itself, within 15 %, and the plan within 10 %: $name',
+    async ({ name, output, ...more }) => {
+      const config = { model: { encoder: { embedding: 256 }, output }, batch: 64, epochs: 1, ...more };
+      const run = join(home, name);
+      const sets = ['model', 'batch', 'epochs', 'outputOptimizer'].flatMap((key) =>
+        key in config ? ['--set', `${key}=${JSON.stringify(config[key as keyof typeof config])}`] : [],
+      );
+      const espalier = (...args: string[]) => {
+        const ended = spawnSync(process.execPath, [program, ...args, ...sets], { encoding: 'utf8' });
+        expect(ended.status, ended.stderr).toBe(0);
+        return ended.stdout;
+      };
+      const planned = JSON.parse(espalier('plan', join(home, 'data'), '--json', '--no-calibrate'));
+      espalier('train', join(home, 'data'), '--out', run);
+      const log = (await readFile(join(run, 'log.jsonl'), 'utf8')).trim().split('\n');
+      const end = log.map((line) => JSON.parse(line)).find(({ event }) => event === 'end');
+      expect(end.accountedPeak).toBeGreaterThan(150 * MiB);
+      const seen = end.peakRss - end.baseRss;
+      expect(seen / end.accountedPeak).toBeGreaterThan(0.85);
+      expect(seen / end.accountedPeak).toBeLessThan(1.15);
+      const configured = planned.lines[0];
+      expect(configured.peakRss / end.peakRss, 'the plan against the run').toBeGreaterThan(0.9);
+      expect(configured.peakRss / end.peakRss, 'the plan against the run').toBeLessThan(1.1);
+    },
+  );
 });

@@ -6,6 +6,7 @@ import { dataCommand } from './commands/data.js';
 import { doctorCommand } from './commands/doctor.js';
 import { evaluateCommand } from './commands/evaluate.js';
 import { explainCommand } from './commands/explain.js';
+import { exportCommand } from './commands/export.js';
 import { planCommand } from './commands/plan.js';
 import { predictCommand } from './commands/predict.js';
 import { quickstartCommand } from './commands/quickstart.js';
@@ -32,6 +33,7 @@ export function makeProgram(): Command {
     evaluateCommand(),
     predictCommand(),
     explainCommand(),
+    exportCommand(),
     serveCommand(),
     doctorCommand(),
     buildCommand(),

@@ -17,6 +17,7 @@ export interface ConfigOptions {
   readonly seed?: string;
   readonly epochs?: string;
   readonly threads?: string;
+  readonly allowUnstable?: boolean;
 }
 
 interface TrainCliOptions extends ConfigOptions {
@@ -33,6 +34,7 @@ export function trainCommand(): Command {
     .option('--epochs <n>', 'same as --set epochs=n')
     .option('--seed <n>', 'same as --set seed=n')
     .option('--threads <n>', 'same as --set threads=n')
+    .option('--allow-unstable', 'take rates beyond the stable range of a factored layer instead of refusing')
     .option('--resume <run>', 'continue a run from its newest checkpoint')
     .addHelpText('after', '\nExample:\n  espalier train data/wn --out runs/wn --set model.output.fanIn=64')
     .action(run);
@@ -73,7 +75,8 @@ export async function trainWithSignals(config: TrainConfigInput, resume: boolean
 
 async function gather(data: string | undefined, options: TrainCliOptions): Promise<TrainConfigInput> {
   if (options.resume !== undefined) {
-    const others = [options.config, options.out, options.epochs, options.seed, options.threads, data];
+    const { config, out, epochs, seed, threads, allowUnstable } = options;
+    const others = [config, out, epochs, seed, threads, allowUnstable, data];
     if (others.some((o) => o !== undefined) || options.set.length > 0) {
       throw new EspalierError({
         code: 'RESUME_OPTIONS',
@@ -83,8 +86,8 @@ async function gather(data: string | undefined, options: TrainCliOptions): Promi
         hint: `espalier train --resume ${options.resume}`,
       });
     }
-    const { fingerprint: _, ...config } = await readJson(join(options.resume, 'config.json'));
-    return { ...config, out: options.resume } as TrainConfigInput;
+    const { fingerprint: _, ...stored } = await readJson(join(options.resume, 'config.json'));
+    return { ...stored, out: options.resume } as TrainConfigInput;
   }
   return gatherConfig(data, options);
 }
@@ -100,6 +103,7 @@ export async function gatherConfig(
   for (const key of ['epochs', 'seed', 'threads'] as const) {
     if (options[key] !== undefined) setPath(config, `${key}=${options[key]}`);
   }
+  if (options.allowUnstable === true) setPath(config, 'model.output.allowUnstable=true');
   for (const assignment of options.set) setPath(config, assignment);
   return config as TrainConfigInput;
 }

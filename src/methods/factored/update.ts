@@ -127,7 +127,7 @@ function checkRate(
     problem: 'at this learning rate plain SGD overshoots: the outputs of this batch would grow at every step',
     expected: `a rate of at most ${((2 * userRate) / largest).toPrecision(4)}, 1 / the largest curvature of this batch`,
     received: userRate.toPrecision(4),
-    hint: 'lower the rate, or the size of the hidden vectors (layer norm); allowUnstable takes such steps',
+    hint: 'lower the rate, or the size of the hidden vectors (layer norm); --allow-unstable takes such steps',
   });
 }
 

@@ -1,5 +1,7 @@
 import { createInterface } from 'node:readline';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { FeaturizerRow } from '../../data/featurizer/index.js';
+import { columnsOf } from '../../data/readers/index.js';
 import { EspalierError } from '../../errors.js';
 import { selectKernels } from '../../kernels/index.js';
 import { type Answer, Model } from '../../model/model.js';
@@ -7,9 +9,13 @@ import type { Prediction, SparseInput } from '../../model/predict.js';
 import { out } from '../terminal.js';
 import { because } from './explain.js';
 
+const inputKinds = ['auto', 'text', 'jsonl'] as const;
+type InputKind = (typeof inputKinds)[number];
+
 interface PredictOptions {
   readonly k: number;
   readonly features?: boolean;
+  readonly input: InputKind;
   readonly json?: boolean;
   readonly explain?: number | true;
 }
@@ -20,11 +26,19 @@ export function predictCommand(): Command {
     .argument('<model>', 'run directory or model directory')
     .option('--k <n>', 'labels per line', positive, 5)
     .option('--features', 'lines are sparse rows (index:value ...) instead of text')
+    .addOption(
+      new Option(
+        '--input <kind>',
+        'what a line is: text, or a JSON object with the columns of the training data',
+      )
+        .choices(inputKinds)
+        .default('auto'),
+    )
     .option('--explain [n]', 'say what speaks for and against the best n labels (default 1)', positive)
     .option('--json', 'one JSON object per line')
     .addHelpText(
       'after',
-      '\nExample:\n  echo "small domesticated carnivore" | espalier predict runs/wn --k 5',
+      '\nExamples:\n  echo "small domesticated carnivore" | espalier predict runs/wn --k 5\n  espalier predict runs/posts --json < new-posts.jsonl',
     )
     .action(predict);
 }
@@ -41,7 +55,7 @@ async function predict(path: string, options: PredictOptions): Promise<void> {
   let line = 0;
   for await (const text of createInterface({ input: process.stdin, crlfDelay: Number.POSITIVE_INFINITY })) {
     line++;
-    const input = options.features ? parseRow(text, line) : text;
+    const input = options.features ? parseRow(text, line) : inputOf(text, line, options.input, model);
     print(text, await model.predict(input, { k: options.k, explain }), options);
   }
 }
@@ -69,6 +83,31 @@ export function printPredictions(text: string, predictions: readonly Prediction[
       `  ${(probability === null ? score.toFixed(3) : `${(100 * probability).toFixed(1)} %`).padStart(8)}  ${name}`,
     );
   }
+}
+
+/** A line of text, or the columns that the model knows of a JSON object; `auto`: JSON where it has one of them. */
+function inputOf(text: string, line: number, kind: InputKind, { featurizer }: Model): FeaturizerRow {
+  if (kind === 'text' || featurizer === null || (kind === 'auto' && !text.startsWith('{'))) return text;
+  let object: unknown;
+  try {
+    object = JSON.parse(text);
+  } catch {
+    // Text may begin with a brace; asked for JSON, the error below speaks.
+  }
+  const sound = typeof object === 'object' && object !== null && !Array.isArray(object);
+  const row = sound ? columnsOf(object as Record<string, unknown>, featurizer.columns) : {};
+  if (Object.keys(row).length > 0) return row;
+  if (kind === 'auto') return text;
+  throw new EspalierError({
+    code: 'PREDICT_LINE',
+    kind: 'data',
+    op: 'espalier predict',
+    problem: sound ? 'the object has none of the columns of the model' : 'a line is no JSON object',
+    expected: `an object with ${featurizer.columns.map((column) => JSON.stringify(column)).join(', ')}`,
+    received: text.slice(0, 80),
+    file: 'standard input',
+    line,
+  });
 }
 
 function parseRow(text: string, line: number): SparseInput {

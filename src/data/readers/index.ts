@@ -51,6 +51,7 @@ export function openSource(
   return new CsvSource(file, notices, { ...(format === 'tsv' ? { delimiter: '\t' } : {}), ...csv });
 }
 
+export { columnsOf } from './json-lines-source.js';
 export {
   checkColumns,
   type Notice,

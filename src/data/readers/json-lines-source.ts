@@ -103,6 +103,15 @@ function namesOf(object: Record<string, unknown>, prefix = '', depth = 1): strin
   });
 }
 
+/** The columns that an object has, and nothing else. */
+export function columnsOf(
+  object: Record<string, unknown>,
+  columns: readonly string[],
+): Record<string, unknown> {
+  const found = columns.map((column) => [column, valueAt(object, column, column.split('.'))] as const);
+  return Object.fromEntries(found.filter(([, value]) => value !== undefined));
+}
+
 /** A member of that very name, or else of objects within objects. */
 function valueAt(object: Record<string, unknown>, column: string, path: readonly string[]): unknown {
   if (Object.hasOwn(object, column)) return object[column];

@@ -11,7 +11,16 @@ export function checkPositives(op: string, positives: Positives, batch: number, 
 
 /** Pairs must be in range, sorted by label and then row, none twice: kernels walk them once. */
 export function checkPairs(op: string, positives: Positives, batch: number, labels: number): void {
-  const { count, label, row } = positives;
+  const { count, label, row, capacity = count } = positives;
+  ensure(count <= capacity, () => ({
+    code: 'POSITIVES_CAPACITY',
+    kind: 'usage',
+    op,
+    problem: 'a batch has more positives than were announced, and than room was planned for',
+    expected: `at most ${capacity}`,
+    received: `${count}`,
+    hint: 'plan with the largest number of positives that a batch can have',
+  }));
   let before = -1;
   for (let i = 0; i < count; i++) {
     // One number per pair, exact below 2^53.

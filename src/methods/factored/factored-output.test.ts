@@ -325,6 +325,7 @@ describe('FactoredOutput refuses', () => {
     },
     { name: 'an infinite value', change: { values: Float64Array.of(Infinity, 1) }, code: /TARGET_VALUE\b/ },
     { name: 'too few values', change: { values: Float64Array.of(1) }, code: /TARGET_VALUES_SHORT/ },
+    { name: 'more targets than announced', change: { capacity: 1 }, code: /POSITIVES_CAPACITY/ },
   ])('$name', async ({ change, code }) => {
     const layer = make();
     const twin = new DenseTwin(device, { ...common, stream: draws('output') });

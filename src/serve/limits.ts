@@ -28,6 +28,8 @@ export interface ServeLimits {
   readonly connections: number;
   /** For requests to finish after SIGTERM. */
   readonly drainMs: number;
+  /** After SIGTERM, for requests that are under way to arrive, before idle connections are closed. */
+  readonly graceMs: number;
 }
 
 export const defaultLimits: ServeLimits = {
@@ -44,6 +46,7 @@ export const defaultLimits: ServeLimits = {
   idleMs: 30_000,
   connections: 20_000,
   drainMs: 10_000,
+  graceMs: 100,
 };
 
 export function limitsOf(given: Partial<ServeLimits>): ServeLimits {

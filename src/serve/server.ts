@@ -1,4 +1,5 @@
 /** The HTTP server: routes, limits, and an end without loss. Everything about the model is behind `ModelHost`. */
+import type { Server } from 'node:http';
 import { availableParallelism } from 'node:os';
 import Fastify, { type FastifyInstance, LogController } from 'fastify';
 import { EspalierError } from '../errors.js';
@@ -94,6 +95,9 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     state.draining = true;
     app.log.info({ pending: models.batcher.pendingRows }, 'draining');
     const force = setTimeout(() => app.server.closeAllConnections(), limits.drainMs);
+    // A request may lie in the buffer of a connection that looks idle: answers now say `Connection: close`.
+    await new Promise((resolve) => setTimeout(resolve, Math.min(limits.graceMs, limits.drainMs)));
+    await acceptedAll(app.server, limits.drainMs / 2);
     await app.close();
     clearTimeout(force);
     await models.close();
@@ -107,6 +111,21 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
       return ending;
     },
   };
+}
+
+/**
+ * Waits until no connection waits to be accepted: closing the listener would reset those that do, with the requests
+ * that they carry. The event loop accepts few connections per turn, so on a busy server some wait for seconds.
+ */
+async function acceptedAll(server: Server, longestMs: number): Promise<void> {
+  const until = performance.now() + longestMs;
+  let quiet = 0;
+  const onConnection = () => {
+    quiet = 0;
+  };
+  server.on('connection', onConnection);
+  while (quiet++ < 5 && performance.now() < until) await new Promise((resolve) => setImmediate(resolve));
+  server.off('connection', onConnection);
 }
 
 function makeApp({ logLevel = 'info' }: ServeOptions, limits: ServeLimits): FastifyInstance {

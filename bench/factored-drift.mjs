@@ -1,6 +1,6 @@
 // Drift of the factored layer in float32: its weights against those of its dense twin after many steps, and against
-// what it knows of them (Q, wbar, U^-T). `node bench/factored-drift.mjs [--steps 100000] [--double]` after
-// `npm run build`; --double compares with the same run in float64 too, which takes several times as long.
+// what it knows of them (Q, wbar, U^-T). `node bench/factored-drift.mjs [--steps 100000] [--double]
+// [--only zLoss]` after `npm run build`; --double compares with the same run in float64 too, which takes several times as long.
 import { parseArgs } from 'node:util';
 import { loadNative } from '../dist/kernels/index.js';
 import { RandomStream } from '../dist/kernels/random.js';
@@ -9,7 +9,11 @@ import { DenseTwin, FactoredOutput, sphericalLoss } from '../dist/methods/factor
 import { Device } from '../dist/tensor/device.js';
 
 const { values: options } = parseArgs({
-  options: { steps: { type: 'string', default: '20000' }, double: { type: 'boolean', default: false } },
+  options: {
+    steps: { type: 'string', default: '20000' },
+    double: { type: 'boolean', default: false },
+    only: { type: 'string', default: '' },
+  },
 });
 const steps = Number(options.steps);
 const [labels, inputs, batch, targets] = [2000, 48, 24, 3];
@@ -56,6 +60,7 @@ function distance(/** @type {ArrayLike<number>} */ a, /** @type {ArrayLike<numbe
 }
 
 for (const { name, rate } of runs) {
+  if (!name.includes(options.only)) continue;
   const device = new Device(loadNative({ threads: 1 }));
   const optimizer = { kind: /** @type {const} */ ('sgd'), rate };
   const stream = () => RandomStream.named(1, 'output');

@@ -1,8 +1,8 @@
 /** Line charts as SVG: readable in light and dark, printed as they are seen. */
 
-const WIDTH = 640;
+const WIDTH = 700;
 const HEIGHT = 400;
-const MARGIN = { left: 70, right: 150, top: 40, bottom: 50 };
+const MARGIN = { left: 70, right: 200, top: 40, bottom: 50 };
 // Told apart by people with colour-blindness too (Okabe and Ito), and by their marks.
 const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#7f7f7f', '#000000'];
 const escaped = (text) =>

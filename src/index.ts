@@ -33,6 +33,7 @@ export type { ModelInput } from './model/input.js';
 export { type Answer, type DescribedLabel, Model, type PredictOptions } from './model/model.js';
 export type { LoadedModel } from './model/model-io.js';
 export { type Prediction, predictRows, predictTexts } from './model/predict.js';
+export * as sparse from './model/sparse/index.js';
 export * as nn from './nn/index.js';
 export * as ops from './ops/index.js';
 export * as optim from './optim/index.js';

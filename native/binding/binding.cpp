@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "../include/kernels.h"
+#include "../include/sparse_kernels.h"
 
 namespace {
 
@@ -182,6 +183,7 @@ NAPI_MODULE_INIT() {
   define(env, exports, "scratch_bytes", read_context<int64_t, &es_scratch_bytes>);
 #define ES_KERNEL(name, parameters, names) define(env, exports, #name, Bound<&es_##name>::call);
 #include "../include/kernels.h"
+#include "../include/sparse_kernels.h"
 #undef ES_KERNEL
   return exports;
 }

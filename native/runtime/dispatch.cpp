@@ -61,6 +61,7 @@ int es_set_isa(int isa) {
 #define ES_KERNEL(name, parameters, names) \
   int es_##name parameters { return context.table->name names; }
 #include "../include/kernels.h"
+#include "../include/sparse_kernels.h"
 #undef ES_KERNEL
 
 }  // extern "C"

@@ -2,10 +2,12 @@
 #pragma once
 
 #include "../include/kernels.h"
+#include "../include/sparse_kernels.h"
 
 struct KernelTable {
 #define ES_KERNEL(name, parameters, names) int(*name) parameters;
 #include "../include/kernels.h"
+#include "../include/sparse_kernels.h"
 #undef ES_KERNEL
 };
 

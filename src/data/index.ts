@@ -14,6 +14,7 @@ export { type BuildOptions, buildDataset, datasetNames } from './named-datasets.
 export { type PlantedOptions, plantedDataset } from './planted.js';
 export { concatRows, holdOut, selectRows } from './rows.js';
 export * from './statistics.js';
+export { type CharacterText, characters, cutText, readText, TextStreams } from './text.js';
 export * from './wordnet.js';
 export * from './xc.js';
 export { XcParser, type XcParserOptions, type XcShape } from './xc-parser.js';

@@ -333,7 +333,63 @@ export interface GateUpdateArgs {
   readonly spread: number;
 }
 
+/** A matrix by rows without its zeros, for products at inference. */
+interface SparseProductArgs {
+  readonly batch: number;
+  /** Numbers of x per example. */
+  readonly inputs: number;
+  readonly rows: number;
+  /** [rows + 1] */
+  readonly indptr: Int32Array;
+  /** [nnz] */
+  readonly values: Floats;
+  /** [rows] */
+  readonly bias: Floats | null;
+  readonly relu: boolean;
+  /** [batch, inputs] */
+  readonly x: Floats;
+}
+
+/** y[b, r] = act(bias[r] + sum over the entries e of row r of values[e] x[b, indices[e]]). */
+export interface SparseDotsArgs extends SparseProductArgs {
+  /** [nnz], each < inputs */
+  readonly indices: Uint32Array;
+  /** out [batch, rows] */
+  readonly y: Floats;
+}
+
+/** y[plane, i % s, j % s, floor(i / s), floor(j / s)] = x[plane, i - padding, j - padding], 0 outside. */
+export interface PadPlanesArgs {
+  readonly planes: number;
+  readonly height: number;
+  readonly width: number;
+  readonly padding: number;
+  readonly stride: number;
+  readonly x: Floats;
+  /** out [planes, s, s, ceil((height + 2 padding) / s), ceil((width + 2 padding) / s)] */
+  readonly y: Floats;
+}
+
+/**
+ * y[b, r, i, j] = act(bias[r] + sum over the entries e of row r of values[e] x[b, offsets[e] + i pitch + j]): a
+ * convolution whose taps are shifts of planes with rows of `pitch` numbers.
+ */
+export interface ShiftedSumsArgs extends SparseProductArgs {
+  readonly down: number;
+  readonly across: number;
+  /** >= across */
+  readonly pitch: number;
+  /** [nnz], each at most inputs - (down - 1) pitch - across */
+  readonly offsets: Uint32Array;
+  /** out [batch, rows, down, across] */
+  readonly y: Floats;
+}
+
 export interface NetworkKernels {
+  sparseDots(args: SparseDotsArgs): void;
+  padPlanes(args: PadPlanesArgs): void;
+  shiftedSums(args: ShiftedSumsArgs): void;
+
   loadImages(args: LoadImagesArgs): void;
 
   conv2d(args: Conv2dArgs): void;

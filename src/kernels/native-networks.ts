@@ -4,6 +4,7 @@ import type { NetworkKernels } from './face-networks.js';
 import { f32, f32OrNull, guarded, type NativeBackend, need } from './native-addon.js';
 import { imageKernels } from './native-images.js';
 import { packRule } from './native-output.js';
+import { sparseKernels } from './native-sparse.js';
 
 type Call = (...args: unknown[]) => void;
 
@@ -33,6 +34,7 @@ export function networkKernels(backend: NativeBackend): NetworkKernels {
   const addon = () => backend.use() as unknown as NetworkAddon;
   return {
     ...imageKernels(backend),
+    ...sparseKernels(backend),
 
     softmaxCrossEntropy({ rows, classes, z, labels, smoothing, gradScale, dz, losses, totals }) {
       const op = 'softmaxCrossEntropy';

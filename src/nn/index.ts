@@ -14,4 +14,5 @@ export {
   RNN,
 } from './recurrent-layers.js';
 export { Patches, ResMLP, type ResMlpOptions } from './res-mlp.js';
+export { SparseConv2d, type SparseConvShape } from './sparse-conv.js';
 export { SparseLinear, type SparseRows, sparseBytes, sparseRows } from './sparse-linear.js';

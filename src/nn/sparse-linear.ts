@@ -40,6 +40,9 @@ export function sparseBytes({ rows, cols, indices, values }: SparseRows): number
   return 4 * (rows + 1) + (cols <= 0x10000 ? 2 : 4) * indices.length + values.byteLength;
 }
 
+/** Below so many examples rows of W are gathered from x; from there on they are sums of rows of x^T. */
+const FEW = 8;
+
 /** y = act(x W^T + b) for x [B, in], in proportion to the weights that are not 0; no gradient. */
 export class SparseLinear extends Module {
   readonly weight: SparseRows;
@@ -60,6 +63,12 @@ export class SparseLinear extends Module {
     const { kernels } = device;
     const [batch, inputs] = x.shape;
     const { rows, indptr, indices, values } = this.weight;
+    if (batch < FEW) {
+      const y = device.temporary('activations', [batch, rows]);
+      const product = { batch, inputs, rows, indptr, indices, values, bias: this.biasValues };
+      kernels.sparseDots({ ...product, relu: this.activation === 'relu', x: x.data, y: y.data });
+      return y;
+    }
     const turned = device.temporary('workspace', [inputs, batch]);
     const product = device.temporary('workspace', [rows, batch]);
     const y = device.temporary('activations', [batch, rows]);

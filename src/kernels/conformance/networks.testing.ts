@@ -4,6 +4,7 @@ import type { Case } from './case.testing.js';
 import * as cells from './network-cells.testing.js';
 import * as images from './network-images.testing.js';
 import * as rows from './network-rows.testing.js';
+import * as sparse from './network-sparse.testing.js';
 
 export const NETWORK_CASES: Readonly<Record<keyof NetworkKernels, readonly Case[]>> = {
   softmaxCrossEntropy: rows.SOFTMAX_CASES,
@@ -33,4 +34,7 @@ export const NETWORK_CASES: Readonly<Record<keyof NetworkKernels, readonly Case[
   maskApply: cells.MASK_APPLY_CASES,
   gateApply: cells.GATE_APPLY_CASES,
   gateUpdate: cells.GATE_UPDATE_CASES,
+  sparseDots: sparse.SPARSE_DOTS_CASES,
+  padPlanes: sparse.PAD_PLANES_CASES,
+  shiftedSums: sparse.SHIFTED_SUMS_CASES,
 };

@@ -9,6 +9,7 @@ import { loadImages } from './load-images.js';
 import * as pools from './pool.js';
 import { rowMean, rowMeanBackward } from './row-mean.js';
 import { softmaxCrossEntropy } from './softmax.js';
+import * as sparse from './sparse.js';
 import { swapAxes } from './swap-axes.js';
 
 export const networkKernels: NetworkKernels = {
@@ -29,4 +30,5 @@ export const networkKernels: NetworkKernels = {
   batchNormBackward,
   ...cells,
   ...gates,
+  ...sparse,
 };

@@ -1,0 +1,141 @@
+/** Sparse networks on disk: one safetensors file; matrices by rows where that is smaller, dense elsewhere. */
+import { z } from 'zod';
+import { EspalierError } from '../../errors.js';
+import type { Kernels } from '../../kernels/face.js';
+import { type SparseRows, sparseBytes, sparseRows } from '../../nn/sparse-linear.js';
+import {
+  openSafetensors,
+  type StoredArray,
+  type StoredData,
+  type TensorSource,
+  type WrittenFile,
+  writeSafetensors,
+} from '../../store/index.js';
+import { SparseNetwork } from './network.js';
+import { matrixOf, programSchema, type StepWeights, type WeightedStep, weightedSteps } from './program.js';
+
+const FORMAT = 'espalier-sparse/1';
+const form = z.enum(['sparse', 'dense']);
+const header = z.object({
+  input: z.array(z.number().int().min(1).max(65_536)).min(1).max(4),
+  steps: programSchema,
+  forms: z.record(z.string(), z.object({ few: form, many: form })),
+});
+
+/**
+ * Writes a network; per matrix either `indptr`, `indices` (16 bits where they fit) and `values`, or `weight`.
+ * @example const { bytes } = await saveSparse('lenet.safetensors', network);
+ */
+export function saveSparse(path: string, network: SparseNetwork): Promise<WrittenFile> {
+  const { input, steps, weights } = network.program;
+  const forms = Object.fromEntries(network.weighted().map((layer) => [layer.step.name, layer.forms]));
+  const arrays = weightedSteps(steps).flatMap(({ name }) => arraysOf(name, weights.get(name) as StepWeights));
+  const metadata = { format: FORMAT, program: JSON.stringify({ input, steps, forms }) };
+  return writeSafetensors(path, arrays, { metadata });
+}
+
+function arraysOf(name: string, { weight, bias }: StepWeights): StoredArray[] {
+  const { rows, cols, indptr, indices, values } = weight;
+  const stored = (part: string, shape: number[], data: StoredData) => ({
+    name: `${name}.${part}`,
+    shape,
+    data,
+  });
+  const shift = bias === null ? [] : [stored('bias', [rows], Float32Array.from(bias))];
+  if (sparseBytes(weight) >= 4 * rows * cols)
+    return [...shift, stored('weight', [rows, cols], expand(weight))];
+  const places = cols <= 0x10000 ? Uint16Array.from(indices) : indices;
+  return [
+    ...[...shift, stored('indptr', [rows + 1], indptr)],
+    ...[
+      stored('indices', [places.length], places),
+      stored('values', [values.length], Float32Array.from(values)),
+    ],
+  ];
+}
+
+function expand({ rows, cols, indptr, indices, values }: SparseRows): Float32Array {
+  const dense = new Float32Array(rows * cols);
+  for (let r = 0; r < rows; r++) {
+    for (let e = indptr[r]; e < indptr[r + 1]; e++) dense[r * cols + indices[e]] = values[e];
+  }
+  return dense;
+}
+
+/**
+ * Reads what `saveSparse` wrote; every size and index is checked before anything runs.
+ * @throws EspalierError `SPARSE_FILE`, `SAFETENSORS_*`, `FILE_*`
+ */
+export async function loadSparse(path: string, kernels: Kernels): Promise<SparseNetwork> {
+  const source = await openSafetensors(path);
+  try {
+    const refuse = (problem: string, received?: string) => damaged(path, problem, received);
+    if (source.metadata.get('format') !== FORMAT)
+      throw refuse('this is not a sparse network', source.metadata.get('format') ?? 'no format');
+    const { input, steps, forms } = parseHeader(source.metadata.get('program') ?? '', refuse);
+    const weights = new Map<string, StepWeights>();
+    for (const step of weightedSteps(steps)) {
+      if (weights.has(step.name)) throw refuse('two layers have one name', step.name);
+      weights.set(step.name, await readWeights(source, step, refuse));
+    }
+    const network = new SparseNetwork(kernels, { input, steps, weights });
+    for (const layer of network.weighted()) Object.assign(layer.forms, forms[layer.step.name]);
+    return network;
+  } finally {
+    await source.close();
+  }
+}
+
+type Refuse = (problem: string, received?: string) => EspalierError;
+
+function parseHeader(text: string, refuse: Refuse): z.infer<typeof header> {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    throw refuse('its program is no JSON');
+  }
+  const parsed = header.safeParse(json);
+  if (!parsed.success) throw refuse('its program is not sound', parsed.error.issues[0].message);
+  return parsed.data;
+}
+
+async function readWeights(source: TensorSource, step: WeightedStep, refuse: Refuse): Promise<StepWeights> {
+  const [rows, cols] = matrixOf(step);
+  if (!Number.isInteger(cols)) throw refuse('groups do not divide the channels', step.name);
+  const read = async (part: string, dtypes: readonly string[], length: number | null) => {
+    const name = `${step.name}.${part}`;
+    const info = source.tensors.get(name);
+    if (info === undefined || !dtypes.includes(info.dtype))
+      throw refuse(`${name} is not as it should be`, info?.dtype);
+    const data = await source.read(name);
+    if (length !== null && data.length !== length)
+      throw refuse(`${name} has a wrong length`, `${data.length}`);
+    return data;
+  };
+  const bias = step.bias ? ((await read('bias', ['F32'], rows)) as Float32Array) : null;
+  if (source.tensors.has(`${step.name}.weight`)) {
+    const dense = (await read('weight', ['F32'], rows * cols)) as Float32Array;
+    return { weight: sparseRows(rows, cols, dense), bias };
+  }
+  const indptr = (await read('indptr', ['I32'], rows + 1)) as Int32Array;
+  const places = (await read('indices', ['U16', 'U32'], null)) as Uint16Array | Uint32Array;
+  const values = (await read('values', ['F32'], places.length)) as Float32Array;
+  const ascends = indptr.every((at, i) => (i === 0 ? at === 0 : at >= indptr[i - 1]));
+  if (!ascends || indptr[rows] !== places.length || places.some((place) => place >= cols))
+    throw refuse('the indices do not fit the matrix', step.name);
+  return { weight: { rows, cols, indptr, indices: Uint32Array.from(places), values }, bias };
+}
+
+function damaged(file: string, problem: string, received?: string): EspalierError {
+  const hint = 'export the network again';
+  return new EspalierError({
+    code: 'SPARSE_FILE',
+    kind: 'data',
+    op: 'loadSparse',
+    problem,
+    received,
+    hint,
+    file,
+  });
+}

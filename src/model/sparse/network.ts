@@ -1,0 +1,198 @@
+/** A program that runs: every weighted step in the form, sparse or dense, that was faster for so many examples. */
+import { Tape } from '../../autograd/tape.js';
+import { EspalierError } from '../../errors.js';
+import type { Floats, Kernels } from '../../kernels/face.js';
+import { RandomStream } from '../../kernels/random.js';
+import { AvgPool2d, MaxPool2d } from '../../nn/image-layers.js';
+import { ReLU, throughLayers } from '../../nn/layers.js';
+import { type ForwardContext, Module } from '../../nn/module.js';
+import { Flatten, GlobalAvgPool } from '../../nn/network-layers.js';
+import { SparseConv2d } from '../../nn/sparse-conv.js';
+import { SparseLinear } from '../../nn/sparse-linear.js';
+import { conv2d } from '../../ops/conv2d.js';
+import { add } from '../../ops/elementwise.js';
+import { linear } from '../../ops/linear.js';
+import { Device } from '../../tensor/device.js';
+import { sizeOf, type Tensor } from '../../tensor/tensor.js';
+import {
+  matrixOf,
+  type PlainStep,
+  type Program,
+  type Step,
+  type StepWeights,
+  type WeightedStep,
+} from './program.js';
+
+export type Form = 'sparse' | 'dense';
+
+/** Forms of a step: for fewer than eight examples at a time, and for more. */
+export interface Forms {
+  few: Form;
+  many: Form;
+}
+
+/** From how many examples on `many` holds. */
+export const MANY = 8;
+
+/** One weighted step in both forms; the dense numbers are made when they are first asked for. */
+export class WeightedLayer extends Module {
+  readonly step: WeightedStep;
+  readonly forms: Forms = { few: 'sparse', many: 'sparse' };
+  readonly #weights: StepWeights;
+  readonly #sparse: Module;
+  readonly #device: Device;
+  #dense: { readonly weight: Tensor; readonly bias: Tensor | null } | null = null;
+
+  constructor(device: Device, step: WeightedStep, weights: StepWeights) {
+    super();
+    this.step = step;
+    this.#weights = weights;
+    this.#device = device;
+    const { weight, bias } = weights;
+    this.#sparse =
+      step.kind === 'linear'
+        ? new SparseLinear(device, weight, bias, step.relu ? 'relu' : 'none')
+        : new SparseConv2d(step, weight, bias, step.relu);
+  }
+
+  forward(x: Tensor, context: ForwardContext): Tensor {
+    const form = x.shape[0] < MANY ? this.forms.few : this.forms.many;
+    return this.run(form, x, context);
+  }
+
+  run(form: Form, x: Tensor, context: ForwardContext): Tensor {
+    if (form === 'sparse') return this.#sparse.forward(x, context);
+    const { step } = this;
+    const { weight, bias } = this.#densely();
+    const activation = step.relu ? 'relu' : 'none';
+    if (step.kind === 'linear') return context.tape.run(linear, { x, weight, bias, activation });
+    const { stride, padding, groups } = step;
+    return context.tape.run(conv2d, { x, weight, bias, activation, stride, padding, groups });
+  }
+
+  #densely() {
+    if (this.#dense !== null) return this.#dense;
+    const { step } = this;
+    const { weight: rows, bias } = this.#weights;
+    const shape =
+      step.kind === 'linear'
+        ? [step.outputs, step.inputs]
+        : [step.outChannels, step.inChannels / step.groups, step.kernelHeight, step.kernelWidth];
+    const weight = this.#device.persistent('weights', shape);
+    const cols = matrixOf(step)[1];
+    for (let r = 0; r < rows.rows; r++) {
+      for (let e = rows.indptr[r]; e < rows.indptr[r + 1]; e++)
+        weight.data[r * cols + rows.indices[e]] = rows.values[e];
+    }
+    const shift = bias === null ? null : this.#device.persistent('weights', [bias.length]);
+    shift?.data.set(bias as Floats);
+    this.#dense = { weight, bias: shift };
+    return this.#dense;
+  }
+}
+
+/** branch(x) + shortcut(x). */
+class Branches extends Module {
+  readonly branch: readonly Module[];
+  readonly shortcut: readonly Module[];
+
+  constructor(branch: readonly Module[], shortcut: readonly Module[]) {
+    super();
+    this.branch = branch;
+    this.shortcut = shortcut;
+  }
+
+  forward(x: Tensor, context: ForwardContext): Tensor {
+    const { tape } = context;
+    const a = throughLayers(x, this.branch, context, { name: 'branch', borrowed: x });
+    const b = throughLayers(x, this.shortcut, context, { name: 'shortcut', borrowed: x });
+    const sum = tape.run(add, { a, b });
+    tape.done(a);
+    if (b !== x) tape.done(b);
+    return sum;
+  }
+}
+
+/**
+ * A network for inference whose zeros are neither stored nor multiplied.
+ * @example const logits = network.logits(pixels, 64); // [64, classes]
+ */
+export class SparseNetwork extends Module {
+  readonly program: Program;
+  readonly layers: readonly Module[];
+  readonly #device: Device;
+
+  constructor(kernels: Kernels, program: Program) {
+    super();
+    this.#device = new Device(kernels);
+    this.program = program;
+    this.layers = program.steps.map((step) => layerOf(this.#device, step, program.weights));
+  }
+
+  /** Every step with weights, in the order of use. */
+  weighted(): WeightedLayer[] {
+    const inside = (layer: Module): WeightedLayer[] => {
+      if (layer instanceof WeightedLayer) return [layer];
+      return layer instanceof Branches ? [...layer.branch, ...layer.shortcut].flatMap(inside) : [];
+    };
+    return this.layers.flatMap(inside);
+  }
+
+  forward(x: Tensor, context: ForwardContext): Tensor {
+    return throughLayers(x, this.layers, context, { borrowed: x });
+  }
+
+  /**
+   * Logits [batch, classes] of examples [batch, ...input], scaled as in training; they hold until the next call.
+   * @throws EspalierError `INPUT_SHAPE`
+   */
+  logits(examples: Floats, batch: number): Floats {
+    const { input } = this.program;
+    const expected = batch * sizeOf(input);
+    if (!Number.isInteger(batch) || batch < 1 || examples.length !== expected) {
+      throw new EspalierError({
+        code: 'INPUT_SHAPE',
+        kind: 'usage',
+        op: 'SparseNetwork.logits',
+        problem: 'the examples are not as many numbers as they should be',
+        expected: `${expected} numbers: ${batch} x [${input.join(', ')}]`,
+        received: `${examples.length}`,
+      });
+    }
+    const device = this.#device;
+    device.arena.reset();
+    const x = device.temporary('data', [batch, ...input]);
+    x.data.set(examples);
+    return this.forward(x, inference(device)).data;
+  }
+}
+
+/** The context of a forward pass that nobody goes back through. */
+export function inference(device: Device): ForwardContext {
+  const dropoutStream = RandomStream.named(0, 'unused');
+  return { tape: new Tape(device, { recording: false }), training: false, dropoutStream };
+}
+
+function layerOf(device: Device, step: Step, weights: Program['weights']): Module {
+  if (step.kind !== 'residual') return plainLayer(device, step, weights);
+  const of = (steps: readonly PlainStep[]) => steps.map((one) => plainLayer(device, one, weights));
+  return new Branches(of(step.branch), of(step.shortcut));
+}
+
+function plainLayer(device: Device, step: PlainStep, weights: Program['weights']): Module {
+  switch (step.kind) {
+    case 'linear':
+    case 'conv2d':
+      return new WeightedLayer(device, step, weights.get(step.name) as StepWeights);
+    case 'max-pool':
+      return new MaxPool2d(step.kernel, step);
+    case 'avg-pool':
+      return new AvgPool2d(step.kernel, step);
+    case 'flatten':
+      return new Flatten();
+    case 'global-average':
+      return new GlobalAvgPool();
+    default:
+      return new ReLU();
+  }
+}

@@ -13,7 +13,7 @@ const rooms = [
   ['data'],
   ['tensor'],
   ['kernels'],
-  ['client'],
+  ['client', 'pictures'],
 ];
 const ground = ['src/errors.ts', 'src/files.ts', 'src/version.ts'];
 

@@ -1,8 +1,8 @@
-/** One cell of `gates`: a network with gates and its dense control, both scored on the test split once. */
-import { mkdtemp, rm } from 'node:fs/promises';
+/** One cell of `gates`: a network with gates and its dense control of equal budget, each scored on the test split once. */
+import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { gates, kernels, network, sparse } from '../dist/index.js';
+import { Device, gates, kernels, network, sparse } from '../dist/index.js';
 import { histogram, recipes, taskOf } from './lib/networks.mjs';
 
 /** @param {{ network: string, dataset: string, config: { seed: number, epochs: number, gates: object } }} cell */
@@ -10,49 +10,64 @@ export async function run(cell) {
   const { seed, epochs } = cell.config;
   const backend = kernels.selectKernels();
   const task = await taskOf({ ...cell, seed });
-  const common = {
-    ...{ kernels: backend, optimizer: recipes[cell.network].optimizer, epochs, seed },
-    schedule: { kind: 'cosine', warmup: 0.02, floor: 0 },
-  };
-  const methods = (parts) => [new gates.GateTraining(parts, cell.config.gates)];
   const course = [];
-  let training = null;
-  const watch = (event) => {
-    if (event.event === 'method') {
-      const all = { bins: 20, from: 0, to: 1 };
-      const values = training.participants[0].gated.map(({ gates: { gates: g } }) => g);
-      course.push({ epoch: event.what.epoch, layers: event.what.layers, gates: histogram(values, all) });
-    }
-    if (event.event === 'evaluation')
-      console.error(`  epoch ${event.epoch}: ${(100 * event.accuracy).toFixed(2)} % on validation images`);
-  };
-  const one = async (own) => {
-    training = new network.NetworkTraining(task, { ...common, methods: own });
-    await network.runNetwork(training, { onEvent: watch, evaluate: 'validation', evaluateEvery: epochs / 4 });
+  const trained = async (methods) => {
+    const training = new network.NetworkTraining(task, {
+      ...{ kernels: backend, optimizer: recipes[cell.network].optimizer, epochs, seed, methods },
+      schedule: { kind: 'cosine', warmup: 0.02, floor: 0 },
+    });
+    const onEvent = (event) => {
+      if (event.event === 'method') {
+        const values = training.participants[0].gated.map(({ gates: { gates: g } }) => g);
+        course.push({ ...event.what, histogram: histogram(values, { bins: 20, from: 0, to: 1 }) });
+      }
+      if (event.event === 'evaluation')
+        console.error(
+          `  epoch ${event.epoch}: ${(100 * event.accuracy).toFixed(2)} % of the validation images`,
+        );
+    };
+    await network.runNetwork(training, { onEvent, evaluate: 'validation', evaluateEvery: epochs / 2 });
     return training;
   };
-  const dense = await one(undefined);
-  const gated = await one(methods);
-  const validation = { dense: dense.evaluate('validation'), gates: gated.evaluate('validation') };
-  const test = { dense: dense.evaluate('test'), gates: gated.evaluate('test') };
+  const dense = await trained(undefined);
+  const gated = await trained((parts) => [new gates.GateTraining(parts, cell.config.gates)]);
   const [method] = gated.participants;
   const layers = method.shares();
-  const total = gated.instance.learner.parameters().reduce((sum, { size }) => sum + size, 0);
-  const removed = layers.reduce((sum, { kept, of }) => sum + of - kept, 0);
   method.finish();
-  return { config: cell.config, validation, test, course, layers, total, removed, exported: await exported(gated) };
+  const { learner } = gated.instance;
+  const total = learner.parameters().reduce((sum, { size }) => sum + size, 0);
+  const removed = layers.reduce((sum, { kept, of }) => sum + of - kept, 0);
+  const small = sparse.sparseNetwork(backend, learner, { input: [1, 28, 28], forms: 'measure' });
+  const score = (split) => ({ dense: dense.evaluate(split).accuracy, gates: gated.evaluate(split).accuracy });
+  return {
+    config: cell.config,
+    validation: score('validation'),
+    test: { ...score('test'), exported: network.scoreModule(task, small, backend, 'test').accuracy },
+    ...{ course, layers, total, removed, kernels: backend.name },
+    bytes: { dense: 4 * total, sparse: await sizeOf(small) },
+    latency: sparse.compareLatency(new Device(backend), dense.instance.learner, small),
+    forms: Object.fromEntries(small.weighted().map(({ step, forms }) => [step.name, forms])),
+    survivors: survivors(learner),
+  };
 }
 
-/** Sizes on disk and milliseconds of the dense and of the sparse form; the answers of both on the test split. */
-async function exported(training) {
+async function sizeOf(small) {
   const home = await mkdtemp(join(tmpdir(), 'espalier-export-'));
   try {
-    const { learner } = training.instance;
-    const input = [1, 28, 28];
-    const model = sparse.sparseNetwork(training.device, learner, { input });
-    const files = await sparse.writeBoth(home, learner, model);
-    return { ...files, ...sparse.compareForms(training.device, learner, model, { input, batches: [1, 64] }) };
+    const path = join(home, 'model.safetensors');
+    await sparse.saveSparse(path, small);
+    return (await stat(path)).size;
   } finally {
     await rm(home, { recursive: true, force: true });
   }
+}
+
+/** Of the first layer, per pixel of its input or of its filters: how many weights are left. */
+function survivors(learner) {
+  const [, { shape, data }] = [...learner.namedParameters()].find(([, { shape }]) => shape.length >= 2);
+  const columns = data.length / shape[0];
+  const counts = new Array(columns).fill(0);
+  for (let i = 0; i < data.length; i++) if (data[i] !== 0) counts[i % columns]++;
+  const side = Math.round(Math.sqrt(columns));
+  return { rows: side, counts };
 }

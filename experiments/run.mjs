@@ -2,30 +2,35 @@
  * `npm run experiment -- NAME`: runs the cells of an experiment one by one, each in its own process, keeps every
  * result below `.cache/experiments/NAME/`, and writes the table to `docs/results/NAME.md`. Stop it whenever you
  * like: what is done stays done, and the next call goes on. `--only TEXT` runs the cells whose name holds TEXT,
- * `--table` only writes the table, `--list` only lists the cells.
+ * `--table` only writes the table, `--list` only lists the cells. `--data DIR` is where images and texts lie (default
+ * ../shared/data).
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { data } from '../dist/index.js';
 import { activations } from './activations.mjs';
 import { buildWords, wordDatasets } from './corpora/words.mjs';
+import { dsd } from './dsd.mjs';
 import { fanIn } from './fan-in.mjs';
+import { gates } from './gates.mjs';
 import { regression } from './regression.mjs';
 import { words } from './words.mjs';
 
-const experiments = { activations, 'fan-in': fanIn, words, regression };
+const experiments = { activations, dsd, 'fan-in': fanIn, words, regression, gates };
 const root = fileURLToPath(new URL('..', import.meta.url));
+const given = process.argv.indexOf('--data');
+if (given > 0) process.env.ESPALIER_DATA = resolve(process.argv[given + 1]);
 process.chdir(root);
 
 const [name, ...flags] = process.argv.slice(2);
 const experiment = experiments[name];
 if (experiment === undefined) {
   console.error(
-    `usage: npm run experiment -- ${Object.keys(experiments).join(' | ')} [--only TEXT] [--table] [--list]`,
+    `usage: npm run experiment -- ${Object.keys(experiments).join(' | ')} [--only TEXT] [--data DIR] [--table] [--list]`,
   );
   process.exit(2);
 }

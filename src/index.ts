@@ -38,6 +38,7 @@ export * as nn from './nn/index.js';
 export * as ops from './ops/index.js';
 export * as optim from './optim/index.js';
 export * as output from './output/index.js';
+export * as pictures from './pictures/index.js';
 export { Device } from './tensor/device.js';
 export { Tensor } from './tensor/tensor.js';
 export type { TrainConfig, TrainConfigInput } from './train/config.js';

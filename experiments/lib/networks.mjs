@@ -35,3 +35,24 @@ export async function taskOf({ network: name, dataset, seed }) {
   const held = data.holdOutImages(train, 5000, 0);
   return network.imageTask({ ...held, test, batch, seed, model: makers[name] });
 }
+
+/** Shares of the numbers of `arrays` in `bins` equal bins; what lies outside is counted at the ends. */
+export function histogram(arrays, { bins, from, to }) {
+  const counts = new Array(bins).fill(0);
+  let total = 0;
+  for (const array of arrays) {
+    for (const v of array) {
+      counts[Math.max(0, Math.min(bins - 1, Math.floor(((v - from) / (to - from)) * bins)))]++;
+      total++;
+    }
+  }
+  return counts.map((count) => count / Math.max(1, total));
+}
+
+/** Half-width of the 95 % interval of a mean of differences (Student's t, n - 1 degrees of freedom); NaN for one. */
+export function halfInterval(values) {
+  const t = [Number.NaN, 12.706, 4.303, 3.182, 2.776][values.length - 1] ?? 2;
+  const middle = values.reduce((sum, v) => sum + v, 0) / values.length;
+  const variance = values.reduce((sum, v) => sum + (v - middle) ** 2, 0) / (values.length - 1);
+  return t * Math.sqrt(variance / values.length);
+}

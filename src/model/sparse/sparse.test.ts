@@ -6,8 +6,8 @@ import { selectKernels } from '../../kernels/index.js';
 import { RandomStream } from '../../kernels/random.js';
 import { GELU, LeNet5, LeNet300100, type Module, Sequential, SmallResNet, SmallVGG } from '../../nn/index.js';
 import { Device } from '../../tensor/device.js';
-import { inference } from './network.js';
 import { chooseForms, loadSparse, saveSparse, sparseNetwork } from './index.js';
+import { inference } from './network.js';
 
 const kernels = selectKernels();
 const input = [1, 28, 28];
@@ -112,7 +112,7 @@ describe('sparse networks', () => {
     const device = new Device(kernels);
     const network = sparseNetwork(kernels, pruned('LeNet-300-100', device), { input });
     const path = join(scratch, 'damaged.safetensors');
-    const { indices } = network.program.weights.get('second')?.weight as { indices: Uint32Array };
+    const indices = network.program.weights.get('second')?.weight.indices as Uint32Array;
     const kept = indices[5];
     indices[5] = 300;
     await saveSparse(path, network);

@@ -39,7 +39,13 @@ export function imageTask(options: ImageTaskOptions): NetworkTask {
     name: train.name,
     stepsPerEpoch: order().stepsPerEpoch,
     dataBytes: bytes(train) + bytes(validation) + bytes(test),
-    create: (device) => new ImageInstance(device, options, order(), standardising(moments, device.precision)),
+    create: (device, module) =>
+      new ImageInstance(
+        device,
+        module === undefined ? options : { ...options, model: () => module },
+        order(),
+        standardising(moments, device.precision),
+      ),
   };
 }
 

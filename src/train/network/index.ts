@@ -1,6 +1,12 @@
 export { type Compared, trainWithControl } from './control.js';
 export { type ImageTaskOptions, imageTask } from './image-task.js';
-export { type NetworkOptions, type NetworkParts, NetworkTraining, type Score } from './network.js';
+export {
+  type NetworkOptions,
+  type NetworkParts,
+  NetworkTraining,
+  type Score,
+  scoreModule,
+} from './network.js';
 export {
   type NetworkEvent,
   networkArrays,

@@ -4,6 +4,7 @@ import { EspalierError } from '../../errors.js';
 import type { Kernels } from '../../kernels/face.js';
 import { RandomStream } from '../../kernels/random.js';
 import type { PlannedStep, SavedActivations } from '../../methods/block-sparse/saved-activations.js';
+import type { Module } from '../../nn/module.js';
 import { Optimizer } from '../../optim/optimizer.js';
 import type { Participant } from '../../optim/participant.js';
 import type { OptimizerSpec } from '../../optim/rules.js';
@@ -255,6 +256,15 @@ function trainStep(device: Device, instance: TaskInstance, optimizer: Optimizer,
 function scorePiece(device: Device, instance: TaskInstance, split: Split, piece: number): void {
   device.arena.reset();
   instance.score(new Tape(device, { recording: false }), split, piece);
+}
+
+/**
+ * Scores another module, e.g. one that was exported, as the task scores its own.
+ * @example scoreModule(task, sparseNetwork(kernels, learner, { input: [1, 28, 28] }), kernels, 'test').accuracy
+ */
+export function scoreModule(task: NetworkTask, module: Module, kernels: Kernels, split: Split): Score {
+  const device = new Device(kernels);
+  return evaluate(device, task.create(device, module), split);
 }
 
 function evaluate(device: Device, instance: TaskInstance, split: Split): Score {

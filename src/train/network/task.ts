@@ -2,6 +2,7 @@
 import type { Parameter } from '../../autograd/parameter.js';
 import type { Tape } from '../../autograd/tape.js';
 import type { RandomStream } from '../../kernels/random.js';
+import type { Module } from '../../nn/module.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
 
@@ -36,5 +37,6 @@ export interface NetworkTask {
   readonly stepsPerEpoch: number;
   /** Bytes of its datasets, for the memory table. */
   readonly dataBytes: number;
-  create(device: Device): TaskInstance;
+  /** `module`: takes the place of the task's own network. */
+  create(device: Device, module?: Module): TaskInstance;
 }

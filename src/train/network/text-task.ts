@@ -32,7 +32,11 @@ export function textTask(options: TextTaskOptions): NetworkTask {
     name: 'text',
     stepsPerEpoch: new TextStreams(train, batch, steps).pieces,
     dataBytes: 2 * (train.length + (validation?.length ?? 0) + (test?.length ?? 0)),
-    create: (device) => new TextInstance(device, options),
+    create: (device, module) =>
+      new TextInstance(
+        device,
+        module === undefined ? options : { ...options, model: () => module as unknown as CharacterModel },
+      ),
   };
 }
 

@@ -63,11 +63,16 @@ describe.each(losses)('$loss.name equals naive SGD on W for 1,000 steps', ({ los
     { batch: 128, perRow: 1 },
     { batch: 128, perRow: 3 },
     { batch: 128, perRow: 17 },
-  ])('m = $batch, K = $perRow', async ({ batch, perRow }) => {
-    const { worst, moved } = await compare({ loss, batch, perRow, steps: 1000, rate: () => rate });
-    expect(moved).toBeGreaterThan(0.02);
-    expect(worst).toBeLessThan(1e-9);
-  });
+  ])(
+    'm = $batch, K = $perRow',
+    async ({ batch, perRow }) => {
+      const { worst, moved } = await compare({ loss, batch, perRow, steps: 1000, rate: () => rate });
+      expect(moved).toBeGreaterThan(0.02);
+      expect(worst).toBeLessThan(1e-9);
+      // The slow twin inverts 128 x 128 a thousand times: ten seconds, more on a busy machine.
+    },
+    300_000,
+  );
 
   it('with a schedule of the rate and weight decay', async () => {
     const schedule = (t: number) => rate * (0.1 + 0.9 * Math.cos(t / 700) ** 2);

@@ -2,7 +2,7 @@
 import { denseSparseDense, kernels, network } from '../dist/index.js';
 import { histogram, recipes, taskOf } from './lib/networks.mjs';
 
-/** @param {{ network: string, dataset: string, config: { seed: number, phases: object } }} cell */
+/** @param {{ network: string, images: string, config: { seed: number, phases: object } }} cell */
 export async function run(cell) {
   const { seed, phases: how } = cell.config;
   const backend = kernels.selectKernels();

@@ -25,7 +25,7 @@ const networks = {
 const cells = Object.entries(networks).flatMap(([network, { datasets, phases }]) =>
   datasets.flatMap((dataset) =>
     seeds.map((seed) => ({
-      ...{ name: `${network}-${dataset}-seed-${seed}`, module: './dsd-cell.mjs', network, dataset },
+      ...{ name: `${network}-${dataset}-seed-${seed}`, module: './dsd-cell.mjs', network, images: dataset },
       config: { seed, phases, schedule },
     })),
   ),
@@ -35,7 +35,7 @@ function* groups(results) {
   for (const [network, how] of Object.entries(networks)) {
     for (const dataset of how.datasets) {
       const rows = results
-        .filter(({ cell }) => cell.network === network && cell.dataset === dataset)
+        .filter(({ cell }) => cell.network === network && cell.images === dataset)
         .map(({ result }) => result);
       if (rows.length > 0) yield { network, dataset, how, rows, text: dataset === 'tinyshakespeare' };
     }

@@ -3,9 +3,9 @@ import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Device, gates, kernels, network, sparse } from '../dist/index.js';
-import { histogram, recipes, taskOf } from './lib/networks.mjs';
+import { histogram, taskOf } from './lib/networks.mjs';
 
-/** @param {{ network: string, dataset: string, config: { seed: number, epochs: number, gates: object } }} cell */
+/** @param {{ network: string, images: string, config: { seed: number, epochs: number, optimizer: object, gates: object } }} cell */
 export async function run(cell) {
   const { seed, epochs } = cell.config;
   const backend = kernels.selectKernels();
@@ -13,7 +13,7 @@ export async function run(cell) {
   const course = [];
   const trained = async (methods) => {
     const training = new network.NetworkTraining(task, {
-      ...{ kernels: backend, optimizer: recipes[cell.network].optimizer, epochs, seed, methods },
+      ...{ kernels: backend, optimizer: cell.config.optimizer, epochs, seed, methods },
       schedule: { kind: 'cosine', warmup: 0.02, floor: 0 },
     });
     const onEvent = (event) => {

@@ -10,27 +10,27 @@ import { mean, spread } from './lib/spread.mjs';
 const seeds = [1, 2, 3];
 
 /** Of the mean loss of a batch; `bimodal` is lambda1, `spread` lambda2 of the paper. */
+const sgd = (rate) => ({ kind: 'sgd', rate, momentum: 0.9 });
 const networks = {
   'lenet-300-100': {
-    epochs: 20,
-    gates: { spread: 8e-6, bimodal: 8e-7 },
-    datasets: ['mnist', 'fashion-mnist'],
-    goal: 95,
+    ...{ epochs: 20, optimizer: sgd(0.1), gates: { rate: 100, spread: 2.5e-6, bimodal: 1e-6 } },
+    ...{ datasets: ['mnist', 'fashion-mnist'], goal: 95 },
   },
   'lenet-5': {
-    epochs: 8,
-    gates: { spread: 8e-6, bimodal: 8e-7 },
-    datasets: ['mnist', 'fashion-mnist'],
-    goal: 96,
+    ...{ epochs: 12, optimizer: sgd(0.02), gates: { rate: 500, spread: 2.5e-6, bimodal: 1e-6 } },
+    ...{ datasets: ['mnist', 'fashion-mnist'], goal: 96 },
   },
-  resnet: { epochs: 4, gates: { spread: 4e-6, bimodal: 4e-7 }, datasets: ['fashion-mnist'], goal: null },
+  resnet: {
+    ...{ epochs: 6, optimizer: sgd(0.05), gates: { rate: 200, spread: 2.5e-6, bimodal: 1e-6 } },
+    ...{ datasets: ['fashion-mnist'], goal: null },
+  },
 };
 
-const cells = Object.entries(networks).flatMap(([network, { datasets, epochs, gates }]) =>
+const cells = Object.entries(networks).flatMap(([network, { datasets, epochs, optimizer, gates }]) =>
   datasets.flatMap((dataset) =>
     seeds.map((seed) => ({
-      ...{ name: `${network}-${dataset}-seed-${seed}`, module: './gates-cell.mjs', network, dataset },
-      config: { seed, epochs, gates },
+      ...{ name: `${network}-${dataset}-seed-${seed}`, module: './gates-cell.mjs', network, images: dataset },
+      config: { seed, epochs, optimizer, gates },
     })),
   ),
 );
@@ -40,7 +40,7 @@ function* groups(results) {
   for (const [network, how] of Object.entries(networks)) {
     for (const dataset of how.datasets) {
       const rows = results
-        .filter(({ cell }) => cell.network === network && cell.dataset === dataset)
+        .filter(({ cell }) => cell.network === network && cell.images === dataset)
         .map(({ result }) => result);
       if (rows.length > 0) yield { network, dataset, how, rows };
     }
@@ -138,8 +138,10 @@ function layerTable(results) {
 
 function settings() {
   const lines = ['## Settings', '', 'Penalties are of the mean loss of a batch; gates start at 0.75.', ''];
-  for (const [network, { epochs, gates }] of Object.entries(networks)) {
-    lines.push(`- ${network}: ${epochs} epochs, lambda1 ${gates.bimodal}, lambda2 ${gates.spread}`);
+  for (const [network, { epochs, optimizer, gates }] of Object.entries(networks)) {
+    lines.push(
+      `- ${network}: ${epochs} epochs of ${JSON.stringify(optimizer)}, lambda1 ${gates.bimodal}, lambda2 ${gates.spread}, rate of gates x ${gates.rate}`,
+    );
   }
   return [...lines, ''];
 }

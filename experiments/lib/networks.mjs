@@ -20,7 +20,7 @@ export const recipes = {
 };
 
 /** The task of a cell: 5,000 training images, always the same, or the middle of the text are for validation. */
-export async function taskOf({ network: name, dataset, seed }) {
+export async function taskOf({ network: name, images: dataset, seed }) {
   const { batch } = recipes[name];
   if (name === 'char-lstm') {
     const text = await data.readText(join(dataDirectory(), dataset, 'input.txt'));

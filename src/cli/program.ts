@@ -7,6 +7,7 @@ import { doctorCommand } from './commands/doctor.js';
 import { evaluateCommand } from './commands/evaluate.js';
 import { explainCommand } from './commands/explain.js';
 import { exportCommand } from './commands/export.js';
+import { inspectCommand } from './commands/inspect.js';
 import { planCommand } from './commands/plan.js';
 import { predictCommand } from './commands/predict.js';
 import { quickstartCommand } from './commands/quickstart.js';
@@ -33,6 +34,7 @@ export function makeProgram(): Command {
     evaluateCommand(),
     predictCommand(),
     explainCommand(),
+    inspectCommand(),
     exportCommand(),
     serveCommand(),
     doctorCommand(),

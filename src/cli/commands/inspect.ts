@@ -1,0 +1,149 @@
+/** `espalier inspect`: what is left of the weights of a network, layer by layer, as text and as SVG. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { writeFileAtomic } from '../../files.js';
+import {
+  barsSvg,
+  barsText,
+  heatSvg,
+  heatText,
+  histogram,
+  histogramsSvg,
+  histogramText,
+} from '../../pictures/index.js';
+import { openSafetensors, type StoredData, type TensorSource } from '../../store/index.js';
+import { note, out } from '../terminal.js';
+
+/** A layer's weights as a matrix. */
+interface Layer {
+  readonly name: string;
+  readonly rows: number;
+  readonly cols: number;
+  readonly left: number;
+  /** What is not 0. */
+  readonly values: Float32Array;
+  /** [cols]: how many weights of each column are left. */
+  readonly byColumn: Uint32Array;
+}
+
+export function inspectCommand(): Command {
+  return new Command('inspect')
+    .description('Show what is left of the weights of a network, layer by layer.')
+    .argument('<file>', 'a safetensors file: an exported sparse network, a model or a checkpoint')
+    .option('--svg <dir>', 'also write the pictures there')
+    .action(async (file: string, { svg }: { svg?: string }) => {
+      const source = await openSafetensors(file);
+      let layers: Layer[];
+      try {
+        layers = await layersOf(source);
+      } finally {
+        await source.close();
+      }
+      if (layers.length === 0) note('no weights of two dimensions here');
+      print(layers);
+      if (svg !== undefined) await draw(layers, svg);
+    });
+}
+
+/** Sparse matrices by their three parts, and every dense float tensor of two dimensions or more. */
+async function layersOf(source: TensorSource): Promise<Layer[]> {
+  const layers: Layer[] = [];
+  const columns = columnsOf(source);
+  for (const [name, { shape, dtype }] of source.tensors) {
+    if (name.endsWith('.indptr')) {
+      const stem = name.slice(0, -'.indptr'.length);
+      const values = Float32Array.from((await source.read(`${stem}.values`)) as Float32Array);
+      const indices = Uint32Array.from((await source.read(`${stem}.indices`)) as Uint16Array);
+      const cols = columns.get(stem) ?? indices.reduce((most, i) => Math.max(most, i + 1), 0);
+      layers.push(layerOf(stem, shape[0] - 1, cols, values, (e) => indices[e]));
+    } else if (shape.length >= 2 && (dtype === 'F32' || dtype === 'F64')) {
+      const data = (await source.read(name)) as StoredData & ArrayLike<number>;
+      const rows = shape[0];
+      const cols = rows === 0 ? 0 : data.length / rows;
+      const places: number[] = [];
+      for (let i = 0; i < data.length; i++) if (Number(data[i]) !== 0) places.push(i);
+      const values = Float32Array.from(places, (i) => Number(data[i]));
+      layers.push(layerOf(name.replace(/\.weight$/, ''), rows, cols, values, (e) => places[e] % cols));
+    }
+  }
+  return layers.sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
+}
+
+/** Columns of the matrices of an exported network, from its program. */
+function columnsOf(source: TensorSource): Map<string, number> {
+  const found = new Map<string, number>();
+  const collect = (steps: readonly Record<string, unknown>[]): void => {
+    for (const step of steps) {
+      const size = (key: string) => Number(step[key]);
+      if (step.kind === 'linear') found.set(String(step.name), size('inputs'));
+      if (step.kind === 'conv2d')
+        found.set(
+          String(step.name),
+          (size('inChannels') / size('groups')) * size('kernelHeight') * size('kernelWidth'),
+        );
+      if (step.kind === 'residual') for (const key of ['branch', 'shortcut']) collect(step[key] as never);
+    }
+  };
+  const program = source.metadata.get('program');
+  if (program !== undefined) collect((JSON.parse(program) as { steps: Record<string, unknown>[] }).steps);
+  return found;
+}
+
+function layerOf(
+  name: string,
+  rows: number,
+  cols: number,
+  values: Float32Array,
+  columnOf: (entry: number) => number,
+): Layer {
+  const byColumn = new Uint32Array(cols);
+  for (let e = 0; e < values.length; e++) byColumn[columnOf(e)]++;
+  return { name, rows, cols, left: values.length, values, byColumn };
+}
+
+const limitOf = (values: Float32Array) =>
+  Number(values.reduce((most, v) => Math.max(most, Math.abs(v)), 1e-9).toPrecision(2));
+const sharesOf = ({ values }: Layer, bins: number, limit: number) => histogram(values, bins, -limit, limit);
+const bars = (layers: readonly Layer[]) =>
+  layers.map(({ name, rows, cols, left }) => ({ name, share: left / Math.max(1, rows * cols) }));
+/** Columns as a square where they are one: pixels of an image, taps of a filter. */
+const sideOf = (columns: number) => (Number.isInteger(Math.sqrt(columns)) ? Math.sqrt(columns) : 1);
+
+function print(layers: readonly Layer[]): void {
+  const all = layers.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
+  const left = layers.reduce((sum, layer) => sum + layer.left, 0);
+  out(`${left} of ${all} weights are not 0 (${((100 * left) / Math.max(1, all)).toFixed(2)} %)`);
+  for (const line of barsText(bars(layers))) out(line);
+  out();
+  for (const layer of layers) {
+    const limit = limitOf(layer.values);
+    out(`${layer.name} [${layer.rows} x ${layer.cols}]`);
+    out(`  ${-limit} |${histogramText(sharesOf(layer, 48, limit), true)}| ${limit}`);
+  }
+  const [first] = layers;
+  if (first === undefined || sideOf(first.cols) < 4) return;
+  out();
+  out(`where ${first.name} still looks:`);
+  for (const line of heatText({ title: '', rows: sideOf(first.cols), values: first.byColumn }))
+    out(`  ${line}`);
+}
+
+async function draw(layers: readonly Layer[], directory: string): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  const write = async (file: string, svg: string) => {
+    await writeFileAtomic(join(directory, file), svg);
+    note(`wrote ${join(directory, file)}`);
+  };
+  await write('layers.svg', barsSvg({ title: 'Weights left', bars: bars(layers) }));
+  const limit = Math.max(0, ...layers.map(({ values }) => limitOf(values)));
+  const panels = layers.map((layer) => ({ title: layer.name, shares: sharesOf(layer, 61, limit) }));
+  const of = { title: 'Weights that are not 0', from: -limit, to: limit, logarithmic: true };
+  await write('weights.svg', histogramsSvg({ ...of, panels }));
+  for (const { name, cols, byColumn } of layers.slice(0, 1)) {
+    await write(
+      'first-layer.svg',
+      heatSvg({ title: `Weights left, ${name}`, rows: sideOf(cols), values: byColumn }),
+    );
+  }
+}

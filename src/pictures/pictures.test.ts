@@ -1,0 +1,50 @@
+import { describe, expect, it } from 'vitest';
+import {
+  barsSvg,
+  barsText,
+  evenly,
+  heatSvg,
+  heatText,
+  histogram,
+  histogramsSvg,
+  histogramText,
+} from './index.js';
+
+const boxes = (svg: string) => svg.match(/<rect /g)?.length ?? 0;
+
+describe('pictures', () => {
+  it('count values in equal bins, what lies outside at the ends', () => {
+    expect(histogram([-9, 0, 0.24, 0.5, 0.99, 1, 7, 0.3], 4, 0, 1)).toEqual([3 / 8, 1 / 8, 1 / 8, 3 / 8]);
+    expect(histogram([], 3, 0, 1)).toEqual([0, 0, 0]);
+  });
+
+  it('draw a bar per share that is not 0, and none that sticks out', () => {
+    const panels = [{ title: 'D & S', shares: [0.5, 0, 0.5, 1e-7] }];
+    const svg = histogramsSvg({ title: 'Weights <w>', from: -1, to: 1, panels });
+    expect(boxes(svg)).toBe(1 + 3);
+    expect(svg).toContain('Weights &lt;w&gt;');
+    expect(svg).toContain('D &amp; S');
+    expect(histogramText([0, 1, 0.5, 1e-4])).toBe(' █▄▁');
+    expect(histogramText([1, 1e-3], true)).toBe('█▃');
+  });
+
+  it('show shares of layers as bars and as lines of equal length', () => {
+    const bars = [
+      { name: 'a', share: 0.5 },
+      { name: 'head', share: 1 },
+    ];
+    expect(boxes(barsSvg({ title: 't', bars }))).toBe(5);
+    expect(barsText(bars, 4)).toEqual(['a     ██     50.0 %', 'head  ████  100.0 %']);
+  });
+
+  it('tell nothing from little in heat maps, and shrink wide ones by sums', () => {
+    expect(heatText({ title: 't', rows: 2, values: [0, 1, 100, 50] })).toEqual(['  ░░', '██▓▓']);
+    expect(heatText({ title: 't', rows: 2, values: [1, 0, 0, 0, 0, 3, 3, 3] }, 2)).toEqual(['▓█']);
+    expect(boxes(heatSvg({ title: 't', rows: 2, values: [0, 1, 2, 3] }))).toBe(5);
+  });
+
+  it('choose evenly, first and last among them', () => {
+    expect(evenly([1, 2, 3, 4, 5], 3)).toEqual([1, 3, 5]);
+    expect(evenly([1, 2], 3)).toEqual([1, 2]);
+  });
+});

@@ -1,7 +1,7 @@
 /**
  * Dense-sparse-dense training (Han et al. 2017) on image networks and a character LSTM, against dense training of the
- * same epochs and rates, which the paper did not always give its baselines. Sparsities were chosen on the validation
- * part of seed 1; the test split is scored once per run.
+ * same epochs and rates, which the paper did not always give its baselines. The sparsity is from the paper's range, not
+ * tuned; the test split is scored once per run.
  */
 import { pictures } from '../dist/index.js';
 import { halfInterval } from './lib/networks.mjs';

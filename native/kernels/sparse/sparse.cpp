@@ -58,9 +58,11 @@ int sparse_dots(int64_t batch, int64_t inputs, int64_t rows, int64_t entries, co
   int workers = workers_for(batch * (indptr[rows] - indptr[0] + rows), batch * rows);
   parallel_tasks(workers, [&](int task, int) {
     int64_t first = batch * rows * task / workers, last = batch * rows * (task + 1) / workers;
-    for (int64_t at = first; at < last; at++) {
-      int64_t row = at % rows;
-      const float *from = x + at / rows * inputs;
+    // Counted, not divided: for one example a division costs as much as the few products of a row.
+    int64_t row = rows == 0 ? 0 : first % rows;
+    const float *from = rows == 0 ? x : x + first / rows * inputs;
+    for (int64_t at = first; at < last; at++, row++) {
+      if (row == rows) row = 0, from += inputs;
       float sum[4] = {bias == nullptr ? 0.0f : bias[row], 0.0f, 0.0f, 0.0f};
       int64_t e = indptr[row], end = indptr[row + 1];
       for (; e + 4 <= end; e += 4)

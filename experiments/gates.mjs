@@ -1,8 +1,7 @@
 /**
  * Gate variables (Srinivas, Subramanya & Babu 2016) on LeNet-300-100, LeNet-5 and a small ResNet, against the dense
  * control of equal budget. For LeNet-300-100 the strengths of the penalties were chosen on the 5,000 validation images of
- * MNIST, seed 1; those of the other networks follow from it and are not tuned. The
- * test split is scored once per run.
+ * MNIST, seed 1; those of the other networks follow from them and are not tuned. The test split is scored once per run.
  */
 import { pictures } from '../dist/index.js';
 import { halfInterval } from './lib/networks.mjs';
@@ -73,13 +72,13 @@ function table(results) {
     const lost = rows.map(lostOf);
     const interval = lost.length > 1 ? ` ±${halfInterval(lost).toFixed(2)}` : '';
     lines.push(
-      `| ${network} | ${dataset} | ${rows.length} | ${how.epochs} | ${of(({ test }) => 100 * test.dense)} | ${of(({ test }) => 100 * test.gates)} | ${mean(lost).toFixed(2)}${interval} | ${of(removedOf)} | ${of(({ bytes }) => bytes.dense / bytes.sparse, 1)}x | ${of((row) => ratio(row, 1), 1)}x | ${of((row) => ratio(row, 64), 1)}x |`,
+      `| ${network} | ${dataset} | ${rows.length} | ${how.epochs} | ${of(({ test }) => 100 * test.dense)} | ${of(({ test }) => 100 * test.gates)} | ${mean(lost).toFixed(2)}${interval} | ${of(removedOf)} | ${of(({ bytes }) => bytes.dense / bytes.sparse, 1)}x | ${of((row) => ratio(row, 1))}x | ${of((row) => ratio(row, 64), 1)}x |`,
     );
   }
   const unequal = results.filter(({ result: { test } }) => test.exported !== test.gates);
   if (unequal.length > 0)
     lines.push('', `Exports that did not: ${unequal.map(({ cell }) => cell.name).join(', ')}.`);
-  return [...lines, '', ...claims(results), ...layerTable(results), ...settings()].join('\n');
+  return [...lines, '', ...claims(results), ...layerTable(results), ...settings(results)].join('\n');
 }
 
 /** What the paper and this project set out to show, against what was measured. */
@@ -100,8 +99,9 @@ function claims(results) {
     const fast = [1, 64].map((batch) => Math.min(...rows.map((row) => ratio(row, batch))));
     judge(
       `${network}: faster than dense at 1 and at 64 images`,
-      `${fast.map((x) => `${x.toFixed(1)}x`).join(' and ')} at least`,
-      fast.every((x) => x > 1),
+      `${fast.map((x) => `${x.toFixed(2)}x`).join(' and ')} at least`,
+      // Less than that is within the noise of a shared machine.
+      fast.every((x) => x > 1.05),
     );
   }
   const convolutions = [...groups(results)].filter(({ network }) => network === 'lenet-5');
@@ -137,9 +137,10 @@ function layerTable(results) {
   return [...lines, ''];
 }
 
-function settings() {
+function settings(results) {
   const lines = ['## Settings', '', 'Penalties are of the mean loss of a batch; gates start at 0.75.', ''];
   for (const [network, { epochs, optimizer, gates }] of Object.entries(networks)) {
+    if (!results.some(({ cell }) => cell.network === network)) continue;
     lines.push(
       `- ${network}: ${epochs} epochs of ${JSON.stringify(optimizer)}, lambda1 ${gates.bimodal}, lambda2 ${gates.spread}, rate of gates x ${gates.rate}`,
     );

@@ -26,8 +26,7 @@ const runs = [
   { name: 'zLoss', rate: 1 },
   { name: 'sphericalSoftmax', rate: 2 },
 ];
-/** Of the weights: what 10^5 steps may add up to. */
-const LIMIT = 1e-2;
+const LIMIT = 1e-3;
 
 /** Hidden vectors as a relu leaves them, of length 1. */
 function problem(/** @type {RandomStream} */ draws) {

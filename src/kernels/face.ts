@@ -5,7 +5,7 @@
  * float32 or float64: the slow twin and the oracle). Shapes are row-major. Callers own every buffer; a kernel
  * allocates nothing. Sizes are checked by the callers in TypeScript; the native side only guards.
  * Results never depend on timing. On the thread count depend only the sums that an output step makes over labels:
- * `dh`, the loss and `squares`, whose terms the threads group differently.
+ * `dh`, the loss and `squares`, whose terms the threads group differently; and, with softmax, all that follows from log Z.
  */
 
 import type { NetworkKernels } from './face-networks.js';

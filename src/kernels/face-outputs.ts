@@ -263,8 +263,8 @@ export interface PairScatterArgs extends PairArgs {
 }
 
 /**
- * Changes of rank 1 that every row x of a table takes in order, x <- x + (x . left[r]) right[r]. A row has taken the
- * first stamps[row] of them; rows named here take the rest. Where several are one change, their left sides all see
+ * Changes of rank 1 that every row x of a table takes in order, x <- x + (x . left[r]) right[r]. The i-th row named
+ * has taken the first stamps[i] of them, and takes the rest. Where several are one change, their left sides all see
  * the row before it: cross[f, r] = 0 between them, and right[f] . left[r] otherwise.
  */
 export interface SettleRowsArgs {
@@ -279,9 +279,9 @@ export interface SettleRowsArgs {
   readonly right: Floats;
   /** [32, 32], filled to [rank, rank] above its diagonal. */
   readonly cross: Floats;
-  /** [count], ascending, repeats allowed; null: the first `count` rows. */
+  /** [count], ascending; of repeats the first counts; null: the first `count` rows. */
   readonly label: Uint32Array | null;
-  /** [labels]; becomes `rank` for the rows named. */
+  /** [count] */
   readonly stamps: Uint16Array;
   /** [labels, dim] */
   readonly table: Floats;

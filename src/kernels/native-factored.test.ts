@@ -35,7 +35,7 @@ describe.skipIf(!built)('kernels of the factored layer refuse, and touch nothing
     const cross = new Float32Array(32 * 32);
     const common = { count: 2, labels, dim, rank: 1, left, right, cross };
     for (const label of [Uint32Array.of(labels, labels), Uint32Array.of(3, 2)]) {
-      const stamps = new Uint16Array(labels);
+      const stamps = new Uint16Array(2);
       const table = new Float32Array(labels * dim).fill(1);
       expect(() => kernels.settleRows({ ...common, label, stamps, table })).toThrow(/KERNEL_INDEX_RANGE/);
     }

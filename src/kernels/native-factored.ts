@@ -61,7 +61,7 @@ export function factoredKernels(backend: NativeBackend): FactoredKernels {
     settleRows({ count, labels, dim, rank, left, right, cross, label, stamps, table }) {
       const op = 'settleRows';
       if (label !== null) need(op, 'label', label, count);
-      need(op, 'stamps', stamps, labels);
+      need(op, 'stamps', stamps, count);
       const changes = [
         f32(op, 'left', left, rank * dim),
         f32(op, 'right', right, rank * dim),

@@ -56,31 +56,26 @@ int settle_rows(int64_t count, int64_t labels, int64_t dim, int64_t rank, const 
     if (static_cast<int64_t>(label[i]) >= labels || (i > 0 && label[i] < label[i - 1])) return ES_INDEX_RANGE;
   }
   const Changes changes{dim, rank, left, right, cross};
-  const uint16_t now = static_cast<uint16_t>(rank);
   if (label != nullptr) {
     parallel_ranges(count, 16384 / (dim + 1) + 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; i++) {
         // The first of equal labels settles the row; it may belong to another thread.
         if (i > 0 && label[i] == label[i - 1]) continue;
-        int64_t at = label[i];
-        if (stamps[at] < now) settle<1>(changes, stamps[at], table + at * dim);
-        stamps[at] = now;
+        if (stamps[i] < rank) settle<1>(changes, stamps[i], table + label[i] * dim);
       }
     });
     return ES_OK;
   }
   parallel_ranges(count, (65536 / (dim + 1) + 1 + ROWS - 1) / ROWS * ROWS, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end;) {
-      uint16_t first = stamps[i];
+      int64_t first = stamps[i];
       bool alike = i + ROWS <= end;
       for (int n = 1; alike && n < ROWS; n++) alike = stamps[i + n] == first;
-      int64_t rows = alike ? ROWS : 1;
-      if (first < now) {
+      if (first < rank) {
         if (alike) settle<ROWS>(changes, first, table + i * dim);
         else settle<1>(changes, first, table + i * dim);
       }
-      for (int64_t n = 0; n < rows; n++) stamps[i + n] = now;
-      i += rows;
+      i += alike ? ROWS : 1;
     }
   });
   return ES_OK;

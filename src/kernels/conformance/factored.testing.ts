@@ -147,14 +147,13 @@ export const SETTLE_ROWS_CASES: readonly Case[] = SETTLE_SHAPES.flatMap(({ rows,
       const of = (x: Float32Array) => (absolutes ? x.map(Math.abs) : x);
       const { label, ...data } = made();
       const table = lab.inout(of(data.table));
-      const stamps = lab.u16Output(rows);
-      stamps.set(data.stamps);
+      const stamps = Uint16Array.from(data.stamps);
       const [left, right, cross] = [data.left, data.right, data.cross].map((x) => lab.input(of(x)));
       kernels.settleRows({
         ...{ count: rows, labels: rows, dim, rank, left, right, cross },
         ...{ label: listed ? lab.u32(label) : null, stamps, table },
       });
-      return { table, stamps: Uint32Array.from(stamps) };
+      return { table };
     };
     return {
       name,
@@ -162,10 +161,6 @@ export const SETTLE_ROWS_CASES: readonly Case[] = SETTLE_SHAPES.flatMap(({ rows,
       bounds: (rounding, oracle) => {
         const sizes = run(oracle, new Lab('float64'), true).table as Float64Array;
         return { table: sizes.map((size) => rounding.sum(2 * (dim + rank) + 4) * size) };
-      },
-      law: ({ stamps }) => {
-        const settled = new Set(listed ? made().label : Array.from({ length: rows }, (_, i) => i));
-        for (const i of settled) expect((stamps as Uint32Array)[i]).toBe(rank);
       },
     };
   }),

@@ -70,9 +70,8 @@ export function settleRows(args: SettleRowsArgs): void {
       expected: `ascending labels below ${labels}`,
       received: `${at}`,
     }));
-    const first = stamps[at];
-    if (first >= rank) continue;
-    stamps[at] = rank;
+    const first = stamps[i];
+    if (first >= rank || (label !== null && i > 0 && label[i - 1] === at)) continue;
     change.fill(0);
     for (let r = first; r < rank; r++) {
       let part = 0;

@@ -129,7 +129,7 @@ export class FactoredOutput implements OutputLayer {
     if (m === 0 && !dry) return emptyStep(this.#device, this.inputs, options);
 
     const factors = this.#factors;
-    const outputs = forward(factors, h, targets);
+    const outputs = await forward(factors, h, targets);
     const { loss } = this.#options;
     const gradScale = (options.scale ?? 1) / m;
     const gradient = lossOf(this.#device, loss, this.labels, m, targets, outputs, gradScale);
@@ -203,7 +203,7 @@ export class FactoredOutput implements OutputLayer {
     const m = this.#check('evaluate', h, targets);
     if (m === 0) return 0;
     await this.#verified();
-    const outputs = forward(this.#factors, h, targets);
+    const outputs = await forward(this.#factors, h, targets);
     const gradient = lossOf(this.#device, this.#options.loss, this.labels, m, targets, outputs, 0);
     await this.#finish(Object.values(outputs), gradient, { loss: 0, dh: null, squares: null });
     return gradient.loss / m;
@@ -287,7 +287,8 @@ export class FactoredOutput implements OutputLayer {
         { name: 'changes', shape: [2 * mostWaiting, d], data: waiting.sides },
         { name: 'changesBetween', shape: [mostWaiting, mostWaiting], data: waiting.cross },
         { name: 'changesWaiting', shape: [1], data: waiting.count },
-        { name: 'changesTaken', shape: [labels], data: waiting.stamps },
+        { name: 'changesTakenBy', shape: [waiting.taken.rows.length], data: waiting.taken.rows },
+        { name: 'changesTaken', shape: [waiting.taken.counts.length], data: waiting.taken.counts },
       ],
       optimizer: [
         { name: 'gram', shape: [d, d], data: Q.master },
@@ -298,7 +299,7 @@ export class FactoredOutput implements OutputLayer {
   }
 
   loaded(): void {
-    ensure(this.#factors.waiting.sound, () => ({
+    ensure(this.#factors.waiting.sound(), () => ({
       code: 'FACTORED_STATE',
       kind: 'data',
       op: 'FactoredOutput.loaded',

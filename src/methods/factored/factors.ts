@@ -47,7 +47,7 @@ export class Factors {
       copy: device.persistent(tag, [n]).data,
     });
     this.V = device.persistent('weights', [labels, inputs]).data;
-    this.waiting = new WaitingChanges(device, labels, inputs);
+    this.waiting = new WaitingChanges(device, inputs);
     this.U = master('weights', square);
     this.edge = master('weights', 2 * inputs);
     this.Q = master('optimizer', square);
@@ -133,8 +133,9 @@ export class Factors {
   }
 
   /** Target rows take the changes that wait for them. */
-  settle(count: number, label: Uint32Array): void {
-    this.waiting.settle(this.V, this.labels, count, label);
+  async settle(count: number, label: Uint32Array): Promise<void> {
+    if (this.waiting.roomFor(count)) this.waiting.settle(this.V, this.labels, count, label);
+    else await this.settleAll();
   }
 
   /** All rows do: one pass over V. */

@@ -32,7 +32,6 @@ export function resizedFactors(factors: Factors, map: Int32Array, stream: Random
     else if (!device.dry) factors.V.set(old.subarray(map[j] * d, (map[j] + 1) * d), j * d);
   }
   device.allocator.release('weights', old);
-  factors.waiting.resize(map.length);
   factors.labels = map.length;
   drawRows(factors, fresh, stream, bound);
   count(factors, fresh, () => 1);

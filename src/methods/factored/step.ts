@@ -23,7 +23,7 @@ export interface Forward {
   readonly atTargets: Tensor;
 }
 
-export function forward(factors: Factors, h: Tensor, targets: Positives): Forward {
+export async function forward(factors: Factors, h: Tensor, targets: Positives): Promise<Forward> {
   const { device, kernels, inputs: d } = factors;
   const m = h.shape[0];
   const take = (shape: number[]) => device.temporary('workspace', shape);
@@ -34,7 +34,7 @@ export function forward(factors: Factors, h: Tensor, targets: Positives): Forwar
     sides: take([m, 2]),
     atTargets: take([targets.count]),
   };
-  factors.settle(targets.count, targets.label);
+  await factors.settle(targets.count, targets.label);
   kernels.gemm({ m, n: d, k: d, a: h.data, b: factors.Q.copy, c: made.hQ.data });
   kernels.gemm({ transB: true, m, n: d, k: d, a: h.data, b: factors.U.copy, c: made.hU.data });
   kernels.gemm({ transB: true, m, n: m, k: d, a: made.hQ.data, b: h.data, c: made.overlaps.data });

@@ -242,6 +242,6 @@ async function moveDirections(
   for (let at = 0; at < rank * m; at++) rows.data[at] = -rows.data[at];
   kernels.gemm({ m: rank, n: d, k: m, a: rows.data, b: outputs.hU.data, c: left.data });
   await factors.change(rank, left.data, right.data);
-  factors.settle(targets.count, targets.label);
+  await factors.settle(targets.count, targets.label);
   for (const used of [left, right, e, rows]) device.release(used);
 }

@@ -21,6 +21,8 @@ export interface ParticipantState {
 export interface Participant {
   /** Names its part of checkpoints. */
   readonly name: string;
+  /** On a dry device: takes the most memory that it will ever hold, so that plans count it. */
+  plan?(): void;
   /** Before step `step` (0-based) of `steps`. */
   beforeStep?(step: number, steps: number): void;
   /** Multiplies the learning rate of this step. */

@@ -37,7 +37,17 @@ export class MemoryTimeline {
     this.points.push(this.#ledger.live());
   }
 
+  /** Index of the worst moment. */
+  get peakAt(): number {
+    let peak = 0;
+    for (let i = 1; i < this.points.length; i++)
+      if (total(this.points[i]) > total(this.points[peak])) peak = i;
+    return peak;
+  }
+
   get peakBytes(): number {
-    return Math.max(...this.points.map((point) => memoryTags.reduce((sum, tag) => sum + point[tag], 0)));
+    return total(this.points[this.peakAt]);
   }
 }
+
+const total = (point: BytesByTag) => memoryTags.reduce((sum, tag) => sum + point[tag], 0);

@@ -10,6 +10,7 @@ import { Optimizer } from '../optim/optimizer.js';
 import type { OptimizerSpec } from '../optim/rules.js';
 import type { Device } from '../tensor/device.js';
 import { type BytesByTag, memoryTags } from '../tensor/memory.js';
+import { MemoryTimeline } from '../tensor/timeline.js';
 import { type AuxiliaryShape, auxiliaryHead } from './auxiliary.js';
 import type { TrainConfig } from './config.js';
 import { trainStep } from './step.js';
@@ -37,6 +38,8 @@ export interface MemoryPlan {
   readonly totalBytes: number;
   /** What the step arena must hold. */
   readonly arenaBytes: number;
+  /** Live bytes over one step, where it was asked for. */
+  readonly timeline: MemoryTimeline | null;
 }
 
 /** The bytes of one training step and one evaluation of this model, from a dry run of the code that trains. */
@@ -50,6 +53,7 @@ export async function planMemory(
     readonly evaluateBatch?: number;
     readonly k?: number;
     readonly saved?: SavedOptions | null;
+    readonly timeline?: boolean;
   } = {},
 ): Promise<MemoryPlan> {
   const dry = device.dryTwin();
@@ -79,9 +83,9 @@ export async function planMemory(
   const lambda = head === null ? 0 : 0.5;
   const rates = { encoder: 0, output: 0, auxiliary: 0, lambda, clip };
   const saved = options.saved ? new SavedActivations(options.saved) : null;
-  const run = async (planned: PlannedStep | null) => {
+  const run = async (planned: PlannedStep | null, mark?: (name: string) => void) => {
     if (planned !== null) saved?.begin(planned.step, planned.sample);
-    await trainStep(classifier, optimizer, batch, rates, head, planned === null ? null : saved);
+    await trainStep(classifier, optimizer, batch, rates, head, planned === null ? null : saved, mark);
     dry.arena.reset();
   };
   if (saved === null) await run(null);
@@ -96,8 +100,18 @@ export async function planMemory(
   const rows = options.evaluateBatch ?? shape.batch;
   const h = classifier.infer(sparse(rows, Math.ceil((shape.batchNnz / Math.max(1, shape.batch)) * rows)));
   await classifier.output.topK(h, options.k ?? 5);
-  const bytes = dry.ledger.atPeak();
-  return { bytes, totalBytes: dry.ledger.peakBytes, arenaBytes: dry.arena.highWaterBytes };
+  const plan = {
+    bytes: dry.ledger.atPeak(),
+    totalBytes: dry.ledger.peakBytes,
+    arenaBytes: dry.arena.highWaterBytes,
+  };
+  if (options.timeline !== true) return { ...plan, timeline: null };
+  dry.arena.reset();
+  const last = saved === null ? null : { step: saved.options.warmup, sample: null };
+  const { timeline } = await MemoryTimeline.record(dry.ledger, (line) =>
+    run(last, (name) => line.mark(name)),
+  );
+  return { ...plan, timeline };
 }
 
 /** What a rewiring takes: scores of groups, or gradients where the layer grows by them. */
@@ -121,6 +135,12 @@ async function dryRewiring(
   (await output.rewire(0, Infinity, growth)) ?? (await output.rewire(rewireEvery, Infinity, growth));
 }
 
+/** The same model with a dense output layer; losses of a layer's own become binary cross-entropy. */
+export function withDenseOutput(model: ModelSpec): ModelSpec {
+  const loss = isLabelLoss(model.loss) ? model.loss : 'bce';
+  return { ...model, loss, output: { kind: 'dense', startScale: 1, precision: 'float32', samples: 0 } };
+}
+
 /** The same run with a dense output layer and no helpers: same optimiser and precision, and with Adam. */
 export async function denseRivals(run: {
   readonly device: Device;
@@ -128,12 +148,7 @@ export async function denseRivals(run: {
   readonly shape: RunShape;
 }): Promise<{ denseSame: BytesByTag; denseAdam: BytesByTag }> {
   const { device, config, shape } = run;
-  const loss = isLabelLoss(config.model.loss) ? config.model.loss : 'bce';
-  const dense: ModelSpec = {
-    ...config.model,
-    loss,
-    output: { kind: 'dense', startScale: 1, precision: 'float32', samples: 0 },
-  };
+  const dense = withDenseOutput(config.model);
   const alone = { ...shape, auxiliary: undefined };
   const plan = (output: OptimizerSpec) =>
     planMemory(device, dense, { encoder: config.optimizer, output }, alone, { clip: config.clip !== null });

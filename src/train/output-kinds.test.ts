@@ -94,6 +94,20 @@ const kinds: Record<string, Kind> = {
     loss: 'taylorSoftmax',
     more: { ...pruned('relu'), ...plainSgd(3).more },
   },
+  'a bottleneck behind pruned activations': {
+    output: { kind: 'bottleneck', width: 12 },
+    more: pruned('gelu'),
+  },
+  'sampled softmax behind pruned activations': {
+    output: { kind: 'dense', samples: 16 },
+    loss: 'softmax',
+    more: pruned('relu'),
+  },
+  'grouped with a dense head behind pruned activations': {
+    output: { kind: 'grouped', fanIn: 8, group: 8, head: 0.2, topology },
+    labelsInHead: 8,
+    more: pruned('relu'),
+  },
   bottleneck: { output: { kind: 'bottleneck', width: 12 } },
   factored: { output: { kind: 'factored' }, loss: 'taylorSoftmax', ...plainSgd(3) },
   'factored with the Z-loss': {

@@ -150,6 +150,7 @@ export async function planRun(
   config: TrainConfig,
   { rows, validation }: { readonly rows: CsrDataset; readonly validation: CsrDataset | null },
   { targets, clusteringBytes }: Clusters,
+  timeline = false,
 ) {
   const largest = batchShape(rows, config.batch);
   const evidence = growthShape(rows, asksFor(config));
@@ -159,6 +160,7 @@ export async function planRun(
     clip: config.clip !== null,
     saved: config.saved,
     evaluateBatch: validation === null ? 0 : evaluationBatch,
+    timeline,
   });
   return { largest, evidence, shape, plan };
 }

@@ -37,7 +37,7 @@ export interface StepOutcome {
   readonly auxiliary: AuxiliaryProgress | null;
 }
 
-/** One step on (1 - lambda) * main + lambda * auxiliary; `saved` has begun the step. */
+/** One step on (1 - lambda) * main + lambda * auxiliary; `saved` has begun the step, `mark` is told of its parts. */
 export async function trainStep(
   classifier: Classifier,
   optimizer: Optimizer,
@@ -45,6 +45,7 @@ export async function trainStep(
   rates: StepRates,
   head: AuxiliaryHead | null = null,
   saved: SavedActivations | null = null,
+  mark: (name: string) => void = () => {},
 ): Promise<StepOutcome> {
   const { device, output } = classifier;
   const { lambda, clip } = rates;
@@ -52,6 +53,7 @@ export async function trainStep(
   device.arena.reset();
   classifier.zeroGrad();
   const tape = new Tape(device, { saved: saved ?? undefined });
+  mark('encoder');
   const h = classifier.encode(features, tape, true);
   const wide = classifier.widen(h, tape, true);
   const main = { rate: rates.output, scale: 1 - lambda };
@@ -60,12 +62,15 @@ export async function trainStep(
   // pass over the labels that updates.
   const how = clip === null ? {} : { update: false, measureSquares: true };
   const kept = clip === null ? [] : [h, wide];
+  mark('output layer');
   const first = await output.step(wide, positives, { ...main, ...how });
   const second = (await auxiliary?.step(h, positives, { ...side, ...how })) ?? null;
+  mark('backward');
   const dh = wide === h ? first.dh : tape.backwardTo(h, wide, first.dh as Tensor, kept);
   const norms = second === null ? null : join(device, dh as Tensor, second.dh as Tensor);
   tape.backward(h, dh as Tensor, kept);
 
+  mark('update');
   const gradientNorm = optimizer.gradientNorm();
   const outcome: StepOutcome = {
     loss: first.loss,

@@ -1,4 +1,4 @@
-/** `espalier inspect`: what is left of the weights of a network, layer by layer, as text and as SVG. */
+/** `espalier inspect`: what is left of a network's weights, or the memory of a training step; as text and as SVG. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
@@ -14,6 +14,8 @@ import {
 } from '../../pictures/index.js';
 import { openSafetensors, type StoredData, type TensorSource } from '../../store/index.js';
 import { note, out } from '../terminal.js';
+import { inspectMemory, type MemoryOptions } from './inspect-memory.js';
+import { collect } from './train.js';
 
 /** A layer's weights as a matrix. */
 interface Layer {
@@ -29,10 +31,27 @@ interface Layer {
 
 export function inspectCommand(): Command {
   return new Command('inspect')
-    .description('Show what is left of the weights of a network, layer by layer.')
-    .argument('<file>', 'a safetensors file: an exported sparse network, a model or a checkpoint')
+    .description('show what is left of the weights of a network, or what one training step holds in memory')
+    .argument(
+      '<path>',
+      'a safetensors file (exported network, model, checkpoint); with --memory a run directory or a file of settings',
+    )
+    .option('--memory', 'live bytes over one training step, by kind: dense, and as configured')
+    .option(
+      '--set <path=value>',
+      'with --memory: one setting, e.g. saved.inputs.keep=0.3 (repeatable)',
+      collect,
+      [],
+    )
+    .option('--json', 'with --memory: every point as JSON')
     .option('--svg <dir>', 'also write the pictures there')
-    .action(async (file: string, { svg }: { svg?: string }) => {
+    .addHelpText(
+      'after',
+      '\nExamples:\n  espalier inspect model.safetensors --svg out\n  espalier inspect --memory runs/wn',
+    )
+    .action(async (file: string, options: MemoryOptions & { readonly memory?: boolean }) => {
+      if (options.memory === true) return inspectMemory(file, options);
+      const { svg } = options;
       const source = await openSafetensors(file);
       let layers: Layer[];
       try {

@@ -1,6 +1,7 @@
 export { type BlockSize, BsrTensor, blockCount, bsrBytes } from '../../tensor/bsr.js';
 export { MemoryTimeline } from '../../tensor/timeline.js';
 export { memorySvg } from './memory-svg.js';
+export { memoryText } from './memory-text.js';
 export {
   bsr,
   dense,

@@ -47,6 +47,12 @@ export class PhasedMasks implements Participant {
     this.chosen = chooseWeights(network.instance.learner.namedParameters(), options);
   }
 
+  /** Masks of all chosen parameters, which sparse phases hold. */
+  plan(): void {
+    if (this.spans.every(({ sparsity = 0 }) => sparsity === 0)) return;
+    for (const { parameter } of this.chosen) this.#maskOf(parameter);
+  }
+
   beforeStep(step: number): void {
     const phase = this.spans.findIndex(({ end }) => step < end);
     const span = this.spans[phase];

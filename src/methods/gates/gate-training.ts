@@ -20,6 +20,8 @@ export interface GatedNetwork {
   readonly optimizer: Optimizer;
   readonly instance: { readonly learner: { namedParameters(): Iterable<[string, Parameter]> } };
   readonly stepsPerEpoch: number;
+  /** Of an epoch. */
+  readonly examples: number;
 }
 
 /** Weights kept and there, of one layer. */
@@ -29,9 +31,16 @@ export interface GateShare {
   readonly of: number;
 }
 
+/** lambda1 and lambda2 for LeNet-5, of the loss summed over the examples (section 4.1). */
+const PAPER = { bimodal: 0.001, spread: 0.05 };
+
 /**
  * Training Sparse Neural Networks (Srinivas, Subramanya & Babu 2016): loss + lambda1 sum g (1 - g) + lambda2 sum g.
  * Every layer is chosen, the first convolution too, unless `exclude` names it.
+ *
+ * The penalties are a prior over the weights, so their loss is that of all examples together; training here minimises
+ * its mean. The defaults are therefore the paper's lambda1 = 0.001 and lambda2 = 0.05 over the examples of an epoch;
+ * numbers of your own are taken as they are, beside the mean loss.
  *
  * @throws EspalierError `GATE_OPTIONS`, `PARAMETRIZATION_TAKEN`
  * @example new NetworkTraining(task, { ...options, methods: (parts) => [new GateTraining(parts, { spread: 0.05 })] })
@@ -43,12 +52,13 @@ export class GateTraining implements Participant {
   #events: ParticipantEvent[] = [];
 
   constructor(network: GatedNetwork, options: GateTrainingOptions = {}) {
-    const { device, optimizer, instance, stepsPerEpoch } = network;
+    const { device, optimizer, instance, stepsPerEpoch, examples } = network;
     const { seed = 0, layers = {}, exclude = ['embedding'] } = options;
     this.#stepsPerEpoch = stepsPerEpoch;
     this.gated = chooseWeights(instance.learner.namedParameters(), { exclude }).map(({ name, parameter }) => {
       const own = Object.entries(layers).find(([part]) => beginsWith(name, part))?.[1];
-      const how = { ...options, ...own };
+      const penalties = { bimodal: PAPER.bimodal / examples, spread: PAPER.spread / examples };
+      const how = { ...penalties, ...options, ...own };
       check(how, name, parameter);
       const gates = new Gated(device, parameter, { ...how, seed, name, optimizer: optimizer.spec });
       parameter.parametrization = gates;

@@ -7,9 +7,9 @@ import type { Device } from '../../tensor/device.js';
 import { largestMagnitudes } from '../masks/mask.js';
 
 export interface GateOptions {
-  /** lambda1: sum of g (1 - g), pushes gates to 0 or 1; default 0.001. */
+  /** lambda1 of the mean loss: sum of g (1 - g), pushes gates to 0 or 1. Default: the paper's 0.001, see GateTraining. */
   readonly bimodal?: number;
-  /** lambda2: sum of g, pushes gates to 0; default 0.05. */
+  /** lambda2 of the mean loss: sum of g, pushes gates to 0. Default: the paper's 0.05, see GateTraining. */
   readonly spread?: number;
   /** Where gates start; `magnitudes`: 1 for the largest `keep` share of |w|, 0.49 for the rest. Default 0.75. */
   readonly start?: number | { readonly magnitudes: number };
@@ -39,12 +39,14 @@ export class Gated implements Parametrization {
     device: Device,
     parameter: Parameter,
     options: GateOptions & {
+      readonly bimodal: number;
+      readonly spread: number;
       readonly optimizer: OptimizerSpec;
       readonly seed: number;
       readonly name: string;
     },
   ) {
-    const { bimodal = 1e-3, spread = 0.05, start = 0.75, sampled = false, rate = 1, seed, name } = options;
+    const { bimodal, spread, start = 0.75, sampled = false, rate = 1, seed, name } = options;
     const n = parameter.size;
     this.#device = device;
     this.#parameter = parameter;

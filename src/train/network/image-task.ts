@@ -38,6 +38,7 @@ export function imageTask(options: ImageTaskOptions): NetworkTask {
   return {
     name: train.name,
     stepsPerEpoch: order().stepsPerEpoch,
+    examples: order().stepsPerEpoch * Math.min(batch, train.rows),
     dataBytes: bytes(train) + bytes(validation) + bytes(test),
     create: (device, module) =>
       new ImageInstance(

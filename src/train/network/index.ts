@@ -15,5 +15,6 @@ export {
   runNetwork,
   saveNetwork,
 } from './run.js';
+export { type NetworkSpec, networkModule, networkSpec, parseNetwork } from './spec.js';
 export type { Learner, NetworkTask, Split, TaskInstance } from './task.js';
 export { type TextTaskOptions, textTask } from './text-task.js';

@@ -53,6 +53,8 @@ export interface NetworkParts {
   readonly optimizer: Optimizer;
   readonly stepsPerEpoch: number;
   readonly steps: number;
+  /** Of an epoch: images, or symbols that are foretold. */
+  readonly examples: number;
 }
 
 export interface Score {
@@ -72,6 +74,7 @@ export class NetworkTraining implements NetworkParts {
   readonly participants: readonly Participant[];
   readonly stepsPerEpoch: number;
   readonly steps: number;
+  readonly examples: number;
   /** In the order of time; the last one stands for the most of the run. */
   readonly phases: readonly MemoryPhase[];
   /** Peaks of the phases that have begun. */
@@ -83,8 +86,10 @@ export class NetworkTraining implements NetworkParts {
   constructor(task: NetworkTask, options: NetworkOptions) {
     this.task = task;
     this.#options = options;
-    this.stepsPerEpoch = task.stepsPerEpoch;
-    this.steps = Math.max(1, Math.round(options.epochs * task.stepsPerEpoch));
+    const { stepsPerEpoch, examples, steps } = lengthsOf(task, options);
+    this.stepsPerEpoch = stepsPerEpoch;
+    this.examples = examples;
+    this.steps = steps;
     this.device = new Device(options.kernels);
     this.phases = this.#planPhases();
     this.device.ledger.acquire('data', task.dataBytes);
@@ -137,18 +142,8 @@ export class NetworkTraining implements NetworkParts {
   }
 
   /** Live bytes over one training step, buffer by buffer, from a dry run of the same code. */
-  async recordStep(): Promise<MemoryTimeline> {
-    const { saved } = this.#options;
-    const dry = this.device.dryTwin();
-    const instance = this.task.create(dry);
-    const optimizer = new Optimizer(dry, instance.learner.namedParameters(), this.#options.optimizer);
-    const step = saved?.options.warmup ?? 0;
-    const run = (mark?: (name: string) => void) =>
-      trainStep(dry, instance, optimizer, { step, sample: null, rate: 0, clip: 1, seed: 0, saved, mark });
-    run();
-    dry.arena.reset();
-    const { timeline } = await MemoryTimeline.record(dry.ledger, (line) => run((name) => line.mark(name)));
-    return timeline;
+  recordStep(): Promise<MemoryTimeline> {
+    return recordNetworkStep(this.task, this.#options);
   }
 
   /** Cosines between pruned and dense weight gradients, measured since the last call. */
@@ -193,10 +188,8 @@ export class NetworkTraining implements NetworkParts {
 
   #plan(name: MemoryPhase['name'], steps: () => readonly PlannedStep[]): MemoryPhase {
     const { saved } = this.#options;
-    const dry = this.device.dryTwin();
+    const { device: dry, instance, optimizer } = dryTraining(this.task, this.#options);
     dry.ledger.acquire('data', this.task.dataBytes);
-    const instance = this.task.create(dry);
-    const optimizer = new Optimizer(dry, instance.learner.namedParameters(), this.#options.optimizer);
     const run = ({ step, sample }: PlannedStep) =>
       trainStep(dry, instance, optimizer, { step, sample, rate: 0, clip: 1, seed: 0, saved });
     // What a budget allows, and how many layers there are to measure, is known after one step.
@@ -219,6 +212,33 @@ export class NetworkTraining implements NetworkParts {
       arenaBytes: dry.arena.highWaterBytes,
     };
   }
+}
+
+/** Live bytes over one step after the warm-up, from a dry run: nothing of the training is made. */
+export async function recordNetworkStep(task: NetworkTask, options: NetworkOptions): Promise<MemoryTimeline> {
+  const { saved } = options;
+  const { device, instance, optimizer } = dryTraining(task, options);
+  const step = saved?.options.warmup ?? 0;
+  const run = (mark?: (name: string) => void) =>
+    trainStep(device, instance, optimizer, { step, sample: null, rate: 0, clip: 1, seed: 0, saved, mark });
+  run();
+  device.arena.reset();
+  const { timeline } = await MemoryTimeline.record(device.ledger, (line) => run((name) => line.mark(name)));
+  return timeline;
+}
+
+/** A training on a dry device, with all that its methods will ever hold. */
+function dryTraining(task: NetworkTask, options: NetworkOptions): NetworkParts {
+  const device = new Device(options.kernels, { dry: true });
+  const instance = task.create(device);
+  const optimizer = new Optimizer(device, instance.learner.namedParameters(), options.optimizer);
+  const parts = { device, instance, optimizer, ...lengthsOf(task, options) };
+  for (const one of options.methods?.(parts) ?? []) one.plan?.();
+  return parts;
+}
+
+function lengthsOf({ stepsPerEpoch, examples }: NetworkTask, { epochs }: NetworkOptions) {
+  return { stepsPerEpoch, examples, steps: Math.max(1, Math.round(epochs * stepsPerEpoch)) };
 }
 
 interface StepHow {

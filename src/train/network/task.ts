@@ -35,6 +35,8 @@ export interface TaskInstance {
 export interface NetworkTask {
   readonly name: string;
   readonly stepsPerEpoch: number;
+  /** Trained in an epoch: images, or symbols that are foretold. */
+  readonly examples: number;
   /** Bytes of its datasets, for the memory table. */
   readonly dataBytes: number;
   /** `module`: takes the place of the task's own network. */

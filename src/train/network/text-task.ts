@@ -28,9 +28,11 @@ export interface TextTaskOptions {
 /** @example textTask({ ...cutText(symbols), symbols: alphabet.length, batch: 32, steps: 64, seed: 1, model }) */
 export function textTask(options: TextTaskOptions): NetworkTask {
   const { train, validation, test, batch, steps } = options;
+  const { pieces } = new TextStreams(train, batch, steps);
   return {
     name: 'text',
-    stepsPerEpoch: new TextStreams(train, batch, steps).pieces,
+    stepsPerEpoch: pieces,
+    examples: pieces * batch * steps,
     dataBytes: 2 * (train.length + (validation?.length ?? 0) + (test?.length ?? 0)),
     create: (device, module) =>
       new TextInstance(

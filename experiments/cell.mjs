@@ -3,8 +3,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { data, evaluate, kernels, load, train } from '../dist/index.js';
+import { writeLists } from './lib/lists.mjs';
 
-const { config, split, ks, module } = JSON.parse(process.argv[2]);
+const { config, split, ks, module, lists } = JSON.parse(process.argv[2]);
 if (module !== undefined) {
   // A cell that is no training run.
   const { run } = await import(new URL(module, import.meta.url).href);
@@ -37,7 +38,9 @@ try {
     },
   );
   const directory = await data.DatasetDirectory.open(config.data);
-  const report = await evaluate(await load(out), directory, split, kernels.selectKernels(), undefined, ks);
+  const model = await load(out);
+  const report = await evaluate(model, directory, split, kernels.selectKernels(), undefined, ks);
+  if (lists !== undefined) await writeLists(lists, model, await directory.load(split));
   const outputBytes = result.classifier.output
     .state()
     .model.concat(result.classifier.output.state().optimizer)

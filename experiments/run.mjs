@@ -1,8 +1,8 @@
 /**
  * `npm run experiment -- NAME`: runs the cells of an experiment one by one, each in its own process, keeps every
- * result below `.cache/experiments/NAME/`, and writes the table to `docs/results/NAME.md`. Stop it whenever you
- * like: what is done stays done, and the next call goes on. `--only TEXT` runs the cells whose name holds TEXT,
- * `--table` only writes the table, `--list` only lists the cells. `--data DIR` is where images and texts lie (default
+ * result in `experiments/cells/NAME/`, and writes the table to `docs/results/NAME.md`. Stop it whenever you like: what
+ * is done stays done, and the next call goes on; results are kept with the project, so that others can go on too.
+ * `--only TEXT` runs the cells whose name holds TEXT, `--table` only writes the table, `--list` only lists the cells. `--data DIR` is where images and texts lie (default
  * ../shared/data).
  */
 import { spawn } from 'node:child_process';
@@ -35,23 +35,32 @@ if (experiment === undefined) {
   process.exit(2);
 }
 const only = flags.includes('--only') ? flags[flags.indexOf('--only') + 1] : '';
+const kept = join('experiments/cells', name);
 const cache = join('.cache/experiments', name);
-await mkdir(cache, { recursive: true });
+for (const folder of [kept, cache]) await mkdir(folder, { recursive: true });
+/** What a cell leaves for ensembles it is a member of. */
+const listsOf = (cell) => join(cache, `${nameOf(cell)}.lists`);
 
 const results = [];
 for (const cell of experiment.cells) {
-  // The settings are part of the name of the cached result: changed settings never meet old figures.
-  const digest = createHash('sha256').update(JSON.stringify(cell)).digest('hex').slice(0, 12);
-  const file = join(cache, `${cell.name}-${digest}.json`);
+  const file = join(kept, `${nameOf(cell)}.json`);
   const done = existsSync(file);
   if (flags.includes('--list')) console.log(`${done ? 'done' : 'open'}  ${cell.name}`);
   if (!done && !flags.includes('--list') && !flags.includes('--table') && cell.name.includes(only)) {
     if (cell.dataset !== undefined) await prepare(cell.dataset);
     console.error(`${cell.name} ...`);
+    const members = cell.members?.map((name) =>
+      listsOf(experiment.cells.find((other) => other.name === name)),
+    );
+    const gone = members?.find((path) => !existsSync(path));
+    if (gone !== undefined) {
+      console.error(`  left out: ${gone} is missing; run that cell again for it`);
+      continue;
+    }
+    const config = { ...cell.config, data: join('data', cell.dataset ?? '') };
+    const lists = cell.member ? listsOf(cell) : undefined;
     const line = await runCell(
-      cell.module === undefined
-        ? { config: { ...cell.config, data: join('data', cell.dataset) }, split: 'test', ks: cell.ks }
-        : cell,
+      cell.module === undefined ? { config, split: 'test', ks: cell.ks, lists } : { ...cell, members },
     );
     await writeFile(`${file}.tmp`, `${line}\n`);
     await rename(`${file}.tmp`, file);
@@ -65,6 +74,12 @@ if (!flags.includes('--list') && results.length > 0) {
   for (const [file, svg] of Object.entries(experiment.plots?.(results) ?? {}))
     await writeFile(join('docs/results', file), svg);
   console.log(text);
+}
+
+/** The settings are part of the name of a kept result: changed settings never meet old figures. */
+function nameOf(cell) {
+  const digest = createHash('sha256').update(JSON.stringify(cell)).digest('hex').slice(0, 12);
+  return `${cell.name}-${digest}`;
 }
 
 async function prepare(dataset) {

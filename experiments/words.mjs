@@ -28,98 +28,101 @@ const methods = {
 };
 /** Epochs that take less time, together, than one of softmax over all words. */
 const atEqualTime = 12;
+const dataset = 'brown-words';
+const settingsOf = (method, epochs, seed) => ({ ...methods[method], seed, batch, epochs });
 
-const cells = ['brown-words'].flatMap((dataset) =>
-  ['equal epochs', 'equal time'].flatMap((budget) =>
-    Object.entries(methods).flatMap(([method, settings]) => {
-      const slow = method === 'softmax';
-      if (slow && budget === 'equal time') return [];
-      const seeds = slow || budget === 'equal time' ? [1] : [1, 2, 3];
-      return seeds.map((seed) => ({
+const cells = [
+  ...['equal epochs', 'equal time'].flatMap((budget) =>
+    Object.keys(methods).flatMap((method) => {
+      const whole = method === 'softmax';
+      if (whole && budget === 'equal time') return [];
+      return [1, 2, 3].map((seed) => ({
         name: `${dataset} ${budget} ${method} seed ${seed}`.replaceAll(/[ ,=]+/g, '-'),
         dataset,
         method,
         budget,
         ks: [1, 5, 10],
         config: {
-          ...settings,
-          seed,
-          batch,
-          epochs: budget === 'equal time' ? atEqualTime : 1,
+          ...settingsOf(method, budget === 'equal time' ? atEqualTime : 1, seed),
           validation: { rows: 5000, every: budget === 'equal time' ? 1 : 0.25 },
         },
       }));
     }),
   ),
-);
+  {
+    name: `${dataset}-time`,
+    dataset,
+    module: './training-time.mjs',
+    rounds: 25,
+    settings: Object.fromEntries(Object.keys(methods).map((method) => [method, settingsOf(method, 1, 1)])),
+  },
+];
 
 function table(results) {
+  const times = results.find(({ cell }) => cell.settings !== undefined)?.result;
+  const { labels } = results.find(({ cell }) => cell.config !== undefined).result;
   const lines = [
     '# Word prediction with the full vocabulary',
     '',
     'Made by `npm run experiment -- words`. A neural 4-gram model (three words before, embeddings of 128 summed by place,',
-    'relu), every word of the training text a label. Share of test words (of those that training has seen) among the',
-    'best k; test rows scored once per run; mean ± half the range over seeds. Seconds and steps per second are of a shared',
-    'two-core machine: compare them within this table only. "Within the time of softmax": as many epochs as shown, all of',
-    'which took less time than its one. Softmax over all words takes the settings that validation chose for sampled',
-    'softmax: a search of its own would take hours.',
+    `relu) of the Brown corpus; each of the ${labels.toLocaleString('en')} words of its training text is a label. Share of test words (of`,
+    'those that training has seen) among the best k; test rows scored once per run; mean ± half the range over seeds.',
+    'Times of a step are medians of one process in which the losses take turns. Softmax over all words takes the settings',
+    'that validation chose for sampled softmax.',
     '',
   ];
-  for (const dataset of new Set(results.map(({ cell }) => cell.dataset))) {
-    const { labels } = results.find(({ cell }) => cell.dataset === dataset).result;
-    lines.push(`## ${dataset}: ${labels.toLocaleString('en')} words`, '');
-    for (const budget of ['equal epochs', 'equal time']) {
+  for (const budget of ['equal epochs', 'equal time']) {
+    lines.push(
+      budget === 'equal time'
+        ? `## Within the time of one epoch of softmax over all words`
+        : '## At equal epochs',
+      '',
+      '| loss | seeds | epochs | top-1 % | top-5 % | top-10 % | ms per step | time, in epochs of softmax | output MiB |',
+      '|---|---|---|---|---|---|---|---|---|',
+    );
+    for (const method of Object.keys(methods)) {
+      // One epoch of softmax is the measure of both tables.
+      const wanted = method === 'softmax' ? 'equal epochs' : budget;
+      const rows = results
+        .filter(({ cell }) => cell.budget === wanted && cell.method === method)
+        .map(({ result }) => result);
+      if (rows.length === 0) continue;
+      const top = (i) => spread(rows.map((row) => row.at[i].precision * row.at[i].k));
+      const { epochs } = rows[0].config;
+      const own = times?.times[method];
+      const share = own && (epochs * own.median) / times.times.softmax.median;
       lines.push(
-        `### ${budget === 'equal time' ? 'within the time of one epoch of softmax' : budget}`,
-        '',
-        '| loss | seeds | epochs | top-1 % | top-5 % | top-10 % | seconds | ms per step | output MiB |',
-        '|---|---|---|---|---|---|---|---|---|',
+        `| ${method} | ${rows.length} | ${epochs} | ${top(0)} | ${top(1)} | ${top(2)} | ${
+          own ? `${own.median.toFixed(2)} (${own.low.toFixed(2)} to ${own.high.toFixed(2)})` : '-'
+        } | ${share?.toFixed(2) ?? '-'} | ${(rows[0].outputBytes / 2 ** 20).toFixed(1)} |`,
       );
-      for (const method of Object.keys(methods)) {
-        // One epoch of softmax is the measure of both tables.
-        const wanted = method === 'softmax' ? 'equal epochs' : budget;
-        const rows = results
-          .filter(({ cell }) => cell.dataset === dataset && cell.budget === wanted && cell.method === method)
-          .map(({ result }) => result);
-        if (rows.length === 0) continue;
-        const top = (i) => spread(rows.map((row) => row.at[i].precision * row.at[i].k));
-        const perStep = rows.map((row) => (1000 * batch) / row.examplesPerSecond);
-        lines.push(
-          `| ${method} | ${rows.length} | ${rows[0].config.epochs} | ${top(0)} | ${top(1)} | ${top(2)} | ${spread(
-            rows.map((row) => row.seconds),
-            0,
-          )} | ${spread(perStep)} | ${(rows[0].outputBytes / 2 ** 20).toFixed(1)} |`,
-        );
-      }
-      lines.push('');
     }
-    lines.push(`![Quality over time](words-${dataset}.svg)`, '');
+    lines.push('');
   }
+  lines.push(`![Quality over time](words-${dataset}.svg)`, '');
   return lines.join('\n');
 }
 
-/** Validation over time, of the longest run of each loss. */
+/** Validation over time, of the longest run of each loss; time by what a step takes. */
 function plots(results) {
-  return Object.fromEntries(
-    [...new Set(results.map(({ cell }) => cell.dataset))].map((dataset) => {
-      const lines = Object.keys(methods).flatMap((name) => {
-        const own = results.filter(({ cell }) => cell.dataset === dataset && cell.method === name);
-        if (own.length === 0) return [];
-        const { result } = own.reduce((a, b) => (b.result.seconds > a.result.seconds ? b : a));
-        return [{ name, points: result.curve.map(({ seconds, p1 }) => [seconds, p1]) }];
-      });
-      return [
-        `words-${dataset}.svg`,
-        lineChart({
-          title: 'Next word: validation over time',
-          x: 'seconds of training',
-          y: 'top-1 %',
-          logX: true,
-          lines,
-        }),
-      ];
+  const times = results.find(({ cell }) => cell.settings !== undefined)?.result;
+  if (times === undefined) return {};
+  const lines = Object.keys(methods).flatMap((name) => {
+    const own = results.filter(({ cell }) => cell.method === name).map(({ result }) => result);
+    if (own.length === 0) return [];
+    const { curve } = own.reduce((a, b) => (b.config.epochs > a.config.epochs ? b : a));
+    const seconds = (epoch) => (epoch * times.stepsPerEpoch * times.times[name].median) / 1000;
+    return [{ name, points: curve.map(({ epoch, p1 }) => [seconds(epoch), p1]) }];
+  });
+  return {
+    [`words-${dataset}.svg`]: lineChart({
+      title: 'Next word: validation over time',
+      x: 'seconds of training',
+      y: 'top-1 %',
+      logX: true,
+      lines,
     }),
-  );
+  };
 }
 
 export const words = { cells, table, plots };

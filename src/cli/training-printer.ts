@@ -38,6 +38,8 @@ export function trainingPrinter(): { event(event: TrainEvent): void; done(): voi
         break;
       case 'rewire':
       case 'layer':
+      case 'memory':
+      case 'snapshot':
       case 'end':
         break;
     }

@@ -19,3 +19,4 @@ export type { TensorInfo } from './safetensors-header.js';
 export { openSafetensors, restoreArrays, type TensorSource } from './safetensors-reader.js';
 export { openIndex, openShards, writeShards } from './safetensors-shards.js';
 export { type StoredArray, type WriteOptions, writeSafetensors } from './safetensors-writer.js';
+export { EventFile, type EventHistogram, type EventValues } from './tensorboard/event-file.js';

@@ -58,6 +58,8 @@ export class MemoryLedger {
   #peakTotal = 0;
   #atPeak = zeroBytes();
   readonly #peakByTag = zeroBytes();
+  #recentTotal = 0;
+  #recent = zeroBytes();
   #watcher: (() => void) | null = null;
 
   /** Calls `watcher` after every change; null: nobody. */
@@ -72,6 +74,10 @@ export class MemoryLedger {
     if (this.#liveTotal > this.#peakTotal) {
       this.#peakTotal = this.#liveTotal;
       for (const t of memoryTags) this.#atPeak[t] = this.#live[t];
+    }
+    if (this.#liveTotal > this.#recentTotal) {
+      this.#recentTotal = this.#liveTotal;
+      for (const t of memoryTags) this.#recent[t] = this.#live[t];
     }
     this.#watcher?.();
   }
@@ -106,6 +112,14 @@ export class MemoryLedger {
   /** What each tag held at the moment of the total's peak: these add up to `peakBytes`. */
   atPeak(): BytesByTag {
     return { ...this.#atPeak };
+  }
+
+  /** What each tag held at the worst moment since the last call: a course of memory over time. */
+  takeRecentPeak(): BytesByTag {
+    const worst = this.#recent;
+    this.#recent = { ...this.#live };
+    this.#recentTotal = this.#liveTotal;
+    return worst;
   }
 
   /** The worst moment of each tag by itself. */

@@ -69,6 +69,8 @@ export const trainConfig = z.strictObject({
       keep: positiveInteger.default(2),
     })
     .prefault({}),
+  /** Also writes event files for TensorBoard, to `tensorboard/` in the run. Optional, so that older runs resume. */
+  tensorboard: z.boolean().optional(),
 });
 
 export type TrainConfig = z.infer<typeof trainConfig>;

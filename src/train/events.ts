@@ -1,8 +1,11 @@
 /** What a run tells while it works: the same records go to the run log, the progress line and the API's callback. */
+
+import type { Bucket } from '../data/statistics.js';
 import type { GradientCosine } from '../methods/block-sparse/saved-activations.js';
-import type { TopKReport } from '../metrics/top-k.js';
+import type { BucketFigures, TopKReport } from '../metrics/top-k.js';
 import type { LayerEvent } from '../output/layer.js';
 import type { BytesByTag } from '../tensor/memory.js';
+import type { ModelSnapshot } from './snapshot.js';
 
 /** Figures by cut-off, in percent as tables print them: `precision['1']` is P@1. */
 export interface Scores {
@@ -10,6 +13,8 @@ export interface Scores {
   readonly precision: Readonly<Record<string, number>>;
   readonly ndcg: Readonly<Record<string, number>>;
   readonly psp: Readonly<Record<string, number>>;
+  /** By frequency of labels in training, then by cut-off: `buckets.tail['5'].recall`. */
+  readonly buckets?: Readonly<Record<Bucket, Readonly<Record<string, BucketFigures>>>>;
 }
 
 export function scoresOf(report: TopKReport): Scores {
@@ -20,7 +25,19 @@ export function scoresOf(report: TopKReport): Scores {
     precision: byK((at) => at.precision.value),
     ndcg: byK((at) => at.ndcg.value),
     psp: byK((at) => at.psp?.value),
+    ...(report.at[0]?.buckets && { buckets: bucketScores(report) }),
   };
+}
+
+function bucketScores(report: TopKReport): Scores['buckets'] {
+  const percent = ({ precision, recall, contribution }: BucketFigures): BucketFigures => ({
+    precision: 100 * precision,
+    recall: 100 * recall,
+    contribution: 100 * contribution,
+  });
+  const of = (name: Bucket) =>
+    Object.fromEntries(report.at.flatMap(({ k, buckets }) => (buckets ? [[k, percent(buckets[name])]] : [])));
+  return { head: of('head'), torso: of('torso'), tail: of('tail') };
 }
 
 export interface AuxiliaryProgress {
@@ -85,6 +102,14 @@ export type TrainEvent =
       /** Share of all possible connections ever tried, over a sample of labels. */
       readonly explored: number;
     }
+  /** What each tag of memory held at the worst moment since the last such record. */
+  | {
+      readonly event: 'memory';
+      readonly step: number;
+      readonly bytes: BytesByTag;
+      readonly rssBytes: number;
+    }
+  | ({ readonly event: 'snapshot'; readonly step: number } & ModelSnapshot)
   /** Between the gradients of a layer's weights from its pruned and from its dense input. */
   | ({ readonly event: 'gradient-cosine'; readonly step: number } & GradientCosine)
   | ({ readonly event: 'layer'; readonly step: number } & LayerEvent)

@@ -4,6 +4,7 @@ import { fillBatch } from '../data/batches.js';
 import { EspalierError } from '../errors.js';
 import type { AuxiliaryProgress, Scores, TrainEvent } from './events.js';
 import type { TrainSession } from './session.js';
+import { snapshotDue, takeSnapshot } from './snapshot.js';
 import { type StepOutcome, trainStep } from './step.js';
 
 export interface LoopHooks {
@@ -37,6 +38,7 @@ export async function runLoop(session: TrainSession, from: number, hooks: LoopHo
   if (step === 0 && rows.rows > 0) {
     fillBatch(rows, order.rowIds({ epoch: 0, step: 0 }), batch);
     await rewire(session, 0, hooks);
+    snapshot(session, 0, hooks);
   }
   while (step < totalSteps && hooks.signal?.aborted !== true) {
     const position = { epoch: Math.floor(step / order.stepsPerEpoch), step: step % order.stepsPerEpoch };
@@ -52,6 +54,7 @@ export async function runLoop(session: TrainSession, from: number, hooks: LoopHo
     for (const one of session.saved?.drain() ?? []) hooks.emit({ event: 'gradient-cosine', step, ...one });
     await rewire(session, step, hooks);
     meter.count(step, batch.features.rows, outcome, rates.output);
+    if (snapshotDue(step, totalSteps)) snapshot(session, step, hooks);
     if (step % validateEvery === 0 || step === totalSteps) {
       meter.flush();
       const paused = performance.now();
@@ -77,6 +80,13 @@ async function rewire({ classifier, growth, totalSteps }: TrainSession, step: nu
   const rewired = await classifier.output.rewire(step, totalSteps, growth);
   if (rewired !== null) hooks.emit({ event: 'rewire', ...rewired });
   for (const one of classifier.output.drainEvents?.() ?? []) hooks.emit({ event: 'layer', step, ...one });
+}
+
+/** Memory, weights and connections as they are, for the log. */
+function snapshot({ classifier }: TrainSession, step: number, hooks: LoopHooks): void {
+  const bytes = classifier.device.ledger.takeRecentPeak();
+  hooks.emit({ event: 'memory', step, bytes, rssBytes: process.memoryUsage.rss() });
+  hooks.emit({ event: 'snapshot', step, ...takeSnapshot(classifier) });
 }
 
 /** Turns steps into progress events, at most five a second. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { DatasetDirectory } from '../data/cache.js';
 import type { CsrDataset } from '../data/dataset.js';
 import { selectRows } from '../data/rows.js';
+import { labelBuckets } from '../data/statistics.js';
 import { EspalierError } from '../errors.js';
 import { withFileErrors, writeFileAtomic } from '../files.js';
 import { selectKernels } from '../kernels/index.js';
@@ -18,6 +19,7 @@ import { parseConfig, type TrainConfig, type TrainConfigInput } from './config.j
 import { type Scores, scoresOf, type TrainEvent } from './events.js';
 import { runLoop } from './loop.js';
 import { denseRivals, type MemoryTable } from './memory-report.js';
+import { RunRecorder } from './recorder.js';
 import { restoreCheckpoint, saveCheckpoint } from './resume.js';
 import { evaluationBatch, TrainSession } from './session.js';
 
@@ -64,10 +66,14 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
   const checkpoints = await CheckpointStore.open(config.out, { keep: config.checkpoint.keep });
   const session = await TrainSession.create(config, kernels, { rows, validation, baseRss });
   const log = RunLog.open(join(config.out, 'log.jsonl'));
+  let recorder: RunRecorder | null = null;
   try {
     const from = options.resume ? await restoreCheckpoint(session, checkpoints, log) : 0;
+    const { out, tensorboard = false } = config;
+    const records = new RunRecorder(log, { out, from, tensorboard });
+    recorder = records;
     const emit = (event: TrainEvent) => {
-      log.write({ ...event, step: 'step' in event ? event.step : from });
+      records.write(event);
       options.onEvent?.(event);
     };
     emit({
@@ -95,6 +101,7 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
         return scores;
       },
       checkpoint: async (step) => {
+        records.flush();
         const path = await saveCheckpoint(session, checkpoints, log, step);
         emit({ event: 'checkpoint', step, path });
       },
@@ -115,7 +122,7 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
         model,
       });
     }
-    log.sync();
+    records.sync();
     return {
       config,
       finished: result.finished,
@@ -130,13 +137,18 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
       trainedRows: rows.rows,
     };
   } finally {
+    recorder?.close();
     log.close();
   }
 }
 
 /** Metrics at 1, 3 and 5 with propensities of the training rows. */
 export function metricsFor(frequencies: Uint32Array, trainedRows: number): TopKMetrics {
-  return new TopKMetrics({ ks: [1, 3, 5], propensities: propensities(frequencies, trainedRows) });
+  return new TopKMetrics({
+    ks: [1, 3, 5],
+    propensities: propensities(frequencies, trainedRows),
+    buckets: labelBuckets(frequencies),
+  });
 }
 
 async function save(

@@ -18,6 +18,7 @@ export interface ConfigOptions {
   readonly epochs?: string;
   readonly threads?: string;
   readonly allowUnstable?: boolean;
+  readonly tensorboard?: boolean;
 }
 
 interface TrainCliOptions extends ConfigOptions {
@@ -35,6 +36,7 @@ export function trainCommand(): Command {
     .option('--seed <n>', 'same as --set seed=n')
     .option('--threads <n>', 'same as --set threads=n')
     .option('--allow-unstable', 'take rates beyond the stable range of a factored layer instead of refusing')
+    .option('--tensorboard', 'also write event files for TensorBoard, to tensorboard/ in the run')
     .option('--resume <run>', 'continue a run from its newest checkpoint')
     .addHelpText('after', '\nExample:\n  espalier train data/wn --out runs/wn --set model.output.fanIn=64')
     .action(run);
@@ -75,8 +77,8 @@ export async function trainWithSignals(config: TrainConfigInput, resume: boolean
 
 async function gather(data: string | undefined, options: TrainCliOptions): Promise<TrainConfigInput> {
   if (options.resume !== undefined) {
-    const { config, out, epochs, seed, threads, allowUnstable } = options;
-    const others = [config, out, epochs, seed, threads, allowUnstable, data];
+    const { config, out, epochs, seed, threads, allowUnstable, tensorboard } = options;
+    const others = [config, out, epochs, seed, threads, allowUnstable, tensorboard, data];
     if (others.some((o) => o !== undefined) || options.set.length > 0) {
       throw new EspalierError({
         code: 'RESUME_OPTIONS',
@@ -104,6 +106,7 @@ export async function gatherConfig(
     if (options[key] !== undefined) setPath(config, `${key}=${options[key]}`);
   }
   if (options.allowUnstable === true) setPath(config, 'model.output.allowUnstable=true');
+  if (options.tensorboard === true) setPath(config, 'tensorboard=true');
   for (const assignment of options.set) setPath(config, assignment);
   return config as TrainConfigInput;
 }

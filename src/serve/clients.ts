@@ -1,14 +1,14 @@
 /** Who may ask, how much at once, and under which name. */
 import type { FastifyInstance } from 'fastify';
 import type { ServeLimits } from './limits.js';
-import type { ServeMetrics } from './metrics.js';
 import { Refusal } from './problems.js';
 
 export interface ClientRules {
   readonly limits: ServeLimits;
   /** Names beside localhost by which a server on loopback may be called; null: any name. */
   readonly allowHosts: readonly string[] | null;
-  readonly metrics: ServeMetrics;
+  /** Told of every refusal. */
+  readonly metrics?: { refused(reason: string): void };
 }
 
 const local = new Set(['localhost', '127.0.0.1', '[::1]', '::1']);
@@ -23,7 +23,7 @@ export function guardClients(app: FastifyInstance, { limits, allowHosts, metrics
   app.addHook('onRequest', async (request, reply) => {
     const name = request.hostname.toLowerCase();
     if (allowed !== null && !allowed.has(name)) {
-      metrics.refused('host');
+      metrics?.refused('host');
       throw new Refusal(421, 'HOST_UNKNOWN', 'this server is not called by that name', {
         received: name.slice(0, 80),
         hint: 'start it with --allow-host NAME when a proxy passes that name on',
@@ -32,7 +32,7 @@ export function guardClients(app: FastifyInstance, { limits, allowHosts, metrics
     const { ip } = request;
     const mine = open.get(ip) ?? 0;
     if (mine >= limits.perClient) {
-      metrics.refused('client');
+      metrics?.refused('client');
       throw new Refusal(429, 'CLIENT_BUSY', 'this address has too many requests here at once', {
         expected: `at most ${limits.perClient}`,
         retryAfter: 1,

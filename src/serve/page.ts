@@ -8,11 +8,10 @@ export interface Page {
   readonly policy: string;
 }
 
-export async function readPage(): Promise<Page> {
+/** The page of three files in `folder`: `page.html` with a place for `page.css` and one for `page.js`. */
+export async function readPage(folder = new URL('./page/', import.meta.url)): Promise<Page> {
   const [html, style, script] = await Promise.all(
-    ['page.html', 'page.css', 'page.js'].map((name) =>
-      readFile(new URL(`./page/${name}`, import.meta.url), 'utf8'),
-    ),
+    ['page.html', 'page.css', 'page.js'].map((name) => readFile(new URL(name, folder), 'utf8')),
   );
   const whole = html
     .replace('<!-- style -->', () => `<style>${style}</style>`)

@@ -129,7 +129,7 @@ function fieldsOf({ featurizer }: SharedModel): ModelResponse['fields'] {
 }
 
 /** 405 with the methods that exist. */
-function refuseOtherMethods(app: FastifyInstance, paths: readonly string[], allow: string): void {
+export function refuseOtherMethods(app: FastifyInstance, paths: readonly string[], allow: string): void {
   const all = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
   const method = all.filter((name) => !allow.split(', ').includes(name));
   for (const url of paths) {

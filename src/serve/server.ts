@@ -1,13 +1,13 @@
 /** The HTTP server: routes, limits, and an end without loss. Everything about the model is behind `ModelHost`. */
 import type { Server } from 'node:http';
 import { availableParallelism } from 'node:os';
-import Fastify, { type FastifyInstance, LogController } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import { EspalierError } from '../errors.js';
+import { type LogLevel, listen, makeApp, namesAllowed } from './app.js';
 import { guardClients } from './clients.js';
 import { limitsOf, type ServeLimits } from './limits.js';
 import { ServeMetrics } from './metrics.js';
 import { ModelHost } from './model-host.js';
-import { problemDocument, Refusal, sendProblem } from './problems.js';
 import { addRoutes } from './routes.js';
 import { workerFile } from './worker-lane.js';
 
@@ -30,7 +30,7 @@ export interface ServeOptions {
   /** Compare the checksums of the model before the start; replaced models are always checked. */
   readonly verify?: boolean;
   /** Level of the log, JSON lines on standard output; default `info`. */
-  readonly logLevel?: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+  readonly logLevel?: LogLevel;
   /** The compiled `worker.js`, for those who run the server from source. */
   readonly workerFile?: URL;
 }
@@ -48,8 +48,6 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-const loopback = new Set(['localhost', '127.0.0.1', '::1', '[::1]']);
-
 /**
  * Serves a model over HTTP until `close`.
  *
@@ -60,7 +58,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   const { host = '127.0.0.1', port = 8080, pollMs = 1_000 } = options;
   const limits = limitsOf(options.limits ?? {});
   const { workers, threads } = shareCores(options);
-  const app = makeApp(options, limits);
+  const app = makeApp(options.logLevel ?? 'info', limits);
   const metrics = new ServeMetrics();
   let models: ModelHost;
   try {
@@ -76,18 +74,16 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   }
   const state = { draining: false, started: Date.now() };
   metrics.watch(models, () => app.server);
-  guardClients(app, { limits, allowHosts: loopback.has(host) ? (options.allowHosts ?? []) : null, metrics });
+  guardClients(app, { limits, allowHosts: namesAllowed(host, options.allowHosts), metrics });
   await addRoutes(app, { models, limits, metrics, state });
+  let url: string;
   try {
-    await app.listen({ host, port });
-  } catch (cause) {
+    url = await listen(app, { host, port, op: 'serve' });
+  } catch (error) {
     await models.close();
     await app.close();
-    throw listenError(cause, host, port);
+    throw error;
   }
-  const address = app.server.address();
-  const actual = typeof address === 'object' && address !== null ? address.port : port;
-  const url = `http://${host.includes(':') ? `[${host}]` : host}:${actual}`;
   const { model, kernels } = models.current;
   app.log.info({ url, model: model.id, labels: model.shape.labels, workers, threads, kernels }, 'serving');
   let ending: Promise<void> | undefined;
@@ -128,64 +124,6 @@ async function acceptedAll(server: Server, longestMs: number): Promise<void> {
   server.off('connection', onConnection);
 }
 
-function makeApp({ logLevel = 'info' }: ServeOptions, limits: ServeLimits): FastifyInstance {
-  const app = Fastify({
-    logger: logLevel === 'silent' ? false : { level: logLevel, base: null },
-    // One line per request is written by the routes, with the times that matter.
-    logController: new LogController({ disableRequestLogging: true }),
-    bodyLimit: limits.bodyBytes,
-    // 'idle': connections without a request are closed when draining; the others get `Connection: close`.
-    forceCloseConnections: 'idle',
-    return503OnClosing: false,
-    keepAliveTimeout: limits.idleMs,
-    requestTimeout: limits.requestMs,
-    requestIdHeader: false,
-    genReqId: requestIds(),
-    routerOptions: { maxParamLength: 200 },
-    http: {
-      headersTimeout: Math.min(limits.headerMs, limits.requestMs),
-      requestTimeout: limits.requestMs,
-      keepAliveTimeout: limits.idleMs,
-      connectionsCheckingInterval: 1_000,
-      maxHeaderSize: 16_384,
-    },
-    clientErrorHandler: (error: NodeJS.ErrnoException, socket) => {
-      const [status, code, detail] = clientErrors[error.code ?? ''] ?? [
-        400,
-        'HTTP_SYNTAX',
-        'this is not a request of HTTP/1.1',
-      ];
-      if (!socket.writable || error.code === 'ECONNRESET') {
-        socket.destroy();
-        return;
-      }
-      const body = JSON.stringify(problemDocument(status, code, detail));
-      socket.end(
-        `HTTP/1.1 ${status} \r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-        // A peer that never reads must not keep the socket.
-        () => socket.destroy(),
-      );
-    },
-  });
-  app.server.maxConnections = limits.connections;
-  app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply));
-  app.setNotFoundHandler((request, reply) => {
-    sendProblem(new Refusal(404, 'ROUTE_UNKNOWN', 'there is nothing at this path'), request, reply);
-  });
-  return app;
-}
-
-const clientErrors: Readonly<Record<string, readonly [number, string, string]>> = {
-  HPE_HEADER_OVERFLOW: [431, 'HEADER_TOO_LARGE', 'the headers are larger than this server takes'],
-  ERR_HTTP_REQUEST_TIMEOUT: [408, 'REQUEST_SLOW', 'the request did not arrive in time'],
-};
-
-function requestIds(): () => string {
-  let next = 0;
-  const prefix = `${process.pid.toString(36)}-${Date.now().toString(36)}`;
-  return () => `${prefix}-${(next++).toString(36)}`;
-}
-
 /**
  * One worker whose kernels use all cores answers a single question soonest; on larger machines many workers of one
  * thread each answer more questions. Workers with several threads would take turns: the kernels have one pool.
@@ -206,25 +144,4 @@ function shareCores({ workers, threads }: ServeOptions): { workers: number; thre
     });
   }
   return { workers: lanes, threads: each };
-}
-
-function listenError(cause: unknown, host: string, port: number): unknown {
-  const { code } = cause as NodeJS.ErrnoException;
-  const known: Readonly<Record<string, readonly [string, string]>> = {
-    EADDRINUSE: ['the port is in use', 'choose another with --port, 0 for any free one'],
-    EACCES: ['the port may not be used by this user', 'choose a port above 1023'],
-    EADDRNOTAVAIL: ['this machine has no such address', 'use 127.0.0.1, or 0.0.0.0 for all addresses'],
-    ENOTFOUND: ['the host has no address', 'use 127.0.0.1, or 0.0.0.0 for all addresses'],
-  };
-  const found = known[code ?? ''];
-  if (found === undefined) return cause;
-  return new EspalierError({
-    code: 'SERVE_PORT',
-    kind: 'usage',
-    op: 'serve',
-    problem: found[0],
-    received: `${host}:${port}`,
-    hint: found[1],
-    cause,
-  });
 }

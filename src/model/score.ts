@@ -1,7 +1,7 @@
 /** Scores a dataset with a classifier, batch by batch, through streamed top-k. */
 import { Batch, BatchPlan, batchShape, fillBatch } from '../data/batches.js';
 import type { CsrDataset } from '../data/dataset.js';
-import type { TopKMetrics } from '../metrics/top-k.js';
+import type { TopK } from '../output/layer.js';
 import type { Classifier } from './classifier.js';
 
 export interface ScoreOptions {
@@ -12,11 +12,16 @@ export interface ScoreOptions {
   readonly onProgress?: (done: number, rows: number) => void;
 }
 
+/** Takes in the best labels of some rows of a dataset, e.g. `TopKMetrics`. */
+export interface Scorer {
+  add(best: TopK, truth: CsrDataset, rowIds: ArrayLike<number>): void;
+}
+
 /** Adds the best k labels of every row to `metrics`. Empties the step arena. */
 export async function scoreDataset(
   classifier: Classifier,
   dataset: CsrDataset,
-  metrics: TopKMetrics,
+  metrics: Scorer,
   { batch: size, k, onProgress }: ScoreOptions,
 ): Promise<void> {
   if (dataset.rows === 0) return;

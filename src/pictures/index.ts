@@ -1,4 +1,5 @@
 /** Pictures of sparse networks, as SVG and for terminals. They know numbers only. */
+export { type Amount, amountsSvg } from './amounts.js';
 export { type Bar, barsSvg, barsText } from './bars.js';
 export { type HeatMap, heatSvg, heatText } from './heat.js';
 export {
@@ -9,3 +10,13 @@ export {
   histogramsSvg,
   histogramText,
 } from './histograms.js';
+export {
+  type IntervalGroup,
+  type IntervalMark,
+  type Intervals,
+  intervalsSvg,
+  seriesColours,
+  ticks,
+} from './intervals.js';
+export { type Lines, linesSvg } from './lines.js';
+export { escaped } from './svg.js';

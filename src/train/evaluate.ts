@@ -6,7 +6,7 @@ import type { Kernels } from '../kernels/face.js';
 import { propensities } from '../metrics/propensities.js';
 import { TopKMetrics, type TopKReport } from '../metrics/top-k.js';
 import { type LoadedModel, loadClassifier } from '../model/model-io.js';
-import { scoreDataset } from '../model/score.js';
+import { type Scorer, scoreDataset } from '../model/score.js';
 
 export interface EvaluationReport extends TopKReport {
   readonly model: string;
@@ -27,6 +27,8 @@ export async function evaluateModel(
   kernels: Kernels,
   onProgress?: (done: number, rows: number) => void,
   ks: readonly number[] = [1, 3, 5],
+  /** Sees the predictions of every row too. */
+  also?: Scorer,
 ): Promise<EvaluationReport> {
   const loaded = typeof model === 'string' ? await loadClassifier(model, kernels) : model;
   const { shape, classifier } = loaded;
@@ -50,6 +52,12 @@ export async function evaluateModel(
     propensities: propensities(frequencies, trained.rows),
     buckets: labelBuckets(frequencies),
   });
-  await scoreDataset(classifier, rows, metrics, { batch: 256, k: Math.max(...ks), onProgress });
+  const both: Scorer = {
+    add: (...scored) => {
+      metrics.add(...scored);
+      also?.add(...scored);
+    },
+  };
+  await scoreDataset(classifier, rows, both, { batch: 256, k: Math.max(...ks), onProgress });
   return { model: loaded.directory, data: directory.path, split, ...metrics.report() };
 }

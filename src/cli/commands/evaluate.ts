@@ -1,10 +1,14 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Command } from 'commander';
 import { DatasetDirectory, type Split } from '../../data/cache.js';
 
 import { EspalierError } from '../../errors.js';
 import { selectKernels } from '../../kernels/index.js';
+import { loadClassifier } from '../../model/model-io.js';
+import { evaluationOf, PredictionDetails, saveEvaluation } from '../../reports/index.js';
 import { type EvaluationReport, evaluateModel } from '../../train/evaluate.js';
-import { out, ProgressLine } from '../terminal.js';
+import { note, out, ProgressLine } from '../terminal.js';
 
 export function evaluateCommand(): Command {
   return new Command('evaluate')
@@ -13,29 +17,52 @@ export function evaluateCommand(): Command {
     .argument('<data>', 'dataset directory')
     .option('--split <name>', 'train, validation, trainAll or test', 'test')
     .option('--json', 'print JSON instead of a table')
-    .action(async (model: string, data: string, options: { split: string; json?: boolean }) => {
-      const directory = await DatasetDirectory.open(data);
-      if (!directory.splits.includes(options.split as Split)) {
-        throw new EspalierError({
-          code: 'DATASET_SPLIT',
-          kind: 'usage',
-          op: 'espalier evaluate',
-          problem: `the dataset has no split ${JSON.stringify(options.split)}`,
-          expected: directory.splits.join(', '),
+    .option('--save', 'keep figures, confusions and sample predictions in the run, for `espalier ui`')
+    .action(
+      async (model: string, data: string, options: { split: string; json?: boolean; save?: boolean }) => {
+        if (options.save === true) await checkRun(model);
+        const directory = await DatasetDirectory.open(data);
+        if (!directory.splits.includes(options.split as Split)) {
+          throw new EspalierError({
+            code: 'DATASET_SPLIT',
+            kind: 'usage',
+            op: 'espalier evaluate',
+            problem: `the dataset has no split ${JSON.stringify(options.split)}`,
+            expected: directory.splits.join(', '),
+          });
+        }
+        const line = new ProgressLine();
+        const split = options.split as Split;
+        const kernels = selectKernels();
+        const loaded = await loadClassifier(model, kernels);
+        const details = new PredictionDetails(loaded, {
+          texts: split === 'test' ? await directory.testRows() : undefined,
+          labelNames: (await directory.names()).labelNames,
         });
-      }
-      const line = new ProgressLine();
-      const report = await evaluateModel(
-        model,
-        directory,
-        options.split as Split,
-        selectKernels(),
-        (done, rows) => line.show(`scored ${done} of ${rows} rows`),
-      );
-      line.clear();
-      if (options.json) out(JSON.stringify(report));
-      else printEvaluation(report);
-    });
+        const progress = (done: number, rows: number) => line.show(`scored ${done} of ${rows} rows`);
+        const report = await evaluateModel(loaded, directory, split, kernels, progress, [1, 3, 5], details);
+        line.clear();
+        if (options.save === true) {
+          note(`wrote ${await saveEvaluation(model, evaluationOf(report, details.details()))}`);
+        }
+        if (options.json) out(JSON.stringify(report));
+        else printEvaluation(report);
+      },
+    );
+}
+
+/** Only a run directory keeps evaluations: models are immutable. */
+async function checkRun(path: string): Promise<void> {
+  if ((await stat(join(path, 'config.json')).catch(() => null))?.isFile()) return;
+  throw new EspalierError({
+    code: 'EVALUATE_SAVE',
+    kind: 'usage',
+    op: 'espalier evaluate',
+    problem: 'only a run can keep an evaluation, and this is none',
+    expected: 'a run directory, with its config.json',
+    hint: 'leave out --save, or name the run that the model belongs to',
+    file: path,
+  });
 }
 
 export function printEvaluation(report: EvaluationReport): void {

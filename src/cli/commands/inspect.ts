@@ -1,5 +1,8 @@
-/** `espalier inspect`: what is left of a network's weights, or the memory of a training step; as text and as SVG. */
-import { mkdir } from 'node:fs/promises';
+/**
+ * `espalier inspect`: what is left of a network's weights, or the memory of a training step, as text and as SVG; of a run
+ * directory, what it tells: the numbers of the dashboard.
+ */
+import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { writeFileAtomic } from '../../files.js';
@@ -12,7 +15,9 @@ import {
   histogramsSvg,
   histogramText,
 } from '../../pictures/index.js';
+import { readRun } from '../../reports/index.js';
 import { openSafetensors, type StoredData, type TensorSource } from '../../store/index.js';
+import { printRun } from '../run-printer.js';
 import { note, out } from '../terminal.js';
 import { inspectMemory, type MemoryOptions } from './inspect-memory.js';
 import { collect } from './train.js';
@@ -31,10 +36,10 @@ interface Layer {
 
 export function inspectCommand(): Command {
   return new Command('inspect')
-    .description('show what is left of the weights of a network, or what one training step holds in memory')
+    .description('show what a run tells, what is left of the weights of a network, or what a training step holds in memory')
     .argument(
       '<path>',
-      'a safetensors file (exported network, model, checkpoint); with --memory a run directory or a file of settings',
+      'a run directory; a safetensors file (exported network, model, checkpoint); with --memory also a file of settings',
     )
     .option('--memory', 'live bytes over one training step, by kind: dense, and as configured')
     .option(
@@ -43,15 +48,21 @@ export function inspectCommand(): Command {
       collect,
       [],
     )
-    .option('--json', 'with --memory: every point as JSON')
+    .option('--json', 'of a run, every number of `espalier ui` as JSON; with --memory, every point')
     .option('--svg <dir>', 'also write the pictures there')
     .addHelpText(
       'after',
-      '\nExamples:\n  espalier inspect model.safetensors --svg out\n  espalier inspect --memory runs/wn',
+      '\nExamples:\n  espalier inspect runs/wn --json\n  espalier inspect model.safetensors --svg out\n  espalier inspect --memory runs/wn',
     )
     .action(async (file: string, options: MemoryOptions & { readonly memory?: boolean }) => {
       if (options.memory === true) return inspectMemory(file, options);
       const { svg } = options;
+      if ((await stat(file).catch(() => null))?.isDirectory()) {
+        const report = await readRun(file);
+        if (options.json === true) out(JSON.stringify(report));
+        else printRun(report);
+        return;
+      }
       const source = await openSafetensors(file);
       let layers: Layer[];
       try {

@@ -31,6 +31,14 @@ export interface GateShare {
   readonly of: number;
 }
 
+/** A layer as the log tells it. */
+export interface GateRecord extends GateShare {
+  /** Shares of the gates in equal bins of [0, 1]. */
+  readonly shares: readonly number[];
+}
+
+const bins = 20;
+
 /** lambda1 and lambda2 for LeNet-5, of the loss summed over the examples (section 4.1). */
 const PAPER = { bimodal: 0.001, spread: 0.05 };
 
@@ -68,7 +76,7 @@ export class GateTraining implements Participant {
 
   afterStep(step: number): void {
     if ((step + 1) % this.#stepsPerEpoch !== 0) return;
-    this.#events.push({ event: 'gates', epoch: (step + 1) / this.#stepsPerEpoch, layers: this.shares() });
+    this.#events.push({ event: 'gates', epoch: (step + 1) / this.#stepsPerEpoch, layers: this.#records() });
   }
 
   beforeEvaluation(): void {
@@ -84,6 +92,15 @@ export class GateTraining implements Participant {
     return this.gated.map(({ name, parameter, gates }) => {
       gates.settle();
       return { name, kept: countBits(gates.bits, parameter.size), of: parameter.size };
+    });
+  }
+
+  #records(): GateRecord[] {
+    const shares = this.shares();
+    return this.gated.map(({ gates: { gates } }, i) => {
+      const counts = new Array<number>(bins).fill(0);
+      for (const gate of gates) counts[Math.max(0, Math.min(bins - 1, Math.floor(bins * gate)))]++;
+      return { ...shares[i], shares: counts.map((n) => n / Math.max(1, gates.length)) };
     });
   }
 

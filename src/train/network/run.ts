@@ -1,9 +1,10 @@
 /** Runs the training of a network to its end: progress, evaluations, checkpoints, resuming. */
+import { join } from 'node:path';
 import { z } from 'zod';
 import { EspalierError } from '../../errors.js';
 import type { GradientCosine } from '../../methods/block-sparse/saved-activations.js';
 import type { ParticipantEvent } from '../../optim/participant.js';
-import { CheckpointStore } from '../../store/index.js';
+import { CheckpointStore, RunLog } from '../../store/index.js';
 import { restoreArrays } from '../../store/safetensors-reader.js';
 import type { StoredArray } from '../../store/safetensors-writer.js';
 import type { NetworkTraining, Score } from './network.js';
@@ -45,7 +46,7 @@ export interface RunOptions {
   readonly evaluateEvery?: number;
   /** Ends after the running step, with a checkpoint where there is a directory for them. */
   readonly signal?: AbortSignal;
-  /** Run directory for checkpoints; default: none are written. */
+  /** Run directory for checkpoints and the log; default: neither is written. */
   readonly directory?: string;
   /** In epochs; default 1. */
   readonly checkpointEvery?: number;
@@ -59,9 +60,35 @@ const progressEveryMs = 200;
 
 /** Trains to the end, or to where it is told to stop; returns whether it finished. */
 export async function runNetwork(training: NetworkTraining, options: RunOptions = {}): Promise<boolean> {
-  const { onEvent = () => {}, evaluate, evaluateEvery = 1, signal, directory, checkpointEvery = 1 } = options;
-  const store = directory === undefined ? null : await CheckpointStore.open(directory);
-  if (options.resume === true && store !== null) await restoreNetwork(training, store);
+  const { directory } = options;
+  if (directory === undefined) return run(training, options, null, null);
+  const store = await CheckpointStore.open(directory);
+  const log = RunLog.open(join(directory, 'log.jsonl'));
+  try {
+    const position = options.resume === true ? await restoreNetwork(training, store) : 0;
+    // Checkpoints of older releases do not know the log.
+    if (position !== null) log.truncateTo(position);
+    return await run(training, options, store, log);
+  } finally {
+    log.close();
+  }
+}
+
+async function run(
+  training: NetworkTraining,
+  options: RunOptions,
+  store: CheckpointStore | null,
+  log: RunLog | null,
+): Promise<boolean> {
+  const { evaluate, evaluateEvery = 1, signal, checkpointEvery = 1 } = options;
+  const onEvent = (event: NetworkEvent) => {
+    log?.write({ ...event });
+    options.onEvent?.(event);
+  };
+  const save = async (to: CheckpointStore) => {
+    log?.sync();
+    return saveNetwork(training, to, log?.position());
+  };
   const { steps, stepsPerEpoch } = training;
   const until = Math.min(steps, options.until ?? steps);
   const every = (epochs: number) => Math.max(1, Math.round(epochs * stepsPerEpoch));
@@ -105,14 +132,15 @@ export async function runNetwork(training: NetworkTraining, options: RunOptions 
       meter.since = performance.now();
     }
     if (store !== null && step < until && step % every(checkpointEvery) === 0) {
-      const saved = await saveNetwork(training, store);
+      const saved = await save(store);
       onEvent({ event: 'checkpoint', step, directory: saved });
       meter.since = performance.now();
     }
   }
   flush();
   if (store !== null)
-    onEvent({ event: 'checkpoint', step: training.taken, directory: await saveNetwork(training, store) });
+    onEvent({ event: 'checkpoint', step: training.taken, directory: await save(store) });
+  if (training.taken >= steps) log?.write({ event: 'end', step: training.taken });
   return training.taken >= steps;
 }
 
@@ -120,6 +148,7 @@ const savedState = z.object({
   step: z.number().int().min(0),
   optimizerSteps: z.number().int().min(0),
   methods: z.record(z.string(), z.unknown()),
+  logPosition: z.number().int().min(0).optional(),
 });
 
 /** Everything that training changes, by name: parameters, what stands behind them, buffers, moments, methods. */
@@ -145,8 +174,12 @@ export function networkArrays({ instance, optimizer, participants }: NetworkTrai
   return arrays;
 }
 
-/** Saves all that the next step depends on; returns the directory. */
-export async function saveNetwork(training: NetworkTraining, store: CheckpointStore): Promise<string> {
+/** Saves all that the next step depends on, and how far the log reaches; returns the directory. */
+export async function saveNetwork(
+  training: NetworkTraining,
+  store: CheckpointStore,
+  logPosition?: number,
+): Promise<string> {
   const methods = Object.fromEntries(
     training.participants.map((one) => [one.name, one.state?.().values ?? null]),
   );
@@ -154,15 +187,22 @@ export async function saveNetwork(training: NetworkTraining, store: CheckpointSt
     step: training.taken,
     optimizerSteps: training.optimizer.steps,
     methods,
+    logPosition,
   };
   const saved = await store.save({ step: training.taken, arrays: networkArrays(training), state });
   return saved.directory;
 }
 
-/** Brings the training to the newest sound checkpoint; it then goes on bit for bit. Without one nothing happens. */
-export async function restoreNetwork(training: NetworkTraining, store: CheckpointStore): Promise<void> {
+/**
+ * Brings the training to the newest sound checkpoint; it then goes on bit for bit. Without one nothing happens.
+ * Returns where the log was then: 0 without a checkpoint, null where the checkpoint does not say.
+ */
+export async function restoreNetwork(
+  training: NetworkTraining,
+  store: CheckpointStore,
+): Promise<number | null> {
   const { checkpoint } = await store.latest();
-  if (checkpoint === null) return;
+  if (checkpoint === null) return 0;
   try {
     const parsed = savedState.safeParse(checkpoint.state);
     if (!parsed.success) {
@@ -175,12 +215,13 @@ export async function restoreNetwork(training: NetworkTraining, store: Checkpoin
         file: checkpoint.directory,
       });
     }
-    const { step, optimizerSteps, methods } = parsed.data;
+    const { step, optimizerSteps, methods, logPosition } = parsed.data;
     // Methods first: they put masks and gates in place, whose arrays are then overwritten like all others.
     for (const one of training.participants) one.restore?.(methods[one.name]);
     await restoreArrays(checkpoint.tensors, networkArrays(training));
     training.taken = step;
     training.optimizer.steps = optimizerSteps;
+    return logPosition ?? null;
   } finally {
     await checkpoint.tensors.close();
   }

@@ -110,20 +110,26 @@ describe('a log that is followed', () => {
 describe('tables', () => {
   it('hold any number of records in bounded memory: last step, mean and range are kept', () => {
     fc.assert(
-      fc.property(fc.array(fc.double({ min: -1e6, max: 1e6, noNaN: true }), { minLength: 1, maxLength: 300 }), (values) => {
-        const table = new GrowingTable(['x'], 16);
-        for (const [i, x] of values.entries()) table.add({ step: i, epoch: null, seconds: i }, { x });
-        const { step, stride, columns } = table.table();
-        expect(step.length).toBeLessThanOrEqual(16);
-        expect(step[step.length - 1]).toBe(values.length - 1);
-        const { mean, low } = columns.x;
-        const lows = stride > 1 ? low : mean;
-        expect(Math.min(...lows.map((x) => x ?? 0))).toBeCloseTo(Number(Math.min(...values).toPrecision(7)), 0);
-        const sizes = step.map((s, i) => s - (i === 0 ? -1 : step[i - 1]));
-        const sum = mean.reduce((total: number, x, i) => total + (x ?? 0) * sizes[i], 0);
-        const scale = values.reduce((total, x) => total + Math.abs(x), 1);
-        expect(Math.abs(sum - values.reduce((a, b) => a + b, 0)) / scale).toBeLessThan(1e-6);
-      }),
+      fc.property(
+        fc.array(fc.double({ min: -1e6, max: 1e6, noNaN: true }), { minLength: 1, maxLength: 300 }),
+        (values) => {
+          const table = new GrowingTable(['x'], 16);
+          for (const [i, x] of values.entries()) table.add({ step: i, epoch: null, seconds: i }, { x });
+          const { step, stride, columns } = table.table();
+          expect(step.length).toBeLessThanOrEqual(16);
+          expect(step[step.length - 1]).toBe(values.length - 1);
+          const { mean, low } = columns.x;
+          const lows = stride > 1 ? low : mean;
+          expect(Math.min(...lows.map((x) => x ?? 0))).toBeCloseTo(
+            Number(Math.min(...values).toPrecision(7)),
+            0,
+          );
+          const sizes = step.map((s, i) => s - (i === 0 ? -1 : step[i - 1]));
+          const sum = mean.reduce((total: number, x, i) => total + (x ?? 0) * sizes[i], 0);
+          const scale = values.reduce((total, x) => total + Math.abs(x), 1);
+          expect(Math.abs(sum - values.reduce((a, b) => a + b, 0)) / scale).toBeLessThan(1e-6);
+        },
+      ),
     );
   });
 
@@ -143,7 +149,13 @@ describe('a run', () => {
     const path = await scratch();
     await makeRun(path, { steps: 400 });
     const run = await readRun(path);
-    expect(run).toMatchObject({ status: 'finished', output: 'fan-in 128', labels: 109_103, step: 400, problems: [] });
+    expect(run).toMatchObject({
+      status: 'finished',
+      output: 'fan-in 128',
+      labels: 109_103,
+      step: 400,
+      problems: [],
+    });
     expect(run.seconds).toBeCloseTo(40, 6);
     expect(run.progress.columns.loss.mean).toHaveLength(400);
     expect(run.validations).toHaveLength(8);
@@ -170,7 +182,10 @@ describe('a run', () => {
       `{"t":1700000000001,"event":"${evilName.replaceAll('"', '')}","step":1,"__proto__":{"polluted":1}}`,
       '\u0000\uffff',
     ];
-    await writeFile(join(path, 'log.jsonl'), [...lines.slice(0, 5), ...hostile, ...lines.slice(5), '{"t":17'].join('\n'));
+    await writeFile(
+      join(path, 'log.jsonl'),
+      [...lines.slice(0, 5), ...hostile, ...lines.slice(5), '{"t":17'].join('\n'),
+    );
     await writeFile(join(path, 'config.json'), '{ not json');
     await writeFile(join(path, 'evaluations/test.json'), '{"format":"espalier-evaluation","version":2}');
     const run = await readRun(path);
@@ -226,9 +241,16 @@ describe('many runs', () => {
       .toEqual(['a', 'deep/er/b', 'late']);
     const late = set.summaries()[2];
     expect(late.status).toBe('stopped');
-    await appendFile(join(late.directory, 'log.jsonl'), `${fakeLog({ taken: 11, began: Date.now() }).slice(-1)[0]}\n`);
+    await appendFile(
+      join(late.directory, 'log.jsonl'),
+      `${fakeLog({ taken: 11, began: Date.now() }).slice(-1)[0]}\n`,
+    );
     const { runs } = await set.update();
     const [[run, change]] = [...runs];
-    expect([run.name, change.points.map(({ step }) => step), run.summary().status]).toEqual(['late', [11], 'running']);
+    expect([run.name, change.points.map(({ step }) => step), run.summary().status]).toEqual([
+      'late',
+      [11],
+      'running',
+    ]);
   });
 });

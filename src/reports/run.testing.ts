@@ -18,12 +18,23 @@ export interface FakeRun {
 }
 
 /** Records of a run, one text per line. */
-export function fakeLog({ steps = 400, taken = steps, seed = 1, began = 1_700_000_000_000 }: FakeRun = {}): string[] {
+export function fakeLog({
+  steps = 400,
+  taken = steps,
+  seed = 1,
+  began = 1_700_000_000_000,
+}: FakeRun = {}): string[] {
   const lines: string[] = [];
   const put = (event: string, step: number, facts: object) =>
     lines.push(JSON.stringify({ t: began + step * 100, event, step, ...facts }));
   const bytes = (growth: number) => ({
-    ...{ weights: 92e6 * seed, indices: 28e6, optimizer: 184e6 * seed, gradients: 4e6, activations: 1e6 * growth },
+    ...{
+      weights: 92e6 * seed,
+      indices: 28e6,
+      optimizer: 184e6 * seed,
+      gradients: 4e6,
+      activations: 1e6 * growth,
+    },
     ...{ workspace: 9e5, data: 31e6, auxiliary: growth < 40 ? 12e6 : 0 },
   });
   const bell = (width: number) => {
@@ -40,22 +51,50 @@ export function fakeLog({ steps = 400, taken = steps, seed = 1, began = 1_700_00
     const share = step / steps;
     const loss = (30 / seed) * Math.exp(-4 * share) + 6 + Math.sin(step * 1.7 + seed);
     put('progress', step, {
-      ...{ steps, epoch: 4 * share, epochs: 4, loss, rate: 0.02 * Math.cos((Math.PI / 2) * share), encoderNorm: 0.2 + 0.1 * Math.sin(step) },
-      ...{ auxiliary: null, examplesPerSecond: 2200 * seed + 100 * Math.sin(step / 9), etaSeconds: (steps - step) / 10, rssBytes: 5e8 + 1e5 * step },
+      ...{
+        steps,
+        epoch: 4 * share,
+        epochs: 4,
+        loss,
+        rate: 0.02 * Math.cos((Math.PI / 2) * share),
+        encoderNorm: 0.2 + 0.1 * Math.sin(step),
+      },
+      ...{
+        auxiliary: null,
+        examplesPerSecond: 2200 * seed + 100 * Math.sin(step / 9),
+        etaSeconds: (steps - step) / 10,
+        rssBytes: 5e8 + 1e5 * step,
+      },
     });
     if (step % Math.ceil(steps / 20) === 0) {
       put('memory', step, { bytes: bytes(20 + 40 * share), rssBytes: 5e8 });
       put('snapshot', step, {
         weights: ['encoder.layers.0.weight', 'output.weights'].map((name, i) => ({
-          ...{ name, from: -0.3 - share * (1 + i), to: 0.3 + share * (1 + i), shares: bell(10 - 7 * share), count: 131_072 },
+          ...{
+            name,
+            from: -0.3 - share * (1 + i),
+            to: 0.3 + share * (1 + i),
+            shares: bell(10 - 7 * share),
+            count: 131_072,
+          },
           ...{ zeros: i * 0.1, rms: 0.1 + share / 4 },
         })),
         inDegree: {
-          ...{ from: 20_000 - 9_000 * share, to: 35_000 + 30_000 * share, shares: bell(6 + 4 * share), count: 512 },
+          ...{
+            from: 20_000 - 9_000 * share,
+            to: 35_000 + 30_000 * share,
+            shares: bell(6 + 4 * share),
+            count: 512,
+          },
           ...{ units: 512, unconnected: 0, mean: 27_275, median: 26_000, topTenth: 0.1 + share / 5 },
         },
       });
-      put('rewire', step, { replaced: Math.round(2e6 * (1 - share)), connections: 13_965_184, threshold: null, explored: 0.25 + share / 2 });
+      put('rewire', step, {
+        replaced: Math.round(2e6 * (1 - share)),
+        connections: 13_965_184,
+        threshold: null,
+        explored: 0.25 + share / 2,
+      });
     }
     if (step % Math.ceil(steps / 8) === 0) {
       const p = (32 - 25 * Math.exp(-5 * share)) * (1 - 0.05 * seed);
@@ -69,7 +108,13 @@ export function fakeLog({ steps = 400, taken = steps, seed = 1, began = 1_700_00
   }
   if (taken >= steps) {
     put('end', steps, {
-      ...{ seconds: steps / 10, examplesPerSecond: 2310, bytes: bytes(60), accountedPeak: 629_145_600, peakRss: 780_000_000 },
+      ...{
+        seconds: steps / 10,
+        examplesPerSecond: 2310,
+        bytes: bytes(60),
+        accountedPeak: 629_145_600,
+        peakRss: 780_000_000,
+      },
       ...{ baseRss: 6e7, model: 'model-0123456789abcdef' },
     });
   }
@@ -89,12 +134,22 @@ export function fakeEvaluation(): Evaluation {
     })),
     confusion: {
       wrongRows: 3_890,
-      pairs: [0, 1, 2, 3, 4].map((i) => ({ truth: named(i), predicted: named(i + 1), count: 23 - 4 * i, cosine: 0.91 - 0.1 * i })),
+      pairs: [0, 1, 2, 3, 4].map((i) => ({
+        truth: named(i),
+        predicted: named(i + 1),
+        count: 23 - 4 * i,
+        cosine: 0.91 - 0.1 * i,
+      })),
       labels: words.map((_, i) => named(i)),
-      counts: words.map((_, i) => words.map((__, j) => (i === j ? 31 : Math.max(0, 20 - 5 * Math.abs(i - j) - i)))),
+      counts: words.map((_, i) =>
+        words.map((__, j) => (i === j ? 31 : Math.max(0, 20 - 5 * Math.abs(i - j) - i))),
+      ),
     },
     samples: words.map((word, i) => ({
-      text: i === 5 ? null : `${word}: a carnivorous mammal, usually domesticated, that hunts ${words[(i + 2) % 6]}`,
+      text:
+        i === 5
+          ? null
+          : `${word}: a carnivorous mammal, usually domesticated, that hunts ${words[(i + 2) % 6]}`,
       truth: [named(i), named(i + 1)],
       predictions: [0, 1, 2, 3, 4].map((r) => ({
         ...{ ...named(i + r), score: 2 - r, probability: 1 / (1 + Math.exp(r - 2)), right: r < 2 },
@@ -107,7 +162,10 @@ export function fakeEvaluation(): Evaluation {
 export async function makeRun(directory: string, options: FakeRun = {}): Promise<void> {
   await mkdir(directory, { recursive: true });
   const output = options.output ?? { kind: 'fan-in', fanIn: 128 };
-  await writeFile(join(directory, 'config.json'), JSON.stringify({ data: 'data/wn', out: directory, model: { output } }));
+  await writeFile(
+    join(directory, 'config.json'),
+    JSON.stringify({ data: 'data/wn', out: directory, model: { output } }),
+  );
   await writeFile(join(directory, 'log.jsonl'), `${fakeLog(options).join('\n')}\n`);
   if (options.evaluated !== false) await saveEvaluation(directory, fakeEvaluation());
 }

@@ -71,18 +71,30 @@ it('a run logs memory, snapshots and scores by frequency some fifty times at mos
   const out = join(home, 'run');
   await train({
     ...{ data, out, backend: 'reference', batch: 16, epochs: 6, tensorboard: true },
-    model: { encoder: { embedding: 16 }, output: { kind: 'fan-in', fanIn: 6, topology: { kind: 'set', every: 10 } } },
+    model: {
+      encoder: { embedding: 16 },
+      output: { kind: 'fan-in', fanIn: 6, topology: { kind: 'set', every: 10 } },
+    },
   });
   const records = await recordsOf(join(out, 'log.jsonl'));
   const of = (event: string) => records.filter((record) => record.event === event);
   expect(of('snapshot').map(({ step }) => step)).toEqual(Array.from({ length: 41 }, (_, i) => 3 * i));
   expect(of('memory')).toHaveLength(41);
-  const [{ buckets, precision }] = of('validation') as unknown as Extract<TrainEvent, { event: 'validation' }>[];
+  const [{ buckets, precision }] = of('validation') as unknown as Extract<
+    TrainEvent,
+    { event: 'validation' }
+  >[];
   const contributions = Object.values(buckets ?? {}).map((byK) => byK['1'].contribution);
   expect(contributions.reduce((a, b) => a + b, 0)).toBeCloseTo(precision['1'], 9);
   const [file] = await readdir(join(out, 'tensorboard'));
   const text = (await readFile(join(out, 'tensorboard', file))).toString('latin1');
-  for (const tag of ['train/loss', 'validation/P@1', 'weights/output.weights', 'memory/weights', 'topology/in_degree'])
+  for (const tag of [
+    'train/loss',
+    'validation/P@1',
+    'weights/output.weights',
+    'memory/weights',
+    'topology/in_degree',
+  ])
     expect(text).toContain(tag);
 });
 
@@ -94,10 +106,15 @@ it.each([
   ['dense bf16', { kind: 'dense', precision: 'bf16' }],
 ])('a snapshot counts the labels of every hidden unit (%s)', (_, output) => {
   const spec = modelSpec.parse({ encoder: { embedding: 24 }, output: { startScale: 1, ...output } });
-  const classifier = new Classifier(new Device(referenceKernels('float32')), { features: 20, labels: 37 }, spec, {
-    seed: 1,
-    outputOptimizer: { kind: 'sgd', rate: 1 },
-  });
+  const classifier = new Classifier(
+    new Device(referenceKernels('float32')),
+    { features: 20, labels: 37 },
+    spec,
+    {
+      seed: 1,
+      outputOptimizer: { kind: 'sgd', rate: 1 },
+    },
+  );
   const { weights, inDegree } = takeSnapshot(classifier);
   for (const { shares, rms } of weights) {
     expect(shares.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 2);
@@ -110,7 +127,10 @@ it.each([
   }
   const degrees = new Float64Array(24);
   const head = 'head' in output ? 5 : 0;
-  const order = head === 0 ? null : new Set(classifier.output.state().model.find(({ name }) => name === 'head.labels')?.data);
+  const order =
+    head === 0
+      ? null
+      : new Set(classifier.output.state().model.find(({ name }) => name === 'head.labels')?.data);
   for (let label = 0; label < 37; label++) {
     if (order?.has(label)) continue;
     for (const unit of classifier.output.connections(label).inputs) degrees[unit]++;

@@ -41,9 +41,13 @@ describe('the server of the dashboard', () => {
     expect(runs.map(({ name, status }) => [name, status])).toEqual([['one', 'finished']]);
     const report = (await (await fetch(`${ui.url}/api/runs/${runs[0].id}`)).json()) as RunReport;
     const program = new URL('../../dist/cli/main.js', import.meta.url).pathname;
-    const { stdout } = await promisify(execFile)(process.execPath, [program, 'inspect', join(home, 'one'), '--json'], {
-      maxBuffer: 1 << 26,
-    });
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      [program, 'inspect', join(home, 'one'), '--json'],
+      {
+        maxBuffer: 1 << 26,
+      },
+    );
     expect(JSON.parse(stdout)).toEqual(report);
   });
 
@@ -61,7 +65,10 @@ describe('the server of the dashboard', () => {
       ['/else', 404],
     ] as const) {
       const response = await fetch(ui.url + path);
-      expect([response.status, response.headers.get('content-type')]).toEqual([status, 'application/problem+json']);
+      expect([response.status, response.headers.get('content-type')]).toEqual([
+        status,
+        'application/problem+json; charset=utf-8',
+      ]);
     }
     expect((await fetch(`${ui.url}/api/runs`, { method: 'DELETE' })).status).toBe(405);
     const foreign = await askAs('evil.example', '/api/runs');
@@ -74,15 +81,16 @@ describe('the server of the dashboard', () => {
     expect(response.headers.get('content-type')).toMatch(/^text\/event-stream/);
     let text = '';
     const reading = (async () => {
-      for await (const part of response.body as unknown as AsyncIterable<Uint8Array>) text += Buffer.from(part).toString();
+      for await (const part of response.body as unknown as AsyncIterable<Uint8Array>)
+        text += Buffer.from(part).toString();
     })().catch(() => {});
-    await expect.poll(() => text, { timeout: 10_000 }).toMatch(/^event: runs\ndata: \[.*"one"/);
+    await expect.poll(() => text, { timeout: 30_000 }).toMatch(/^event: runs\ndata: \[.*"one"/);
     await makeRun(join(home, 'two'), { taken: 5, evaluated: false });
-    await expect.poll(() => text, { timeout: 10_000 }).toMatch(/event: runs\ndata: \[.*"two"/);
+    await expect.poll(() => text, { timeout: 30_000 }).toMatch(/event: runs\ndata: \[.*"two"/);
     const line = fakeLog({ taken: 6, began: Date.now() }).pop() ?? '';
     await appendFile(join(home, 'two/log.jsonl'), line.slice(0, 30));
     await appendFile(join(home, 'two/log.jsonl'), `${line.slice(30)}\n`);
-    await expect.poll(() => text, { timeout: 10_000 }).toMatch(/event: run\ndata: .*"step":6,/);
+    await expect.poll(() => text, { timeout: 30_000 }).toMatch(/event: run\ndata: .*"step":6,/);
     controller.abort();
     await reading;
   });

@@ -36,7 +36,9 @@ interface Layer {
 
 export function inspectCommand(): Command {
   return new Command('inspect')
-    .description('show what a run tells, what is left of the weights of a network, or what a training step holds in memory')
+    .description(
+      'show what a run tells, what is left of the weights of a network, or what a training step holds in memory',
+    )
     .argument(
       '<path>',
       'a run directory; a safetensors file (exported network, model, checkpoint); with --memory also a file of settings',

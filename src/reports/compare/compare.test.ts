@@ -6,8 +6,8 @@ import { DatasetDirectory, writeDatasetDirectory } from '../../data/cache.js';
 import { plantedDataset } from '../../data/planted.js';
 import { selectKernels } from '../../kernels/index.js';
 import { RandomStream } from '../../kernels/random.js';
-import { train } from '../../train/train.js';
 import { evaluateModel } from '../../train/evaluate.js';
+import { train } from '../../train/train.js';
 import { bootstrap, type RowRatio } from './bootstrap.js';
 import { compareRuns } from './compare.js';
 import { comparePage } from './page.js';
@@ -78,7 +78,10 @@ describe('compareRuns', () => {
       await train({
         ...{ data: join(home, 'data'), out: join(home, name), backend: 'reference', batch: 32, epochs },
         ...{ optimizer: { kind: 'adam', rate: 2e-2 }, outputOptimizer: { kind: 'adam', rate: 2e-2 } },
-        model: { encoder: { embedding: 24, dropout: 0.1 }, output: kind === 'dense' ? { kind } : { kind, fanIn: 8 } },
+        model: {
+          encoder: { embedding: 24, dropout: 0.1 },
+          output: kind === 'dense' ? { kind } : { kind, fanIn: 8 },
+        },
       });
     }
   });
@@ -113,16 +116,25 @@ describe('compareRuns', () => {
   });
 
   it('refuses other data, no runs, and too many', async () => {
-    await expect(compareRuns({ runs: [], data, split: 'test', kernels })).rejects.toEqual(refusal('COMPARE_RUNS'));
+    await expect(compareRuns({ runs: [], data, split: 'test', kernels })).rejects.toEqual(
+      refusal('COMPARE_RUNS'),
+    );
     const many = new Array(9).fill(join(home, 'short'));
-    await expect(compareRuns({ runs: many, data, split: 'test', kernels })).rejects.toEqual(refusal('COMPARE_RUNS'));
+    await expect(compareRuns({ runs: many, data, split: 'test', kernels })).rejects.toEqual(
+      refusal('COMPARE_RUNS'),
+    );
   });
 
   it('words and break-even follow the numbers', async () => {
     const [plain] = (await compareRuns({ runs: [join(home, 'short')], data, split: 'test', kernels })).runs;
     const speed = (rowsPerSecond: number) => ({ ...plain.speed, rowsPerSecond });
     const first = { ...plain, trainingSeconds: 3600, speed: speed(1_000) };
-    const dearer = { ...first, trainingSeconds: 10_800, speed: speed(2_000), peakBytes: (plain.peakBytes ?? 0) / 4 };
+    const dearer = {
+      ...first,
+      trainingSeconds: 10_800,
+      speed: speed(2_000),
+      peakBytes: (plain.peakBytes ?? 0) / 4,
+    };
     const even = breakEvenOf(dearer, first, 3);
     // Two hours more; a second serves 1,000 more: 1e6 answers save 500 s.
     expect(even?.answers).toBeCloseTo((7200 / 500) * 1e6, 3);

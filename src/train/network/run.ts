@@ -138,8 +138,7 @@ async function run(
     }
   }
   flush();
-  if (store !== null)
-    onEvent({ event: 'checkpoint', step: training.taken, directory: await save(store) });
+  if (store !== null) onEvent({ event: 'checkpoint', step: training.taken, directory: await save(store) });
   if (training.taken >= steps) log?.write({ event: 'end', step: training.taken });
   return training.taken >= steps;
 }

@@ -6,14 +6,21 @@ import {
   parquetMetadataAsync,
   parquetReadObjects,
   parquetSchema,
+  type RowGroup,
 } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import { EspalierError } from '../../errors.js';
 import { withFileErrors } from '../../files.js';
 import type { RecordBatch, RecordSource, SourceProgress } from './record-source.js';
 
-/** Rows decoded at once; a row group is read whole, so its columns bound the memory. */
+/** Rows handed on at once. */
 const ROWS = 8192;
+/**
+ * Bytes, unpacked, and rows that are decoded at once. A part of a row group costs nearly what the whole does: lists and
+ * files without a page index are read from the beginning of the group.
+ */
+const DECODED_BYTES = 2 ** 26;
+const DECODED_ROWS = 16 * ROWS;
 const LARGEST_GROUP = 2 ** 31;
 
 export class ParquetSource implements RecordSource {
@@ -50,9 +57,10 @@ export class ParquetSource implements RecordSource {
             'write the file with smaller row groups',
           );
         }
-        for (let from = 0; from < rows; from += ROWS) {
+        const step = rowsAtOnce(group, wanted);
+        for (let from = 0; from < rows; from += step) {
           const rowStart = groupBegin + from;
-          const rowEnd = groupBegin + Math.min(rows, from + ROWS);
+          const rowEnd = groupBegin + Math.min(rows, from + step);
           const records = await this.#guarded(() =>
             parquetReadObjects({
               file: buffer,
@@ -65,11 +73,15 @@ export class ParquetSource implements RecordSource {
             }),
           );
           if (records.length !== rowEnd - rowStart) throw this.#fault('it holds fewer rows than it says');
-          yield {
-            rows: records.map((record) => columns.map((column) => record[column])),
-            lines: records.map((_, i) => rowStart + i + 1),
-          };
-          onProgress?.({ bytes: Math.round((size * rowEnd) / Number(metadata.num_rows)), totalBytes: size });
+          for (let at = 0; at < records.length; at += ROWS) {
+            const part = records.slice(at, at + ROWS);
+            const done = rowStart + at + part.length;
+            yield {
+              rows: part.map((record) => columns.map((column) => record[column])),
+              lines: part.map((_, i) => rowStart + at + i + 1),
+            };
+            onProgress?.({ bytes: Math.round((size * done) / Number(metadata.num_rows)), totalBytes: size });
+          }
         }
         groupBegin += rows;
       }
@@ -118,6 +130,16 @@ export class ParquetSource implements RecordSource {
       cause,
     });
   }
+}
+
+/** Rows of a group whose `wanted` columns are decoded in one go. */
+function rowsAtOnce({ num_rows, columns }: RowGroup, wanted: readonly string[]): number {
+  let bytes = 0;
+  for (const { meta_data: column } of columns)
+    if (column !== undefined && wanted.includes(column.path_in_schema[0]))
+      bytes += Number(column.total_uncompressed_size);
+  const fitting = Math.floor((Number(num_rows) * DECODED_BYTES) / Math.max(1, bytes));
+  return Math.max(ROWS, Math.min(DECODED_ROWS, fitting));
 }
 
 function bufferOf(handle: Awaited<ReturnType<typeof open>>, byteLength: number): AsyncBuffer {

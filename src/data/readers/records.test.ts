@@ -271,6 +271,27 @@ describe('Parquet', () => {
     ]);
   });
 
+  it('reads lists across the parts in which a large group is handed on', async () => {
+    const tags = Array.from({ length: 20_000 }, (_, i) => [`a${i % 7}`, `b${i}`].slice(0, 1 + (i % 2)));
+    const bytes = parquetWriteBuffer({
+      columnData: [{ name: 'tags', data: tags }],
+      rowGroupSize: 20_000,
+      schema: [
+        { name: 'root', num_children: 1 },
+        { name: 'tags', converted_type: 'LIST', repetition_type: 'OPTIONAL', num_children: 1 },
+        { name: 'list', repetition_type: 'REPEATED', num_children: 1 },
+        { name: 'element', type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'OPTIONAL' },
+      ],
+    });
+    const source = new ParquetSource(await file(new Uint8Array(bytes)));
+    const sizes: number[] = [];
+    for await (const { rows } of source.batches(['tags'])) sizes.push(rows.length);
+    expect(sizes).toEqual([8192, 8192, 3616]);
+    const { rows, lines } = await all(source);
+    expect(rows).toEqual(tags.map((list) => [list]));
+    expect([lines[0], lines[8192], lines[19_999]]).toEqual([1, 8193, 20_000]);
+  });
+
   it('a cut or flipped file gives rows or one error of ours, never a crash', async () => {
     const whole = bytes();
     const footer = whole.length - 600;

@@ -1,4 +1,5 @@
 import type { Operation } from '../autograd/tape.js';
+import { EspalierError } from '../errors.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { sizeOf } from '../tensor/tensor.js';
 import { expectShape } from './check.js';
@@ -21,14 +22,14 @@ export interface BatchNormOpArgs {
   readonly activation: 'none' | 'relu';
 }
 
-/** What backward reads; null where the running statistics were used. */
+/** Of the batch. */
 interface Statistics {
   readonly mean: Tensor;
   readonly rstd: Tensor;
 }
 
 /** y = act((x - mean) / sqrt(var + eps) * gamma + beta) per channel (Ioffe & Szegedy 2015, algorithm 1). */
-export const batchNorm: Operation<BatchNormOpArgs, Statistics> = {
+export const batchNorm: Operation<BatchNormOpArgs, Statistics | null> = {
   name: 'batchNorm',
 
   infer({ x, gamma, beta, runningMean, runningVar }) {
@@ -44,21 +45,21 @@ export const batchNorm: Operation<BatchNormOpArgs, Statistics> = {
   forward(device, args, out) {
     const { x, gamma, beta, runningMean, runningVar, eps, momentum, training } = args;
     const shape = sizesOf(x);
-    const [mean, rstd] = [0, 0].map(() => device.temporary('activations', [shape.channels]));
     const relu = args.activation === 'relu';
     const common = { ...shape, eps, relu, x: x.data, gamma: gamma.data, beta: beta.data, y: out.data };
-    if (training) {
-      device.kernels.batchNorm({
-        ...common,
-        momentum,
-        runningMean: runningMean.data,
-        runningVar: runningVar.data,
-        mean: mean.data,
-        rstd: rstd.data,
-      });
-    } else {
+    if (!training) {
       device.kernels.batchNormApply({ ...common, mean: runningMean.data, variance: runningVar.data });
+      return null;
     }
+    const [mean, rstd] = [0, 0].map(() => device.temporary('activations', [shape.channels]));
+    device.kernels.batchNorm({
+      ...common,
+      momentum,
+      runningMean: runningMean.data,
+      runningVar: runningVar.data,
+      mean: mean.data,
+      rstd: rstd.data,
+    });
     return { mean, rstd };
   },
 
@@ -70,7 +71,17 @@ export const batchNorm: Operation<BatchNormOpArgs, Statistics> = {
 
   // ds = dy 1[y > 0], xhat = (x - mean) rstd;  dgamma = sum ds xhat;  dbeta = sum ds;
   // dx = gamma rstd (ds - mean(ds) - xhat mean(ds xhat))
-  backward(device, { x, gamma, beta, activation }, { mean, rstd }, out, dout, into, kept) {
+  backward(device, { x, gamma, beta, activation }, statistics, out, dout, into, kept) {
+    if (statistics === null) {
+      throw new EspalierError({
+        code: 'BATCH_NORM_EVALUATION',
+        kind: 'usage',
+        op: 'batchNorm',
+        problem: 'there is no backward through the running statistics of evaluation',
+        hint: 'run the forward pass with training: true',
+      });
+    }
+    const { mean, rstd } = statistics;
     const shape = sizesOf(x);
     if (activation === 'relu') kept.gate(out, dout);
     const saved = kept.values(x);

@@ -86,6 +86,16 @@ describe('conv2d', () => {
 });
 
 describe('batchNorm', () => {
+  it('refuses to go back through evaluation, whose statistics nobody kept', () => {
+    const d = float64Device();
+    const [x, gamma, beta] = [parameter(d, [2, 1, 2], 'x'), parameter(d, [1], 'g'), parameter(d, [1], 'b')];
+    const running = { runningMean: d.fromArray([1], [0]), runningVar: d.fromArray([1], [1]) };
+    const tape = new Tape(d);
+    const how = { eps: 0, momentum: 0.5, training: false, activation: 'none' as const };
+    const y = tape.run(batchNorm, { x, gamma, beta, ...running, ...how });
+    expect(() => tape.backward(y)).toThrow(/BATCH_NORM_EVALUATION/);
+  });
+
   it('moves its running statistics in training and stands on them in evaluation', () => {
     const d = float64Device();
     const x = d.fromArray([2, 1, 2], [1, 3, 5, 7]);

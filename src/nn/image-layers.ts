@@ -97,7 +97,8 @@ export class BatchNorm2d extends Module {
   }
 }
 
-export class MaxPool2d extends Module {
+/** Square windows; by default side by side. */
+abstract class Pool2d extends Module {
   readonly kernel: number;
   readonly stride: number;
   readonly padding: number;
@@ -108,24 +109,15 @@ export class MaxPool2d extends Module {
     this.stride = options.stride ?? kernel;
     this.padding = options.padding ?? 0;
   }
+}
 
+export class MaxPool2d extends Pool2d {
   forward(x: Tensor, { tape }: ForwardContext): Tensor {
     return tape.run(maxPool2d, { x, kernel: this.kernel, stride: this.stride, padding: this.padding });
   }
 }
 
-export class AvgPool2d extends Module {
-  readonly kernel: number;
-  readonly stride: number;
-  readonly padding: number;
-
-  constructor(kernel: number, options: { readonly stride?: number; readonly padding?: number } = {}) {
-    super();
-    this.kernel = kernel;
-    this.stride = options.stride ?? kernel;
-    this.padding = options.padding ?? 0;
-  }
-
+export class AvgPool2d extends Pool2d {
   forward(x: Tensor, { tape }: ForwardContext): Tensor {
     return tape.run(avgPool2d, { x, kernel: this.kernel, stride: this.stride, padding: this.padding });
   }

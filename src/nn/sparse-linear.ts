@@ -35,6 +35,13 @@ export function sparseRows(rows: number, cols: number, dense: Floats): SparseRow
   return { rows, cols, indptr, indices, values };
 }
 
+/** Writes the numbers of `from` to `into` [rows, cols], which holds zeros. */
+export function scatterRows({ rows, cols, indptr, indices, values }: SparseRows, into: Floats): void {
+  for (let r = 0; r < rows; r++) {
+    for (let e = indptr[r]; e < indptr[r + 1]; e++) into[r * cols + indices[e]] = values[e];
+  }
+}
+
 /** Bytes that the sparse form takes on disk, column indices of 16 bits where they fit. */
 export function sparseBytes({ rows, cols, indices, values }: SparseRows): number {
   return 4 * (rows + 1) + (cols <= 0x10000 ? 2 : 4) * indices.length + values.byteLength;

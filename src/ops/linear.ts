@@ -1,6 +1,7 @@
 import type { Operation } from '../autograd/tape.js';
 import { EspalierError } from '../errors.js';
 import type { Activation } from '../kernels/face.js';
+import { matrixShape } from '../tensor/bsr.js';
 import { shapeText, type Tensor } from '../tensor/tensor.js';
 import { expectRank, expectShape } from './check.js';
 import { weightGradient } from './saved-gradients.js';
@@ -15,7 +16,7 @@ export interface LinearArgs {
   readonly activation: Activation;
 }
 
-const rowsOf = (x: Tensor): number => x.shape.slice(0, -1).reduce((n, side) => n * side, 1);
+const rowsOf = (x: Tensor): number => matrixShape(x.shape).rows;
 
 /** y = act(x W^T + b), over the last dimension of x. */
 export const linear: Operation<LinearArgs, void> = {

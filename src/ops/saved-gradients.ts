@@ -136,7 +136,7 @@ function pooled(device: Device, size: number, rows: number, cols: number, dy: Te
 const matrix = (device: Device, x: Tensor, rows: number, cols: number) => device.alias(x, [rows, cols]);
 
 /** Rows as they are wanted, some at a time, in one small buffer. */
-export function* chunks(
+function* chunks(
   device: Device,
   saved: Extract<Saved, { kind: 'rows' }>,
   rows: number,

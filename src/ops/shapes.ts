@@ -1,6 +1,6 @@
 import type { Operation } from '../autograd/tape.js';
 import { EspalierError } from '../errors.js';
-import { type Shape, shapeText, type Tensor } from '../tensor/tensor.js';
+import { shapeText, sizeOf, type Tensor } from '../tensor/tensor.js';
 
 export interface SwapAxesOpArgs {
   readonly x: Tensor;
@@ -43,13 +43,12 @@ function sides({ shape }: Tensor, axis: number) {
       received: `axis ${axis} of ${shapeText(shape)}`,
     });
   }
-  const product = (part: Shape) => part.reduce((n, side) => n * side, 1);
   return {
     at,
-    outer: product(shape.slice(0, at)),
+    outer: sizeOf(shape.slice(0, at)),
     a: shape[at],
     b: shape[at + 1],
-    inner: product(shape.slice(at + 2)),
+    inner: sizeOf(shape.slice(at + 2)),
   };
 }
 

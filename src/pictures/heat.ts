@@ -17,11 +17,18 @@ function colour(share: number): string {
 
 const sizeOf = ({ rows, values }: HeatMap) => Math.ceil(values.length / Math.max(1, rows));
 
+/** Not by `Math.max(...values)`: as arguments, some hundred thousand values overflow the stack. */
+function largestOf(values: ArrayLike<number>): number {
+  let most = 0;
+  for (let i = 0; i < values.length; i++) most = Math.max(most, values[i]);
+  return most;
+}
+
 /** @example heatSvg({ title: 'Weights left per pixel', rows: 28, values: counts }) */
 export function heatSvg(map: HeatMap): string {
   const { title, rows, values } = map;
   const columns = sizeOf(map);
-  const most = Math.max(0, ...Array.from(values));
+  const most = largestOf(values);
   const cell = Math.max(2, Math.min(40, Math.floor(440 / Math.max(1, columns, rows))));
   const parts = Array.from(values, (value, i) => {
     const how = `fill="${colour(most === 0 ? 0 : value / most)}"`;
@@ -42,7 +49,7 @@ export function heatText(map: HeatMap, widest = 64): string[] {
   for (let i = 0; i < values.length; i++) {
     sums[Math.floor(Math.floor(i / columns) / step) * across + Math.floor((i % columns) / step)] += values[i];
   }
-  const most = Math.max(0, ...sums);
+  const most = largestOf(sums);
   const shade = (value: number) =>
     value <= 0 ? ' ' : '░▒▓█'[Math.min(3, Math.floor((4 * value) / (most + Number.EPSILON)))];
   return Array.from({ length: down }, (_, r) =>

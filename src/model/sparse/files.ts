@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { EspalierError } from '../../errors.js';
 import type { Kernels } from '../../kernels/face.js';
-import { type SparseRows, sparseBytes, sparseRows } from '../../nn/sparse-linear.js';
+import { scatterRows, sparseBytes, sparseRows } from '../../nn/sparse-linear.js';
 import {
   openSafetensors,
   type StoredArray,
@@ -42,8 +42,11 @@ function arraysOf(name: string, { weight, bias }: StepWeights): StoredArray[] {
     data,
   });
   const shift = bias === null ? [] : [stored('bias', [rows], Float32Array.from(bias))];
-  if (sparseBytes(weight) >= 4 * rows * cols)
-    return [...shift, stored('weight', [rows, cols], expand(weight))];
+  if (sparseBytes(weight) >= 4 * rows * cols) {
+    const dense = new Float32Array(rows * cols);
+    scatterRows(weight, dense);
+    return [...shift, stored('weight', [rows, cols], dense)];
+  }
   const places = cols <= 0x10000 ? Uint16Array.from(indices) : indices;
   return [
     ...[...shift, stored('indptr', [rows + 1], indptr)],
@@ -52,14 +55,6 @@ function arraysOf(name: string, { weight, bias }: StepWeights): StoredArray[] {
       stored('values', [values.length], Float32Array.from(values)),
     ],
   ];
-}
-
-function expand({ rows, cols, indptr, indices, values }: SparseRows): Float32Array {
-  const dense = new Float32Array(rows * cols);
-  for (let r = 0; r < rows; r++) {
-    for (let e = indptr[r]; e < indptr[r + 1]; e++) dense[r * cols + indices[e]] = values[e];
-  }
-  return dense;
 }
 
 /**

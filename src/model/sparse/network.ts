@@ -8,20 +8,13 @@ import { ReLU, throughLayers } from '../../nn/layers.js';
 import { type ForwardContext, Module } from '../../nn/module.js';
 import { Flatten, GlobalAvgPool } from '../../nn/network-layers.js';
 import { SparseConv2d } from '../../nn/sparse-conv.js';
-import { SparseLinear } from '../../nn/sparse-linear.js';
+import { SparseLinear, scatterRows } from '../../nn/sparse-linear.js';
 import { conv2d } from '../../ops/conv2d.js';
 import { add } from '../../ops/elementwise.js';
 import { linear } from '../../ops/linear.js';
 import { Device } from '../../tensor/device.js';
 import { sizeOf, type Tensor } from '../../tensor/tensor.js';
-import {
-  matrixOf,
-  type PlainStep,
-  type Program,
-  type Step,
-  type StepWeights,
-  type WeightedStep,
-} from './program.js';
+import type { PlainStep, Program, Step, StepWeights, WeightedStep } from './program.js';
 
 export type Form = 'sparse' | 'dense';
 
@@ -32,7 +25,7 @@ export interface Forms {
 }
 
 /** From how many examples on `many` holds. */
-export const MANY = 8;
+const MANY = 8;
 
 /** One weighted step in both forms; the dense numbers are made when they are first asked for. */
 export class WeightedLayer extends Module {
@@ -79,11 +72,7 @@ export class WeightedLayer extends Module {
         ? [step.outputs, step.inputs]
         : [step.outChannels, step.inChannels / step.groups, step.kernelHeight, step.kernelWidth];
     const weight = this.#device.persistent('weights', shape);
-    const cols = matrixOf(step)[1];
-    for (let r = 0; r < rows.rows; r++) {
-      for (let e = rows.indptr[r]; e < rows.indptr[r + 1]; e++)
-        weight.data[r * cols + rows.indices[e]] = rows.values[e];
-    }
+    scatterRows(rows, weight.data);
     const shift = bias === null ? null : this.#device.persistent('weights', [bias.length]);
     shift?.data.set(bias as Floats);
     this.#dense = { weight, bias: shift };

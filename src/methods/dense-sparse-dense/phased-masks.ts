@@ -5,7 +5,13 @@ import type { Optimizer } from '../../optim/optimizer.js';
 import type { Participant, ParticipantEvent, ParticipantState } from '../../optim/participant.js';
 import type { Device } from '../../tensor/device.js';
 import { FixedMask, largestMagnitudes } from '../masks/mask.js';
-import { beginsWith, type Chosen, chooseWeights, type Selection } from '../masks/select.js';
+import {
+  beginsWith,
+  type Chosen,
+  chooseWeights,
+  parametrizationTaken,
+  type Selection,
+} from '../masks/select.js';
 import { type Phase, type Span, spansOf, sparsityAt } from './phases.js';
 
 export interface PhasedMaskOptions extends Selection {
@@ -50,7 +56,7 @@ export class PhasedMasks implements Participant {
   /** Masks of all chosen parameters, which sparse phases hold. */
   plan(): void {
     if (this.spans.every(({ sparsity = 0 }) => sparsity === 0)) return;
-    for (const { parameter } of this.chosen) this.#maskOf(parameter);
+    for (const one of this.chosen) this.#maskOf(one);
   }
 
   beforeStep(step: number): void {
@@ -88,9 +94,9 @@ export class PhasedMasks implements Participant {
     this.#phase = phase as number;
     this.#sparsity = sparsity;
     // The bits themselves come with the arrays of the checkpoint.
-    for (const { parameter } of this.chosen) {
-      if (Number.isNaN(sparsity)) this.#drop(parameter);
-      else this.#maskOf(parameter);
+    for (const one of this.chosen) {
+      if (Number.isNaN(sparsity)) this.#drop(one.parameter);
+      else this.#maskOf(one);
     }
   }
 
@@ -103,13 +109,14 @@ export class PhasedMasks implements Participant {
     const span = this.spans[phase];
     // A phase as sparse as the one before goes on with its masks.
     const same = Object.is(sparsity, this.#sparsity);
-    for (const { name, parameter } of same ? [] : this.chosen) {
+    for (const one of same ? [] : this.chosen) {
+      const { name, parameter } = one;
       if (Number.isNaN(sparsity)) this.#drop(parameter);
       else {
         const share = this.#share(name, sparsity, span.sparsity ?? 0);
         const keep = Math.round(parameter.size * (1 - share));
         const bits = largestMagnitudes(parameter.data, keep);
-        this.#maskOf(parameter).set(bits, optimizer.momentsOf(parameter));
+        this.#maskOf(one).set(bits, optimizer.momentsOf(parameter));
       }
     }
     this.#phase = phase;
@@ -131,16 +138,10 @@ export class PhasedMasks implements Participant {
     return own === undefined ? now : goal === 0 ? 0 : (own * now) / goal;
   }
 
-  #maskOf(parameter: Parameter): FixedMask {
+  #maskOf({ name, parameter }: Chosen): FixedMask {
     if (parameter.parametrization instanceof FixedMask) return parameter.parametrization;
     if (parameter.parametrization !== null) {
-      throw new EspalierError({
-        code: 'PARAMETRIZATION_TAKEN',
-        kind: 'usage',
-        op: 'PhasedMasks',
-        problem: `another method (${parameter.parametrization.kind}) works on a parameter already`,
-        hint: 'exclude its layers from one of the two',
-      });
+      throw parametrizationTaken('PhasedMasks', name, parameter.parametrization.kind);
     }
     const mask = new FixedMask(this.#network.device, parameter);
     parameter.parametrization = mask;

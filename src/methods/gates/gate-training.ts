@@ -5,7 +5,7 @@ import type { Optimizer } from '../../optim/optimizer.js';
 import type { Participant, ParticipantEvent } from '../../optim/participant.js';
 import type { Device } from '../../tensor/device.js';
 import { countBits } from '../masks/mask.js';
-import { beginsWith, chooseWeights, type Selection } from '../masks/select.js';
+import { beginsWith, chooseWeights, parametrizationTaken, type Selection } from '../masks/select.js';
 import { Gated, type GateOptions } from './gated.js';
 
 export interface GateTrainingOptions extends GateOptions, Selection {
@@ -112,13 +112,7 @@ export class GateTraining implements Participant {
 
 function check(how: GateOptions, name: string, parameter: Parameter): void {
   if (parameter.parametrization !== null) {
-    throw new EspalierError({
-      code: 'PARAMETRIZATION_TAKEN',
-      kind: 'usage',
-      op: 'GateTraining',
-      problem: `another method (${parameter.parametrization.kind}) works on ${name} already`,
-      hint: 'exclude its layers from one of the two',
-    });
+    throw parametrizationTaken('GateTraining', name, parameter.parametrization.kind);
   }
   const { bimodal = 0, spread = 0, rate = 1, start = 0.75 } = how;
   const first = typeof start === 'number' ? start : start.magnitudes;

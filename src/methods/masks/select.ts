@@ -1,5 +1,6 @@
 /** Which parameters of a network a sparse method works on. */
 import type { Parameter } from '../../autograd/parameter.js';
+import { EspalierError } from '../../errors.js';
 
 export interface Selection {
   /** Names, or beginnings of names up to a dot, that stay as they are. */
@@ -30,4 +31,15 @@ export function chooseWeights(
 /** Whether `name` is `part` or goes on from it after a dot. */
 export function beginsWith(name: string, part: string): boolean {
   return name === part || name.startsWith(`${part}.`);
+}
+
+/** The error of method `op` that finds another one's work on the parameter `name`. */
+export function parametrizationTaken(op: string, name: string, kind: string): EspalierError {
+  return new EspalierError({
+    code: 'PARAMETRIZATION_TAKEN',
+    kind: 'usage',
+    op,
+    problem: `another method (${kind}) works on ${name} already`,
+    hint: 'exclude its layers from one of the two',
+  });
 }

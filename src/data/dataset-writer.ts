@@ -69,14 +69,14 @@ export class DatasetWriter {
       for (const section of this.#sections) {
         for await (const chunk of section.read()) {
           hash.update(chunk);
-          await out.write(chunk, 0, chunk.length, position);
+          await writeAll(out, chunk, position);
           position += chunk.length;
         }
         await section.remove();
       }
       const digest = hash.digest();
       digest.copy(head, SIGNED);
-      await out.write(head, 0, head.length, 0);
+      await writeAll(out, head, 0);
       await out.sync();
       return digest.toString('hex');
     } finally {
@@ -87,6 +87,14 @@ export class DatasetWriter {
   /** Closes and removes the files of the sections. */
   async discard(): Promise<void> {
     for (const section of this.#sections) await section.remove();
+  }
+}
+
+/** One call of `write` may write less than it was given. */
+async function writeAll(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let at = 0; at < bytes.length; ) {
+    const { bytesWritten } = await handle.write(bytes, at, bytes.length - at, position + at);
+    at += bytesWritten;
   }
 }
 
@@ -118,11 +126,8 @@ class SectionWriter {
   }
 
   async flush(): Promise<void> {
-    for (let at = 0; at < this.gathered; ) {
-      const { bytesWritten } = await this.#handle.write(this.#bytes, at, this.gathered - at, this.#written);
-      at += bytesWritten;
-      this.#written += bytesWritten;
-    }
+    await writeAll(this.#handle, this.#bytes.subarray(0, this.gathered), this.#written);
+    this.#written += this.gathered;
     this.gathered = 0;
   }
 

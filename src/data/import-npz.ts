@@ -1,10 +1,8 @@
 /** A dataset directory from matrices of `scipy.sparse.save_npz`: features in one file, labels in another. */
-import { basename } from 'node:path';
-import { type DatasetInfo, type StoredSplit, storedSplits, writeDatasetDirectory } from './cache.js';
-import { CsrDataset } from './dataset.js';
-import { type ImportXcOptions, importXcDefaults, readNames } from './import-xc.js';
+import { type DatasetInfo, type StoredSplit, storedSplits } from './cache.js';
+import type { CsrDataset } from './dataset.js';
+import { type ImportXcOptions, storeImported } from './import-xc.js';
 import { readNpzPair } from './readers/scipy.js';
-import { holdOut } from './rows.js';
 
 export interface NpzPair {
   readonly features: string;
@@ -30,26 +28,10 @@ export async function importNpz(
   path: string,
   options: Omit<ImportXcOptions, 'shape' | 'onProgress'> = {},
 ): Promise<DatasetInfo> {
-  const { validationShare, seed, name, origin, licence } = { ...importXcDefaults, ...options };
   const splits: Partial<Record<StoredSplit, CsrDataset>> = {};
   for (const split of storedSplits) {
     const pair = files[split];
     if (pair !== undefined) splits[split] = await readNpzPair(pair.features, pair.labels);
   }
-  let train = splits.train as CsrDataset;
-  if (files.labelNames !== undefined) {
-    train = new CsrDataset({ ...train, labelNames: await readNames(files.labelNames, train.labels) });
-  }
-  if (splits.validation === undefined && validationShare !== 0) {
-    const { kept, heldOut } = holdOut(train, { share: validationShare, seed });
-    train = kept;
-    splits.validation = heldOut;
-  }
-  return writeDatasetDirectory(path, {
-    name: name ?? basename(path),
-    origin: origin ?? `imported from ${basename(files.train.features)}`,
-    licence: licence ?? 'not stated',
-    ...splits,
-    train,
-  });
+  return storeImported(splits, path, files.train.features, files.labelNames, options);
 }

@@ -39,35 +39,44 @@ export async function importXc(
   path: string,
   options: ImportXcOptions = {},
 ): Promise<DatasetInfo> {
-  const { validationShare, seed, name, origin, licence, onProgress, shape } = {
-    ...importXcDefaults,
-    ...options,
-  };
+  const { onProgress, shape } = options;
   const splits: Partial<Record<StoredSplit, CsrDataset>> = {};
   for (const split of storedSplits) {
     const file = files[split];
     if (file === undefined) continue;
     splits[split] = await readXc(file, { shape, onProgress: (progress) => onProgress?.(file, progress) });
   }
+  return storeImported(splits, path, files.train, files.labelNames, options);
+}
+
+/** Names the labels, sets validation rows aside where there are none, and writes what was read from `from`. */
+export async function storeImported(
+  splits: Partial<Record<StoredSplit, CsrDataset>>,
+  path: string,
+  from: string,
+  labelNames: string | undefined,
+  options: Omit<ImportXcOptions, 'shape' | 'onProgress'>,
+): Promise<DatasetInfo> {
+  const { validationShare, seed, name, origin, licence } = { ...importXcDefaults, ...options };
   let train = splits.train as CsrDataset;
-  if (files.labelNames !== undefined) {
-    train = new CsrDataset({ ...train, labelNames: await readNames(files.labelNames, train.labels) });
+  let { validation } = splits;
+  if (labelNames !== undefined) {
+    train = new CsrDataset({ ...train, labelNames: await readNames(labelNames, train.labels) });
   }
-  if (splits.validation === undefined && validationShare !== 0) {
+  if (validation === undefined && validationShare !== 0) {
     const { kept, heldOut } = holdOut(train, { share: validationShare, seed });
     train = kept;
-    splits.validation = heldOut;
+    validation = heldOut;
   }
   return writeDatasetDirectory(path, {
     name: name ?? basename(path),
-    origin: origin ?? `imported from ${basename(files.train)}`,
+    origin: origin ?? `imported from ${basename(from)}`,
     licence: licence ?? 'not stated',
-    ...splits,
-    train,
+    ...{ train, validation, test: splits.test },
   });
 }
 
-export async function readNames(file: string, labels: number): Promise<string[]> {
+async function readNames(file: string, labels: number): Promise<string[]> {
   const text = await withFileErrors('importXc', file, () => readFile(file, 'utf8'));
   const names = text.split(/\r?\n/);
   if (names[names.length - 1] === '') names.pop();
@@ -77,7 +86,7 @@ export async function readNames(file: string, labels: number): Promise<string[]>
     kind: 'data',
     op: 'importXc',
     problem: 'the label names do not match the labels',
-    expected: `${labels} lines, as many as the header of the training file says`,
+    expected: `${labels} lines, one for each label of the training data`,
     received: `${names.length}`,
     file,
   });

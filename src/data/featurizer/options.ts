@@ -1,18 +1,18 @@
 /** What turns the columns of a row into features, as data: validated once, stored with every dataset and model. */
 import { z } from 'zod';
 import { EspalierError, suggest } from '../../errors.js';
-import type { WordRule } from '../text/rule.js';
+import { type WordRule, wordRuleDefaults } from '../text/rule.js';
 
 const names = z.array(z.string().min(1)).default([]);
 const positiveInteger = z.number().int().positive();
 
 const wordRule = {
-  words: z.enum(['segmenter', 'ascii']).default('segmenter'),
-  normalize: z.enum(['NFKC', 'NFC', 'none']).default('NFKC'),
-  lowerCase: z.boolean().default(true),
-  foldAccents: z.boolean().default(false),
-  minLength: z.number().int().min(1).max(64).default(1),
-  stopWords: z.array(z.string()).default([]),
+  words: z.enum(['segmenter', 'ascii']).default(wordRuleDefaults.words),
+  normalize: z.enum(['NFKC', 'NFC', 'none']).default(wordRuleDefaults.normalize),
+  lowerCase: z.boolean().default(wordRuleDefaults.lowerCase),
+  foldAccents: z.boolean().default(wordRuleDefaults.foldAccents),
+  minLength: z.number().int().min(1).max(64).default(wordRuleDefaults.minLength),
+  stopWords: z.array(z.string()).default([...wordRuleDefaults.stopWords]),
 };
 
 const vocabulary = z.discriminatedUnion('kind', [

@@ -121,17 +121,14 @@ function workerThread(file: string): Thread {
   const waiting: { resolve(result: Result): void; reject(error: unknown): void }[] = [];
   let failure: unknown;
   const fail = (cause: unknown) => {
-    failure ??=
-      cause instanceof EspalierError
-        ? cause
-        : new EspalierError({
-            code: 'FEATURE_THREAD',
-            kind: 'system',
-            op: 'FeaturePool',
-            problem: `a thread that featurizes stopped (${cause instanceof Error ? cause.message : String(cause)})`,
-            hint: 'with --threads 1 the work is done without threads',
-            cause,
-          });
+    failure ??= new EspalierError({
+      code: 'FEATURE_THREAD',
+      kind: 'system',
+      op: 'FeaturePool',
+      problem: `a thread that featurizes stopped (${cause instanceof Error ? cause.message : String(cause)})`,
+      hint: 'with --threads 1 the work is done without threads',
+      cause,
+    });
     for (const { reject } of waiting.splice(0)) reject(failure);
     thread.pending = 0;
   };

@@ -36,7 +36,7 @@ const schema = z.object({
 export type FeaturizerState = z.infer<typeof schema>;
 
 /** Unicode version of this Node. */
-export const unicodeVersion = process.versions.unicode ?? 'unknown';
+const unicodeVersion = process.versions.unicode ?? 'unknown';
 
 export function storedState(
   options: FeaturizerOptions,

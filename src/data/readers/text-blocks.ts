@@ -19,17 +19,16 @@ export interface TextBlockOptions {
   readonly notices: Notices;
   /** Line ends between two quotes do not end a record. */
   readonly quotes: boolean;
-  /** Longer records are refused; default 64 MiB. */
-  readonly maxRecordBytes?: number;
   /** Smallest block but the last; default 256 KiB. */
   readonly blockBytes?: number;
 }
 
 const [LF, QUOTE] = [0x0a, 0x22];
+const LONGEST_RECORD = 1 << 26;
 
 /** Throws `RECORD_TOO_LONG`, and what `readBytes` throws. */
 export async function* textBlocks(path: string, options: TextBlockOptions): AsyncGenerator<TextBlock> {
-  const { notices, quotes, maxRecordBytes = 1 << 26, blockBytes = 1 << 18 } = options;
+  const { notices, quotes, blockBytes = 1 << 18 } = options;
   let held = Buffer.allocUnsafe(2 * blockBytes);
   let used = 0;
   let scanned = 0;
@@ -72,17 +71,17 @@ export async function* textBlocks(path: string, options: TextBlockOptions): Asyn
       scanned = used;
     }
     if (cut >= blockBytes) yield take(cut);
-    if (used - cut > maxRecordBytes) throw tooLong(path, cut > 0 ? 0 : line, maxRecordBytes, quotes);
+    if (used - cut > LONGEST_RECORD) throw tooLong(path, cut > 0 ? 0 : line, quotes);
   }
   if (used > 0) yield take(used);
 }
 
-function tooLong(file: string, line: number, limit: number, quotes: boolean): EspalierError {
+function tooLong(file: string, line: number, quotes: boolean): EspalierError {
   return new EspalierError({
     code: 'RECORD_TOO_LONG',
     kind: 'data',
     op: 'readRecords',
-    problem: `a row is longer than ${limit} bytes`,
+    problem: `a row is longer than ${LONGEST_RECORD} bytes`,
     hint: quotes
       ? 'is a quote left open? Files whose quotes mean nothing are read with --no-quotes'
       : 'is this a file of lines?',

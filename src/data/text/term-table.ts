@@ -146,12 +146,6 @@ export class TermTable {
     return id;
   }
 
-  /** Forgets all terms and keeps the memory. */
-  clear(): void {
-    this.#count = 0;
-    this.#slots.fill(0);
-  }
-
   #same(id: number, section: number, bytes: Uint8Array, begin: number, end: number): boolean {
     const at = this.#offsets[id];
     if (this.#offsets[id + 1] - at !== end - begin || this.#sections[id] !== section) return false;

@@ -132,11 +132,6 @@ export class Batcher<J extends Job, A> {
     await work;
   }
 
-  /** Refuses everything that waits. */
-  refuseAll(error: () => Error): void {
-    for (let i = this.#head; i < this.#queue.length; i++) this.#give(this.#queue[i], error());
-  }
-
   #late(): Refusal {
     return new Refusal(503, 'DEADLINE', `no answer within ${this.#options.timeoutMs} ms`, {
       retryAfter: this.backlogSeconds,

@@ -11,7 +11,7 @@ import type { SharedModel } from '../model/shared-model.js';
 import { resolveModel } from '../store/index.js';
 import { Batcher, type BatcherOptions } from './batcher.js';
 import type { PredictJob } from './messages.js';
-import { type Answered, loadInThread, WorkerLane } from './worker-lane.js';
+import { type Answered, loadInThread, WorkerLane, workerLost } from './worker-lane.js';
 
 /** A model in service: everything that answers need of it. */
 export interface Generation {
@@ -105,16 +105,7 @@ export class ModelHost {
 
   describeLabel(generation: Generation, label: number, top: number): Promise<LabelFacts> {
     const [lane] = generation.lanes;
-    if (lane === undefined) {
-      return Promise.reject(
-        new EspalierError({
-          code: 'WORKER_LOST',
-          kind: 'system',
-          op: 'serve',
-          problem: 'no worker is there',
-        }),
-      );
-    }
+    if (lane === undefined) return Promise.reject(workerLost('no worker is there'));
     return lane.describeLabel(label, top);
   }
 

@@ -54,9 +54,9 @@ export class Counter implements Family {
     readonly help: string,
   ) {}
 
-  add(labels: Labels = {}, by = 1): void {
+  add(labels: Labels): void {
     const key = labelText(labels);
-    this.#values.set(key, (this.#values.get(key) ?? 0) + by);
+    this.#values.set(key, (this.#values.get(key) ?? 0) + 1);
   }
 
   *lines(): Generator<string> {

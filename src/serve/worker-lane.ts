@@ -21,6 +21,11 @@ interface Asked {
   readonly reject: (error: Error) => void;
 }
 
+/** To the client, this is 503: nothing is wrong with the request. */
+export function workerLost(problem: string, cause: Error | null = null): EspalierError {
+  return new EspalierError({ code: 'WORKER_LOST', kind: 'system', op: 'serve', problem, cause });
+}
+
 /** One thread: requests by number, and what becomes of them when the thread ends. */
 class Thread {
   readonly #worker: Worker;
@@ -41,15 +46,8 @@ class Thread {
     this.ended = new Promise((resolve) => {
       this.#worker.on('exit', (code) => {
         this.#ended = true;
-        const why = new EspalierError({
-          code: 'WORKER_LOST',
-          kind: 'system',
-          op: 'serve',
-          problem: this.#closing
-            ? 'the worker was stopped'
-            : `a worker thread ended by itself (exit code ${code})`,
-          cause: fault,
-        });
+        const how = this.#closing ? 'was stopped' : `ended by itself (exit code ${code})`;
+        const why = workerLost(`a worker thread ${how}`, fault);
         for (const { reject } of this.#asked.values()) reject(why);
         this.#asked.clear();
         resolve(this.#closing ? null : (fault ?? why));
@@ -59,16 +57,7 @@ class Thread {
 
   /** Request 0 is the one for which there is no number: loading and adopting. */
   ask<T>(message: ToWorker, id = 0): Promise<T> {
-    if (this.#ended) {
-      return Promise.reject(
-        new EspalierError({
-          code: 'WORKER_LOST',
-          kind: 'system',
-          op: 'serve',
-          problem: 'a worker thread has ended',
-        }),
-      );
-    }
+    if (this.#ended) return Promise.reject(workerLost('a worker thread has ended'));
     return new Promise((resolve, reject) => {
       this.#asked.set(id, { resolve, reject });
       this.#worker.postMessage(message);

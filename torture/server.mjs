@@ -34,7 +34,7 @@ function check(claim, holds, figures) {
 const sleep = (/** @type {number} */ ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const MB = (/** @type {number} */ bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 
-/** Resident and anonymous bytes of a process. */
+/** Resident bytes of a process. */
 async function memory(/** @type {number} */ pid) {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   const kilobytes = Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]);
@@ -322,7 +322,12 @@ async function hostile() {
   const abandoned = await Promise.all(
     Array.from({ length: 500 }, () => poke(port, complete, 1 + Math.random() * 3)),
   );
-  check('clients that leave before the answer do no harm', true, `${abandoned.length} left`);
+  const afterwards = await ask(port, agent, bodyOf());
+  check(
+    'clients that leave before the answer do no harm',
+    afterwards.status === 200,
+    `${abandoned.length} left, the next question got ${afterwards.error || afterwards.status}`,
+  );
 
   const header = await Promise.all(
     Array.from({ length: 100 }, () =>

@@ -7,5 +7,6 @@ export type * from './face-networks.js';
 export { availableIsas, loadNative, type NativeOptions } from './native.js';
 export { adviseHugePages, type Isa, MAX_THREADS } from './native-addon.js';
 export { type BuildOptions, type BuildResult, buildNative } from './native-build.js';
+export { RandomStream } from './random.js';
 export { referenceKernels } from './reference/index.js';
 export { type BackendReport, backendReport, measurePeak, nativeScratchBytes, type Peak } from './report.js';

@@ -61,11 +61,12 @@ int es_return_pages(void *data, int64_t bytes);
   batch, inputs, labels, begin, end, chunk, h, dh, positive_count, positive_label, positive_row, loss, grad_scale, \
       backward, rule, update_scale, weights, weight_m, weight_v, d_weights, bias, bias_m, bias_v, d_bias, squares, \
       workspace, workspace_length, loss_sum, norm
-#define ES_FAN_IN_STEP_PARAMETERS \
-  (ES_STEP_PARAMETERS, int64_t fan_in, const void *columns, int32_t column_bytes, const uint16_t *index)
 /* Weights in bfloat16 instead of `weights`, or null, and the draws that round them: see Bf16Weights in face.ts. */
 #define ES_BF16_PARAMETERS uint16_t *short_weights, int64_t key0, int64_t key1, int64_t counter
 #define ES_BF16_NAMES short_weights, key0, key1, counter
+#define ES_FAN_IN_STEP_PARAMETERS                                                                                  \
+  (ES_STEP_PARAMETERS, int64_t fan_in, const void *columns, int32_t column_bytes, const uint16_t *index,           \
+   ES_BF16_PARAMETERS)
 /* pairs: products of bfloat16 pairs, where the processor has them. */
 #define ES_DENSE_STEP_PARAMETERS (ES_STEP_PARAMETERS, ES_BF16_PARAMETERS, int32_t pairs)
 /* begin, end and chunk count groups. */
@@ -162,44 +163,51 @@ ES_KERNEL(scale, (int64_t n, double alpha, const float *x, float *out), (n, alph
 ES_KERNEL(fma_peak, (int64_t rounds, double *flops), (rounds, flops))
 
 /* ---- output layers: fixed fan-in ---- */
+/* bf16: whether the weights are bfloat16. */
 ES_KERNEL(fan_in_workspace,
-          (int64_t batch, int64_t inputs, int64_t labels, int64_t chunk, int64_t fan_in, double *length),
-          (batch, inputs, labels, chunk, fan_in, length))
-ES_KERNEL(fan_in_step, ES_FAN_IN_STEP_PARAMETERS, (ES_STEP_NAMES, fan_in, columns, column_bytes, index))
+          (int64_t batch, int64_t inputs, int64_t labels, int64_t chunk, int64_t fan_in, int32_t bf16, double *length),
+          (batch, inputs, labels, chunk, fan_in, bf16, length))
+ES_KERNEL(fan_in_step, ES_FAN_IN_STEP_PARAMETERS,
+          (ES_STEP_NAMES, fan_in, columns, column_bytes, index, ES_BF16_NAMES))
 ES_KERNEL(fan_in_index_length, (int64_t inputs, int64_t labels, int64_t fan_in, int64_t chunk, double *length),
           (inputs, labels, fan_in, chunk, length))
 ES_KERNEL(fan_in_index_build,
           (int64_t inputs, int64_t labels, int64_t fan_in, int64_t chunk, int64_t begin, int64_t end, const void *columns,
            int32_t column_bytes, uint16_t *index),
           (inputs, labels, fan_in, chunk, begin, end, columns, column_bytes, index))
-/* evidence_label may be null: the batch then speaks for its positives itself. per_row < 0: threshold and ties decide.
- * counts: out [2], connections replaced and ties met. */
+/* begin and end count groups: starts [groups + 1], or null where every label is its own. scores [groups, fan_in] or
+ * null: the weights say what goes. norm [2, batch] and evidence_norm [2, evidence_rows]: of softmax, else null.
+ * evidence_label may be null: the batch then speaks for its positives itself. per_row < 0: threshold and ties decide.
+ * pairs: the gradient by products of bfloat16 pairs, where the processor has them. counts: out [2], connections
+ * replaced and ties met. */
 ES_KERNEL(fan_in_regrow_workspace, (int64_t batch, int64_t inputs, int64_t fan_in, double *length),
           (batch, inputs, fan_in, length))
 ES_KERNEL(fan_in_regrow,
-          (int64_t batch, int64_t inputs, int64_t labels, int64_t begin, int64_t end, int64_t fan_in, const float *h,
-           int64_t positive_count, const uint32_t *positive_label, const uint32_t *positive_row, int32_t loss,
-           void *columns, int32_t column_bytes, float *weights, float *weight_m, float *weight_v, float *bias,
+          (int64_t batch, int64_t inputs, int64_t labels, int64_t groups, int64_t begin, int64_t end, int64_t fan_in,
+           const float *h, int64_t positive_count, const uint32_t *positive_label, const uint32_t *positive_row,
+           int32_t loss, float *norm, const uint32_t *starts, void *columns, int32_t column_bytes, float *weights,
+           uint16_t *short_weights, float *weight_m, float *weight_v, float *bias, const float *scores,
            int64_t evidence_count, int64_t evidence_rows, const uint32_t *evidence_label, const uint32_t *evidence_row,
-           const float *evidence_weight, const float *evidence_h, int64_t per_row, double threshold, int64_t ties,
-           int64_t key0, int64_t key1, int64_t counter, float *workspace, int64_t workspace_length, double *counts),
-          (batch, inputs, labels, begin, end, fan_in, h, positive_count, positive_label, positive_row, loss, columns,
-           column_bytes, weights, weight_m, weight_v, bias, evidence_count, evidence_rows, evidence_label, evidence_row,
-           evidence_weight, evidence_h, per_row, threshold, ties, key0, key1, counter, workspace, workspace_length,
-           counts))
+           const float *evidence_weight, const float *evidence_h, const float *evidence_norm, int64_t per_row,
+           double threshold, int64_t ties, int64_t key0, int64_t key1, int64_t counter, int32_t pairs, float *workspace,
+           int64_t workspace_length, double *counts),
+          (batch, inputs, labels, groups, begin, end, fan_in, h, positive_count, positive_label, positive_row, loss, norm,
+           starts, columns, column_bytes, weights, short_weights, weight_m, weight_v, bias, scores, evidence_count,
+           evidence_rows, evidence_label, evidence_row, evidence_weight, evidence_h, evidence_norm, per_row, threshold,
+           ties, key0, key1, counter, pairs, workspace, workspace_length, counts))
 ES_KERNEL(fan_in_top_k_workspace, (int64_t batch, int64_t inputs, int64_t k, double *length), (batch, inputs, k, length))
 ES_KERNEL(fan_in_logits,
           (int64_t batch, int64_t inputs, int64_t labels, int64_t begin, int64_t end, int64_t fan_in, const float *h,
            const void *columns, int32_t column_bytes, const float *weights, const float *bias, float *out,
-           float *workspace, int64_t workspace_length),
+           float *workspace, int64_t workspace_length, const uint16_t *short_weights),
           (batch, inputs, labels, begin, end, fan_in, h, columns, column_bytes, weights, bias, out, workspace,
-           workspace_length))
+           workspace_length, short_weights))
 ES_KERNEL(fan_in_top_k,
           (int64_t batch, int64_t inputs, int64_t labels, int64_t fan_in, int64_t k, const float *h, const void *columns,
            int32_t column_bytes, const float *weights, const float *bias, uint32_t *top_labels, float *top_scores,
-           float *workspace, int64_t workspace_length),
+           float *workspace, int64_t workspace_length, const uint16_t *short_weights),
           (batch, inputs, labels, fan_in, k, h, columns, column_bytes, weights, bias, top_labels, top_scores, workspace,
-           workspace_length))
+           workspace_length, short_weights))
 
 /* ---- output layers: labels in groups that share their inputs ---- */
 /* bf16: whether the weights are bfloat16. */

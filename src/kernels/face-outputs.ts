@@ -96,6 +96,8 @@ export interface FanInWeights {
   readonly columns: Columns;
   /** [labels, fanIn] */
   readonly weights: Floats;
+  /** Widened before they are multiplied: h and G are never rounded here. */
+  readonly bf16?: Bf16Weights | null;
   /** [labels] */
   readonly bias: Floats;
 }
@@ -167,6 +169,8 @@ export interface GrowthEvidence {
   readonly rows: number;
   /** [rows, inputs] */
   readonly h: Floats;
+  /** Of softmax: [2, rows], log Z and the share of one positive, as in SoftmaxNorms. */
+  readonly norms?: Floats | null;
 }
 
 /**
@@ -175,6 +179,8 @@ export interface GrowthEvidence {
  * column that goes and comes back stays as it is; where too few gradients differ from 0 the rest grows at random.
  * With evidence, the batch stands for the negatives alone (G = 0 at its positives) and each evidence pair adds
  * weight * dloss/dz(z) * h[row], z being its logit.
+ * Labels in groups (`groups`) share a row of columns: scores say what goes, and what grows has the largest sum over
+ * the labels of the group of |dW[l, :]|. `begin` and `end` count groups then, as do rows of scores and draws.
  */
 export interface FanInRegrowArgs extends FanInWeights {
   readonly batch: number;
@@ -185,9 +191,20 @@ export interface FanInRegrowArgs extends FanInWeights {
   /** [batch, inputs] */
   readonly h: Floats;
   readonly positives: Positives;
-  readonly loss: IndependentLoss;
+  readonly loss: LabelLoss;
+  /** Of softmax, complete: [2, batch], see SoftmaxNorms. */
+  readonly norms?: Floats | null;
   readonly weightMoments: Moments;
   readonly evidence: GrowthEvidence | null;
+  /** starts [groups + 1] as in GroupedWeights; columns are then [groups, fanIn]. Default: every label its own. */
+  readonly groups?: { readonly count: number; readonly starts: Uint32Array } | null;
+  /** [rows of columns, fanIn]: what pruning goes by, in place of |weights|. Groups need them. */
+  readonly scores?: Floats | null;
+  /**
+   * bf16: h and G are rounded by at most 2^-8 of themselves for the dense gradient, and pairs multiplied, where the
+   * processor can: twice the speed, and near ties may fall the other way. Default float32.
+   */
+  readonly products?: 'float32' | 'bf16';
   /**
    * The `perRow` smallest of every row (of equals the earlier slot), or every weight below `threshold` and, in the
    * order of slots, the first `ties` equal to it (magnitudes as float32).
@@ -353,7 +370,7 @@ export interface WorkspaceShape {
   readonly chunk: number;
   /** 0 for a dense layer. */
   readonly fanIn: number;
-  /** Whether the weights of a dense layer are bfloat16; default false. */
+  /** Whether the weights are bfloat16; default false. */
   readonly bf16?: boolean;
 }
 

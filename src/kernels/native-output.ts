@@ -1,7 +1,6 @@
 /** The native kernels of the output layers: args objects in, positional calls out, lengths guarded. */
 import type {
   Bf16Weights,
-  Columns,
   FanInIndexShape,
   FanInWeights,
   Floats,
@@ -38,7 +37,15 @@ export type OutputKernels = Pick<
 type StepCall = (...args: unknown[]) => void;
 
 interface OutputAddon {
-  fan_in_workspace(b: number, d: number, l: number, chunk: number, f: number, length: Float64Array): void;
+  fan_in_workspace(
+    b: number,
+    d: number,
+    l: number,
+    chunk: number,
+    f: number,
+    bf16: boolean,
+    length: Float64Array,
+  ): void;
   dense_workspace(b: number, d: number, l: number, chunk: number, bf16: boolean, length: Float64Array): void;
   dense_top_k_workspace(batch: number, inputs: number, k: number, bf16: boolean, length: Float64Array): void;
   fan_in_top_k_workspace(batch: number, inputs: number, k: number, length: Float64Array): void;
@@ -83,8 +90,8 @@ export function outputKernels(backend: NativeBackend, pairs = true): OutputKerne
     length('fanInIndexLength', (a) => a.fan_in_index_length(inputs, labels, fanIn, chunk, out));
 
   return {
-    fanInWorkspace: ({ batch, inputs, labels, chunk, fanIn }) =>
-      length('fanInWorkspace', (a) => a.fan_in_workspace(batch, inputs, labels, chunk, fanIn, out)),
+    fanInWorkspace: ({ batch, inputs, labels, chunk, fanIn, bf16 = false }) =>
+      length('fanInWorkspace', (a) => a.fan_in_workspace(batch, inputs, labels, chunk, fanIn, bf16, out)),
     denseWorkspace: ({ batch, inputs, labels, chunk, bf16 = false }: WorkspaceShape) =>
       length('denseWorkspace', (a) => a.dense_workspace(batch, inputs, labels, chunk, bf16, out)),
     topKWorkspace: ({ batch, inputs, fanIn, bf16 = false }, k) =>
@@ -117,9 +124,10 @@ export function outputKernels(backend: NativeBackend, pairs = true): OutputKerne
       const op = 'fanInStep';
       need(op, 'columns', columns, labels * fanIn);
       if (index !== null) need(op, 'index', index, indexLength({ inputs, labels, fanIn, chunk }));
-      const common = stepArguments(op, args, args.weights, args.bias, fanIn, out);
+      const common = stepArguments(op, args, storedIn(args), args.bias, fanIn, out);
+      const short = bf16Arguments(op, args.bf16, labels * fanIn);
       const bytes = columns.BYTES_PER_ELEMENT;
-      guarded(op, COLUMN_HINT, () => addon().fan_in_step(...common, fanIn, columns, bytes, index));
+      guarded(op, COLUMN_HINT, () => addon().fan_in_step(...common, fanIn, columns, bytes, index, ...short));
       return out[0];
     },
 
@@ -157,22 +165,25 @@ export function outputKernels(backend: NativeBackend, pairs = true): OutputKerne
     fanInLogits(args) {
       const { batch, inputs, labels, begin, end, workspace } = args;
       const op = 'fanInLogits';
-      const layer = fanInArguments(op, labels, args);
+      const [short, ...layer] = fanInArguments(op, labels, args);
       const h = f32(op, 'h', args.h, batch * inputs);
       const z = f32(op, 'out', args.out, batch * (end - begin));
       const own = f32(op, 'workspace', workspace, 0);
       guarded(op, COLUMN_HINT, () =>
-        addon().fan_in_logits(batch, inputs, labels, begin, end, args.fanIn, h, ...layer, z, own, own.length),
+        addon().fan_in_logits(
+          ...[batch, inputs, labels, begin, end, args.fanIn, h],
+          ...[...layer, z, own, own.length, short],
+        ),
       );
     },
 
     fanInTopK(args) {
       const { batch, inputs, labels, k, fanIn } = args;
       const op = 'fanInTopK';
-      const layer = fanInArguments(op, labels, args);
+      const [short, ...layer] = fanInArguments(op, labels, args);
       const [h, ...results] = topKArguments(op, args);
       guarded(op, COLUMN_HINT, () =>
-        addon().fan_in_top_k(batch, inputs, labels, fanIn, k, h, ...layer, ...results),
+        addon().fan_in_top_k(batch, inputs, labels, fanIn, k, h, ...layer, ...results, short),
       );
     },
 
@@ -181,8 +192,16 @@ export function outputKernels(backend: NativeBackend, pairs = true): OutputKerne
 
     fanInRegrow(args) {
       const { batch, inputs, labels, begin, end, fanIn, positives, evidence, prune, key } = args;
+      const { groups = null, scores = null, norms = null, products = 'float32', columns } = args;
       const op = 'fanInRegrow';
-      const layer = fanInArguments(op, labels, args);
+      const units = groups?.count ?? labels;
+      need(op, 'columns', columns, units * fanIn);
+      if (groups !== null) {
+        need(op, 'groups.starts', groups.starts, units + 1);
+        need(op, 'scores', scores ?? NO_FLOATS, units * fanIn);
+      }
+      const w = f32OrNull(op, 'weights', storedIn(args), labels * fanIn);
+      const [short] = bf16Arguments(op, args.bf16, labels * fanIn);
       const moments = (['m', 'v'] as const).map((name) =>
         f32OrNull(op, `weightMoments.${name}`, args.weightMoments[name], labels * fanIn),
       );
@@ -194,7 +213,7 @@ export function outputKernels(backend: NativeBackend, pairs = true): OutputKerne
       }
       const sample =
         evidence === null
-          ? [0, 0, null, null, null, null]
+          ? [0, 0, null, null, null, null, null]
           : [
               evidence.count,
               evidence.rows,
@@ -202,19 +221,23 @@ export function outputKernels(backend: NativeBackend, pairs = true): OutputKerne
               evidence.row,
               f32(op, 'evidence.weight', evidence.weight, evidence.count),
               f32(op, 'evidence.h', evidence.h, evidence.rows * inputs),
+              f32OrNull(op, 'evidence.norms', evidence.norms ?? null, 2 * evidence.rows),
             ];
       const rule = 'perRow' in prune ? [prune.perRow, 0, 0] : [-1, prune.threshold, prune.ties];
       const h = f32(op, 'h', args.h, batch * inputs);
+      const bias = f32(op, 'bias', args.bias, labels);
       const own = f32(op, 'workspace', args.workspace, 0);
       const counts = new Float64Array(2);
       guarded(op, COLUMN_HINT, () =>
         addon().fan_in_regrow(
-          ...[batch, inputs, labels, begin, end, fanIn, h],
+          ...[batch, inputs, labels, units, begin, end, fanIn, h],
           ...[positives.count, positives.label, positives.row, LOSSES[args.loss]],
-          ...[layer[0], layer[1], layer[2], ...moments, layer[3]],
+          ...[f32OrNull(op, 'norms', norms, 2 * batch), groups?.starts ?? null],
+          ...[columns, columns.BYTES_PER_ELEMENT, w, short, ...moments, bias],
+          f32OrNull(op, 'scores', scores, units * fanIn),
           ...sample,
           ...rule,
-          ...[key.key0, key.key1, key.counter, own, own.length, counts],
+          ...[key.key0, key.key1, key.counter, pairs && products === 'bf16', own, own.length, counts],
         ),
       );
       return { replaced: counts[0], ties: counts[1] };
@@ -234,18 +257,17 @@ export function outputKernels(backend: NativeBackend, pairs = true): OutputKerne
   };
 }
 
-function fanInArguments(
-  op: string,
-  labels: number,
-  { columns, weights, bias, fanIn }: FanInWeights,
-): [Columns, number, Float32Array, Float32Array] {
+/** bfloat16 weights or null, then columns, column_bytes, weights, bias of native/include/kernels.h. */
+function fanInArguments(op: string, labels: number, layer: FanInWeights) {
+  const { columns, bias, fanIn, bf16 } = layer;
   need(op, 'columns', columns, labels * fanIn);
   return [
+    bf16Arguments(op, bf16, labels * fanIn)[0],
     columns,
     columns.BYTES_PER_ELEMENT,
-    f32(op, 'weights', weights, labels * fanIn),
+    f32OrNull(op, 'weights', storedIn(layer), labels * fanIn),
     f32(op, 'bias', bias, labels),
-  ];
+  ] as const;
 }
 
 /** groups, group_size, fan_in, starts, columns, column_bytes of native/include/kernels.h. */

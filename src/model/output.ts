@@ -39,7 +39,7 @@ export function makeOutput(
   switch (spec.kind) {
     case 'dense':
       if (spec.samples > 0) return sampledOutput(device, spec, common, facts);
-      return new DenseOutput(device, { ...common, precision: spec.precision });
+      return new DenseOutput(device, { ...common, precision: spec.precision, chunk: spec.chunk });
     case 'bottleneck':
       return new DenseOutput(device, { ...common, precision: spec.precision });
     case 'fan-in':

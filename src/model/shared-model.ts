@@ -78,13 +78,14 @@ function makeBlank(device: Device, shape: ClassifierShape, spec: ModelSpec): Cla
   });
 }
 
+const staticTopology = { kind: 'static', perLabel: 16, products: 'float32', start: 'random' } as const;
+
 /** Without what only training needs: the index of the way back, and the record of connections tried. */
 function forPrediction(spec: ModelSpec): ModelSpec {
   const { output } = spec;
   if (output.kind === 'fan-in') {
-    const topology = { kind: 'static', perLabel: output.topology.perLabel, start: 'random' } as const;
-    return { ...spec, output: { ...output, form: 'compact', topology } };
+    return { ...spec, output: { ...output, form: 'compact', topology: staticTopology } };
   }
-  if (output.kind === 'grouped') return { ...spec, output: { ...output, topology: { kind: 'static' } } };
+  if (output.kind === 'grouped') return { ...spec, output: { ...output, topology: staticTopology } };
   return spec;
 }

@@ -28,15 +28,18 @@ const pruneSpec = orDefault('mode', 'fraction', pruneUnion);
 
 const start = z.enum(['random', 'gradient']);
 const perLabel = positiveInteger.default(16);
+/** How the dense gradient that connections grow by is multiplied; only the choice of connections depends on it. */
+const products = z.enum(['float32', 'bf16']).default('float32');
 
 const topologyUnion = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('static'), perLabel, start: start.default('random') }),
+  z.strictObject({ kind: z.literal('static'), perLabel, products, start: start.default('random') }),
   z.strictObject({
     kind: z.literal('set'),
     prune: pruneSpec.prefault({}),
     every: positiveInteger.default(300),
     until: z.number().min(0).max(1).default(0.66),
     perLabel,
+    products,
     start: start.default('random'),
   }),
   z.strictObject({
@@ -46,22 +49,11 @@ const topologyUnion = z.discriminatedUnion('kind', [
     until: z.number().min(0).max(1).default(0.66),
     sample: z.enum(['batch', 'positives']).default('positives'),
     perLabel,
+    products,
     start: start.default('gradient'),
   }),
 ]);
 export const topologySpec = orDefault('kind', 'set', topologyUnion);
-
-/** Groups of labels grow inputs at random, or not at all. */
-const groupedTopologyUnion = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('static') }),
-  z.strictObject({
-    kind: z.literal('set'),
-    prune: pruneSpec.prefault({}),
-    every: positiveInteger.default(300),
-    until: z.number().min(0).max(1).default(0.66),
-  }),
-]);
-const groupedTopologySpec = orDefault('kind', 'set', groupedTopologyUnion);
 
 /** Start weights are uniform within +-startScale / sqrt(weights per label); 0 starts from zero. */
 const startScale = z.number().min(0).max(10).default(0.1);
@@ -89,11 +81,18 @@ export interface IntermediateSpec extends Omit<NonNullable<z.infer<typeof interm
 /** How weights are stored: in bfloat16 they take half the bytes and are rounded stochastically after updates. */
 const precision = z.enum(['float32', 'bf16']).default('float32');
 
+/**
+ * Labels that a thread works on at once; absent: chosen by the layer. Results differ by rounding alone, the bytes of a
+ * thread's gradients by as much.
+ */
+const chunk = positiveInteger.max(4096).optional();
+
 const outputUnion = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('dense'),
     startScale,
     precision,
+    chunk,
     /** Above 0: softmax over a batch's positives and so many labels drawn at random, instead of all of them. */
     samples: z
       .number()
@@ -107,6 +106,8 @@ const outputUnion = z.discriminatedUnion('kind', [
     fanIn: positiveInteger.default(32),
     startScale,
     form: z.enum(['fast', 'compact']).default('fast'),
+    precision,
+    chunk,
     topology: topologySpec.prefault({}),
     intermediate: intermediateSpec,
   }),
@@ -121,7 +122,7 @@ const outputUnion = z.discriminatedUnion('kind', [
     head: z.number().min(0).default(0),
     startScale,
     precision,
-    topology: groupedTopologySpec.prefault({}),
+    topology: topologySpec.prefault({}),
     intermediate: intermediateSpec,
   }),
   /**

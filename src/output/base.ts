@@ -56,6 +56,21 @@ export interface OutputBaseOptions {
   readonly precision?: WeightPrecision;
 }
 
+const forwardOnly = {
+  dh: null,
+  squares: null,
+  backward: false,
+  gradScale: 0,
+  update: {
+    rule: null,
+    weightMoments: { m: null, v: null },
+    biasMoments: { m: null, v: null },
+    dWeights: null,
+    dBias: null,
+    updateScale: 1,
+  },
+} as const;
+
 export type WeightPrecision = 'float32' | 'bf16';
 
 export abstract class LabelMatrixOutput implements PlannableOutput {
@@ -219,6 +234,7 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
     const sum = await this.#run(h, targets, {
       dh,
       squares,
+      norms: options.norms,
       backward: true,
       gradScale: (options.scale ?? 1) / Math.max(1, batch),
       update: {
@@ -233,25 +249,22 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
     return { loss: sum / Math.max(1, batch), dh, squares: squares === null ? null : squares[0] + squares[1] };
   }
 
-  async evaluate(h: Tensor, targets: Positives): Promise<number> {
+  async evaluate(h: Tensor, targets: Positives, norms?: Floats): Promise<number> {
     const [batch] = this.#checkHidden('evaluate', h);
     if (!this.device.dry) checkPositives(`${this.kind}.evaluate`, targets, batch, this.#labels);
-    const none = { m: null, v: null };
-    const sum = await this.#run(h, targets, {
-      dh: null,
-      squares: null,
-      backward: false,
-      gradScale: 0,
-      update: {
-        rule: null,
-        weightMoments: none,
-        biasMoments: none,
-        dWeights: null,
-        dBias: null,
-        updateScale: 1,
-      },
-    });
+    const sum = await this.#run(h, targets, { ...forwardOnly, norms });
     return sum / Math.max(1, batch);
+  }
+
+  async logSums(h: Tensor, norms: Floats): Promise<void> {
+    const [batch] = this.#checkHidden('logSums', h);
+    if (this.#labels === 0) {
+      norms.fill(-Infinity, 0, batch);
+      return;
+    }
+    const nothing = new Uint32Array(0);
+    const none = { count: 0, label: nothing, row: nothing };
+    await this.#run(h, none, { ...forwardOnly, norms, pass: 'sum' });
   }
 
   async #run(
@@ -263,6 +276,10 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
       readonly backward: boolean;
       readonly gradScale: number;
       readonly update: OutputUpdate;
+      /** Of softmax, from outside; by default found here. */
+      readonly norms?: Floats;
+      /** `sum`: only the walk that fills the norms. */
+      readonly pass?: 'sum';
     },
   ): Promise<number> {
     const { device, chunk } = this;
@@ -277,8 +294,10 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
       flopsPerLabel: ((how.backward ? 6 : 2) * batch * this.width * this.#labels) / Math.max(1, units),
       slow: device.kernels.name.startsWith('reference'),
     });
-    const norms = this.loss === 'softmax' ? device.temporary('workspace', [2, batch]) : null;
-    if (norms !== null && !device.dry) shareTargets(positives, norms.data, batch);
+    const softmax = this.loss === 'softmax';
+    const own = softmax && how.norms === undefined ? device.temporary('workspace', [2, batch]) : null;
+    if (own !== null && !device.dry) shareTargets(positives, own.data, batch);
+    const norms = softmax ? (own?.data ?? how.norms ?? null) : null;
     const walk = (pass: 'sum' | 'use') =>
       overSlabs(units, slab, (begin, end) =>
         this.slab({
@@ -292,7 +311,7 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
           dh: how.dh?.data ?? null,
           positives: placed,
           loss: this.loss,
-          norms: norms && { pass, values: norms.data },
+          norms: norms && { pass, values: norms },
           gradScale: how.gradScale,
           update: how.update,
           backward: how.backward && pass === 'use',
@@ -300,9 +319,9 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
           workspace: workspace.data,
         }),
       );
-    if (norms !== null) await walk('sum');
-    const total = await walk('use');
-    for (const used of [...held, workspace, ...(norms === null ? [] : [norms])]) device.release(used);
+    if (own !== null || how.pass === 'sum') await walk('sum');
+    const total = how.pass === 'sum' ? 0 : await walk('use');
+    for (const used of [...held, workspace, ...(own === null ? [] : [own])]) device.release(used);
     return total;
   }
 

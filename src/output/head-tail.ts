@@ -21,6 +21,7 @@ import type {
   StepShape,
   TopK,
 } from './layer.js';
+import { shareTargets } from './softmax.js';
 
 export interface HeadTailOptions {
   /** L */
@@ -68,17 +69,9 @@ export class HeadTailOutput implements PlannableOutput {
       expected: `the same inputs and loss, ${headLabels.length} labels in the head and ${labels - headLabels.length} in the tail`,
       received: `${head.inputs} and ${tail.inputs} inputs, ${head.loss} and ${tail.loss}, ${head.labels} and ${tail.labels} labels`,
     }));
-    ensure(head.loss !== 'softmax', () => ({
-      code: 'LOSS_UNSUPPORTED',
-      kind: 'usage',
-      op: 'HeadTailOutput',
-      problem: 'head and tail do not share the sum of a softmax',
-      expected: 'a loss that sees every label by itself: bce or squaredHinge',
-      received: head.loss,
-    }));
     const [a, b] = [head.capabilities, tail.capabilities];
     this.capabilities = {
-      losses: a.losses.filter((loss) => b.losses.includes(loss) && loss !== 'softmax'),
+      losses: a.losses.filter((loss) => b.losses.includes(loss)),
       optimizers: a.optimizers.filter((name) => b.optimizers.includes(name)),
       rewireEvery: b.rewireEvery || a.rewireEvery,
       growsBy: b.growsBy === 'chance' ? a.growsBy : b.growsBy,
@@ -142,9 +135,11 @@ export class HeadTailOutput implements PlannableOutput {
       if (options.gradients !== undefined) this.#checkGradients(options.gradients);
     }
     const { head, tail, release } = this.#split(targets);
+    const own = await this.#normsOf(h, targets, options.norms);
+    const norms = own?.data ?? options.norms;
     const parts = options.gradients === undefined ? null : this.#partGradients(options.gradients);
-    const a = await this.head.step(h, head, { ...options, gradients: parts?.head });
-    const b = await this.tail.step(h, tail, { ...options, gradients: parts?.tail });
+    const a = await this.head.step(h, head, { ...options, norms, gradients: parts?.head });
+    const b = await this.tail.step(h, tail, { ...options, norms, gradients: parts?.tail });
     if (parts !== null && options.gradients !== undefined && !device.dry) {
       this.#joinGradients(parts, options.gradients);
     }
@@ -152,15 +147,38 @@ export class HeadTailOutput implements PlannableOutput {
       device.kernels.add(a.dh.size, a.dh.data, b.dh.data, 1, a.dh.data);
       device.release(b.dh);
     }
+    if (own !== null) device.release(own);
     release();
     const squares = a.squares === null || b.squares === null ? null : a.squares + b.squares;
     return { loss: a.loss + b.loss, dh: a.dh, squares };
   }
 
-  async evaluate(h: Tensor, targets: Positives): Promise<number> {
+  /** Of softmax: log Z over the labels of both parts, and the shares of positives, where nobody gave them. */
+  async #normsOf(h: Tensor, targets: Positives, given: Floats | undefined): Promise<Tensor | null> {
+    if (this.loss !== 'softmax' || given !== undefined) return null;
+    const batch = h.shape[0];
+    const norms = this.#device.temporary('workspace', [2, batch]);
+    if (!this.#device.dry) shareTargets(targets, norms.data, batch);
+    await this.logSums(h, norms.data);
+    return norms;
+  }
+
+  async logSums(h: Tensor, norms: Floats): Promise<void> {
+    const batch = h.shape[0];
+    const other = this.#device.temporary('workspace', [2, batch]);
+    await this.head.logSums(h, norms);
+    await this.tail.logSums(h, other.data);
+    for (let b = 0; b < batch && !this.#device.dry; b++) norms[b] = addLogs(norms[b], other.data[b]);
+    this.#device.release(other);
+  }
+
+  async evaluate(h: Tensor, targets: Positives, given?: Floats): Promise<number> {
     if (!this.#device.dry) checkPositives('head-tail.evaluate', targets, h.shape[0], this.labels);
     const { head, tail, release } = this.#split(targets);
-    const loss = (await this.head.evaluate(h, head)) + (await this.tail.evaluate(h, tail));
+    const own = await this.#normsOf(h, targets, given);
+    const norms = own?.data ?? given;
+    const loss = (await this.head.evaluate(h, head, norms)) + (await this.tail.evaluate(h, tail, norms));
+    if (own !== null) this.#device.release(own);
     release();
     return loss;
   }
@@ -281,10 +299,12 @@ export class HeadTailOutput implements PlannableOutput {
       examples: growth.examples,
       evidenceRows: growth.evidenceRows,
       batch: () => {
-        const { h, positives } = growth.batch();
-        return { h, positives: this.#split(positives)[part] };
+        const { h, positives, targets = positives } = growth.batch();
+        return { h, positives: this.#split(positives)[part], targets };
       },
       rowsOf: (label) => growth.rowsOf(labels[label]),
+      labelsOf: (row) => growth.labelsOf(row),
+      logSums: (h, norms) => growth.logSums?.(h, norms) ?? this.logSums(h, norms),
       hidden: (rows) => growth.hidden(rows),
     };
   }
@@ -385,6 +405,12 @@ export class HeadTailOutput implements PlannableOutput {
       received: `${label}`,
     });
   }
+}
+
+/** log(e^a + e^b) */
+function addLogs(a: number, b: number): number {
+  const [low, high] = a < b ? [a, b] : [b, a];
+  return low === -Infinity ? high : high + Math.log1p(Math.exp(low - high));
 }
 
 /** The `count` most frequent labels, ascending; of equally frequent ones the smaller. */

@@ -22,6 +22,11 @@ export interface StepOptions {
   readonly measureSquares?: boolean;
   /** Where to write the layer's gradients, for checks; by default they never exist beyond a chunk. */
   readonly gradients?: { readonly weights: Floats; readonly bias: Floats };
+  /**
+   * Of softmax, for a layer that is a part of another: [2, B], log Z over all labels and the share of one positive
+   * (see SoftmaxNorms). By default the layer finds both itself.
+   */
+  readonly norms?: Floats;
 }
 
 export interface StepResult {
@@ -82,12 +87,16 @@ export interface RewireReport {
 export interface GrowthSource {
   /** Rows that train. */
   readonly examples: number;
-  /** A batch, hidden as prediction sees it. */
-  batch(): { readonly h: Tensor; readonly positives: Positives };
+  /** A batch, hidden as prediction sees it; `targets` are the positives of all labels where the layer has only some. */
+  batch(): { readonly h: Tensor; readonly positives: Positives; readonly targets?: Positives };
   /** Most rows that `hidden` takes. */
   readonly evidenceRows: number;
   /** Rows with this label, ascending. */
   rowsOf(label: number): Uint32Array;
+  /** How many labels a row has. */
+  labelsOf(row: number): number;
+  /** Of softmax over more labels than the layer's own: as `PlannableOutput.logSums`. By default the layer's. */
+  logSums?(h: Tensor, norms: Floats): Promise<void>;
   /** Hidden vectors [rows.length, d] of different training rows. */
   hidden(rows: Uint32Array): Tensor;
 }
@@ -163,4 +172,8 @@ export interface OutputLayer {
 export interface PlannableOutput extends OutputLayer {
   /** The same layer on a dry device. It holds nothing and shifts no stream of random numbers. */
   dryTwin(device: Device): PlannableOutput;
+  /** norms[b] = log sum over the labels of e^logit, for h [B, d]; norms: [2, B], whose second row stays. */
+  logSums(h: Tensor, norms: Floats): Promise<void>;
+  /** Mean over examples of the loss, nothing updated; norms as in `StepOptions`. */
+  evaluate(h: Tensor, targets: Positives, norms?: Floats): Promise<number>;
 }

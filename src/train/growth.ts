@@ -17,11 +17,13 @@ export interface GrowthShape {
   readonly bytes: number;
 }
 
-/** null where the output layer does not ask for evidence. */
-export function growthShape(rows: CsrDataset, growsBy: string): GrowthShape | null {
+/** null where the output layer does not ask for evidence. `logSums`: a number per row is remembered too. */
+export function growthShape(rows: CsrDataset, growsBy: string, logSums: boolean): GrowthShape | null {
   if (growsBy !== 'positives') return null;
   const evidence = batchShape(rows, Math.min(evidenceRows, rows.rows));
-  return { evidence, bytes: batchBytes(evidence) + 4 * rows.positives + 8 * (rows.labels + 1) };
+  const byLabel = 4 * rows.positives + 8 * (rows.labels + 1);
+  const bytes = batchBytes(evidence) + byLabel + (logSums ? 8 * rows.rows : 0);
+  return { evidence, bytes };
 }
 
 export class TrainingGrowth implements GrowthSource {
@@ -44,6 +46,11 @@ export class TrainingGrowth implements GrowthSource {
 
   batch(): { readonly h: Tensor; readonly positives: Positives } {
     return { h: this.#encode(this.#last.features), positives: this.#last.positives };
+  }
+
+  labelsOf(row: number): number {
+    const { labelIndptr } = this.#rows;
+    return labelIndptr[row + 1] - labelIndptr[row];
   }
 
   rowsOf(label: number): Uint32Array {

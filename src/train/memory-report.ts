@@ -129,6 +129,7 @@ async function dryRewiring(
     evidenceRows: evidence.rows,
     batch: () => ({ h: encode(batch.features), positives: batch.positives }),
     rowsOf: () => new Uint32Array(0),
+    labelsOf: () => 1,
     hidden: () => encode(evidence),
   };
   // At the start, or at the first rewiring where the start is by chance.

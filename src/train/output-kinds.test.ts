@@ -79,6 +79,20 @@ const kinds: Record<string, Kind> = {
   'dense in bfloat16': { output: { kind: 'dense', precision: 'bf16' } },
   'dense with softmax': { output: { kind: 'dense' }, loss: 'softmax' },
   'fan-in with softmax': { output: { kind: 'fan-in', fanIn: 10, topology }, loss: 'softmax' },
+  'fan-in with softmax and RigL': {
+    output: { kind: 'fan-in', fanIn: 10, topology: { kind: 'rigl', every: 10 } },
+    loss: 'softmax',
+  },
+  'fan-in in bfloat16': {
+    output: { kind: 'fan-in', fanIn: 10, precision: 'bf16', form: 'compact', topology },
+    ...plainSgd(9.6),
+  },
+  'grouped with RigL': { output: { kind: 'grouped', fanIn: 10, group: 4, topology: { kind: 'rigl', every: 10 } } },
+  'grouped with softmax, RigL and a dense head': {
+    output: { kind: 'grouped', fanIn: 10, group: 4, head: 5, topology: { kind: 'rigl', every: 10 } },
+    loss: 'softmax',
+    labelsInHead: 5,
+  },
   'dense with sampled softmax': { output: { kind: 'dense', samples: 16 }, loss: 'softmax' },
   'dense behind pruned activations': { output: { kind: 'dense' }, more: pruned('relu') },
   'fan-in behind pruned activations': {

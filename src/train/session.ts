@@ -153,7 +153,7 @@ export async function planRun(
   timeline = false,
 ) {
   const largest = batchShape(rows, config.batch);
-  const evidence = growthShape(rows, asksFor(config));
+  const evidence = growthShape(rows, asksFor(config), config.model.loss === 'softmax');
   const shape = { ...runShape(config, rows, validation, evidence, targets?.shape), clusteringBytes };
   const optimizers = { encoder: config.optimizer, output: config.outputOptimizer };
   const plan = await planMemory(device, config.model, optimizers, shape, {
@@ -167,7 +167,7 @@ export async function planRun(
 
 /** What the output layer will ask when it grows. */
 const asksFor = ({ model: { output } }: TrainConfig) =>
-  output.kind === 'fan-in' ? growsBy(output.topology) : 'chance';
+  output.kind === 'fan-in' || output.kind === 'grouped' ? growsBy(output.topology) : 'chance';
 
 /** Sizes that decide the memory of a run. */
 function runShape(

@@ -19,9 +19,18 @@ inline float *row_of(float *base, uint32_t j) {
   return base + static_cast<int64_t>(j) * (NV * W);
 }
 
+// A weight as it is stored: float32, or bfloat16, its upper half.
+inline float number(float w) { return w; }
+inline float number(uint16_t w) {
+  const uint32_t bits = static_cast<uint32_t>(w) << 16;
+  float x;
+  __builtin_memcpy(&x, &bits, 4);
+  return x;
+}
+
 // z of one label. Narrow blocks split the sum over k into CHAINS, or each fma would wait for the one before.
-template <int NV, class Column>
-inline void forward_label(int64_t fan_in, const Column *c, const float *w, float bias, const float *hT, F *z) {
+template <int NV, class Column, class Weight>
+inline void forward_label(int64_t fan_in, const Column *c, const Weight *w, float bias, const float *hT, F *z) {
   constexpr int CHAINS = NV >= 4 ? 2 : NV == 3 ? 2 : NV == 2 ? 4 : 8;
   F sum[CHAINS][NV];
 #pragma GCC unroll 8
@@ -33,14 +42,14 @@ inline void forward_label(int64_t fan_in, const Column *c, const float *w, float
   for (; k + CHAINS <= fan_in; k += CHAINS) {
 #pragma GCC unroll 8
     for (int s = 0; s < CHAINS; s++) {
-      F x = set(w[k + s]);
+      F x = set(number(w[k + s]));
       const float *row = row_of<NV>(hT, c[k + s]);
 #pragma GCC unroll 8
       for (int v = 0; v < NV; v++) sum[s][v] = fma(x, load(row + v * W), sum[s][v]);
     }
   }
   for (; k < fan_in; k++) {
-    F x = set(w[k]);
+    F x = set(number(w[k]));
     const float *row = row_of<NV>(hT, c[k]);
 #pragma GCC unroll 8
     for (int v = 0; v < NV; v++) sum[0][v] = fma(x, load(row + v * W), sum[0][v]);

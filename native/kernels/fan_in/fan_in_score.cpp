@@ -16,16 +16,18 @@ struct Scores {
   const void *columns;
   const float *weights, *bias;
   float *workspace;
+  const uint16_t *short_weights;  // in bfloat16 instead of `weights`, or null
 };
 
-template <class Column>
+template <class Column, class Weight>
 struct Layer {
   int64_t inputs, fan_in;
   const Column *columns;
-  const float *weights, *bias;
+  const Weight *weights;
+  const float *bias;
 
-  explicit Layer(const Scores &s)
-      : inputs(s.inputs), fan_in(s.fan_in), columns(static_cast<const Column *>(s.columns)), weights(s.weights), bias(s.bias) {}
+  Layer(const Scores &s, const Weight *w)
+      : inputs(s.inputs), fan_in(s.fan_in), columns(static_cast<const Column *>(s.columns)), weights(w), bias(s.bias) {}
 
   template <int NV>
   inline void forward(int64_t l, const float *hT, F *z) const {
@@ -34,14 +36,14 @@ struct Layer {
   // One row without padding: h stays where it is. Sums in the order of forward_label<1>.
   inline float dot(int64_t l, const float *h) const {
     const Column *c = columns + l * fan_in;
-    const float *w = weights + l * fan_in;
+    const Weight *w = weights + l * fan_in;
     float sum[8] = {bias[l]};
     int64_t k = 0;
     for (; k + 8 <= fan_in; k += 8) {
 #pragma GCC unroll 8
-      for (int s = 0; s < 8; s++) sum[s] = fused(w[k + s], h[c[k + s]], sum[s]);
+      for (int s = 0; s < 8; s++) sum[s] = fused(number(w[k + s]), h[c[k + s]], sum[s]);
     }
-    for (; k < fan_in; k++) sum[0] = fused(w[k], h[c[k]], sum[0]);
+    for (; k < fan_in; k++) sum[0] = fused(number(w[k]), h[c[k]], sum[0]);
     float z = sum[0];
 #pragma GCC unroll 8
     for (int s = 1; s < 8; s++) z += sum[s];
@@ -62,8 +64,8 @@ struct Layer {
 };
 
 // work(from, to, worker) over the tiles of [begin, end); false when a column is out of range.
-template <class Column, class Work>
-bool over_tiles(const Layer<Column> &layer, int64_t begin, int64_t end, int tasks, const Work &work) {
+template <class Column, class Weight, class Work>
+bool over_tiles(const Layer<Column, Weight> &layer, int64_t begin, int64_t end, int tasks, const Work &work) {
   const int64_t tiles = (end - begin + TILE - 1) / TILE;
   int bad = 0;
   parallel_tasks(tasks, [&](int task, int) {
@@ -84,9 +86,9 @@ inline int tasks_for(int64_t labels) {
   return tiles < es_threads() ? static_cast<int>(tiles) : es_threads();
 }
 
-template <class Column>
-int logits(const Scores &s, int64_t begin, int64_t end, float *out) {
-  const Layer<Column> layer(s);
+template <class Column, class Weight>
+int logits(const Scores &s, const Weight *weights, int64_t begin, int64_t end, float *out) {
+  const Layer<Column, Weight> layer(s, weights);
   const Blocks blocks(s.batch);
   const int64_t width = end - begin;
   float *hT = align64(s.workspace);
@@ -111,9 +113,9 @@ int logits(const Scores &s, int64_t begin, int64_t end, float *out) {
              : ES_INDEX_RANGE;
 }
 
-template <class Column>
-int best(const Scores &s, int64_t labels, int64_t k, uint32_t *top_labels, float *top_scores) {
-  const Layer<Column> layer(s);
+template <class Column, class Weight>
+int best(const Scores &s, const Weight *weights, int64_t labels, int64_t k, uint32_t *top_labels, float *top_scores) {
+  const Layer<Column, Weight> layer(s, weights);
   const Blocks blocks(s.batch);
   const TopKLayout at(s.batch, k);
   float *hT = align64(s.workspace), *areas = hT + round_up(s.inputs * blocks.padded(), 16);
@@ -156,6 +158,16 @@ int fan_in_top_k_workspace(int64_t batch, int64_t inputs, int64_t k, double *len
 
 namespace {
 
+// work(a column, the weights) with the types that the layer is stored in.
+template <class Work>
+int by_types(const Scores &s, int32_t column_bytes, const Work &work) {
+  if (column_bytes != 2 && column_bytes != 4) return ES_BAD_ARGUMENT;
+  if (s.short_weights != nullptr) {
+    return column_bytes == 2 ? work(uint16_t{}, s.short_weights) : work(uint32_t{}, s.short_weights);
+  }
+  return column_bytes == 2 ? work(uint16_t{}, s.weights) : work(uint32_t{}, s.weights);
+}
+
 bool fits(int64_t batch, int64_t inputs, int64_t labels, int64_t fan_in, int64_t k, int64_t workspace_length) {
   double needed = 0.0;
   return labels >= 0 && labels <= UINT32_MAX && fan_in >= 1 && ES_NS::fan_in_top_k_workspace(batch, inputs, k, &needed) == ES_OK &&
@@ -166,24 +178,24 @@ bool fits(int64_t batch, int64_t inputs, int64_t labels, int64_t fan_in, int64_t
 
 int fan_in_logits(int64_t batch, int64_t inputs, int64_t labels, int64_t begin, int64_t end, int64_t fan_in, const float *h,
                   const void *columns, int32_t column_bytes, const float *weights, const float *bias, float *out,
-                  float *workspace, int64_t workspace_length) {
+                  float *workspace, int64_t workspace_length, const uint16_t *short_weights) {
   if (!fits(batch, inputs, labels, fan_in, 0, workspace_length) || begin < 0 || begin > end || end > labels) {
     return ES_BAD_ARGUMENT;
   }
-  Scores s{batch, inputs, fan_in, h, columns, weights, bias, workspace};
-  if (column_bytes == 2) return logits<uint16_t>(s, begin, end, out);
-  if (column_bytes == 4) return logits<uint32_t>(s, begin, end, out);
-  return ES_BAD_ARGUMENT;
+  Scores s{batch, inputs, fan_in, h, columns, weights, bias, workspace, short_weights};
+  return by_types(s, column_bytes, [&](auto column, const auto *w) {
+    return logits<decltype(column)>(s, w, begin, end, out);
+  });
 }
 
 int fan_in_top_k(int64_t batch, int64_t inputs, int64_t labels, int64_t fan_in, int64_t k, const float *h, const void *columns,
                  int32_t column_bytes, const float *weights, const float *bias, uint32_t *top_labels, float *top_scores,
-                 float *workspace, int64_t workspace_length) {
+                 float *workspace, int64_t workspace_length, const uint16_t *short_weights) {
   if (!fits(batch, inputs, labels, fan_in, k, workspace_length)) return ES_BAD_ARGUMENT;
-  Scores s{batch, inputs, fan_in, h, columns, weights, bias, workspace};
-  if (column_bytes == 2) return best<uint16_t>(s, labels, k, top_labels, top_scores);
-  if (column_bytes == 4) return best<uint32_t>(s, labels, k, top_labels, top_scores);
-  return ES_BAD_ARGUMENT;
+  Scores s{batch, inputs, fan_in, h, columns, weights, bias, workspace, short_weights};
+  return by_types(s, column_bytes, [&](auto column, const auto *w) {
+    return best<decltype(column)>(s, w, labels, k, top_labels, top_scores);
+  });
 }
 
 }  // namespace ES_NS

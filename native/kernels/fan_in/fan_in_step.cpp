@@ -1,4 +1,5 @@
 // One slab of the fixed fan-in output step (Ullah et al. 2024): see FanInStepArgs in src/kernels/face.ts.
+#include "../output/bf16.h"
 #include "../output/step.h"
 #include "hidden.h"
 
@@ -12,6 +13,7 @@ struct FanIn {
   int64_t fan_in;
   const void *columns;
   const uint16_t *index;
+  Bf16 bf16;
 };
 
 // The workspace: a header, hT, and per worker its private sums and buffers. In floats, multiples of 16.
@@ -19,11 +21,11 @@ struct Layout {
   IndexShape shape;
   Blocks blocks;
   bool on_the_fly;
-  int64_t norms, hidden, norm, logits, gradients, bias, active, touched, scratch, record, worker;
+  int64_t norms, hidden, norm, logits, gradients, wide, bias, active, touched, scratch, record, worker;
 
   static constexpr int64_t HEADER = 16;
 
-  Layout(int64_t batch, int64_t inputs, int64_t labels, int64_t chunk, int64_t fan_in)
+  Layout(int64_t batch, int64_t inputs, int64_t labels, int64_t chunk, int64_t fan_in, bool bf16)
       : shape(inputs, labels, fan_in, chunk), blocks(batch) {
     on_the_fly = shape.applies() && blocks.count >= INDEX_ON_THE_FLY;
     norms = Norms::shared_length(blocks);
@@ -31,12 +33,13 @@ struct Layout {
     norm = Norms::worker_length(blocks);
     logits = round_up(chunk * MAX_VECS * W, 16);
     gradients = round_up(chunk * fan_in + GROUP, 16);
+    wide = bf16 ? round_up(chunk * fan_in + GROUP, 16) : 0;
     bias = round_up(chunk + GROUP, 16);
     active = round_up(chunk, 16);
     touched = round_up((chunk + 3) / 4, 16);
     scratch = on_the_fly ? round_up(index_scratch_words(shape), 16) : 0;
     record = on_the_fly ? round_up((shape.record + 1) / 2, 16) : 0;
-    worker = hidden + norm + logits + gradients + bias + active + touched + scratch + record + 16;
+    worker = hidden + norm + logits + gradients + wide + bias + active + touched + scratch + record + 16;
   }
   // 16 more, so that the caller's buffer may start anywhere.
   int64_t length(int workers) const { return HEADER + norms + hidden + workers * worker + 16; }
@@ -47,6 +50,7 @@ struct Worker {
   float *norm;
   float *logits;     // z, then G: [labels of the chunk][width * W]
   float *gradients;  // [labels of the chunk][fanIn]
+  float *wide;       // the weights of the chunk in float32, where they are stored otherwise
   float *bias;       // [labels of the chunk]
   uint32_t *active;  // labels of the chunk with a gradient other than 0 in this block of the batch
   uint8_t *touched;  // [labels of the chunk]: with a gradient in some block
@@ -59,7 +63,8 @@ struct Worker {
     norm = hidden + at.hidden;
     logits = norm + at.norm;
     gradients = logits + at.logits;
-    bias = gradients + at.gradients;
+    wide = gradients + at.gradients;
+    bias = wide + at.wide;
     active = reinterpret_cast<uint32_t *>(bias + at.bias);
     touched = reinterpret_cast<uint8_t *>(active + at.active);
     scratch = active + at.active + at.touched;
@@ -78,6 +83,7 @@ class Chunk {
     labels_ = (to < step.end ? to : step.end) - from;
     columns_ = static_cast<const Column *>(layer.columns) + from * layer.fan_in;
     weights_ = step.weights.from(from * layer.fan_in);
+    if (is_short()) weights_.w = worker.wide;
     biases_ = step.bias.from(from);
     skips_ = step.loss == LOSS_SQUARED_HINGE;
     lazy_ = step.update.is_lazy(weights_);
@@ -87,6 +93,7 @@ class Chunk {
   bool in_range() const { return all_below(labels_ * layer_.fan_in, columns_, step_.inputs); }
 
   void run() {
+    if (is_short()) widen(labels_ * layer_.fan_in, short_weights(), worker_.wide);
     int64_t positives_at = step_.positives.lower_bound(from_);
     if (skips_ && step_.backward) {
       __builtin_memset(worker_.touched, 0, static_cast<size_t>(labels_));
@@ -102,6 +109,9 @@ class Chunk {
   }
 
  private:
+  bool is_short() const { return layer_.bf16.w != nullptr; }
+  const uint16_t *short_weights() const { return layer_.bf16.w + from_ * layer_.fan_in; }
+
   template <int NV>
   void run_block(int64_t block, int64_t positives_at) {
     int64_t first = layout_.blocks.first_row(block) * step_.inputs;
@@ -202,7 +212,11 @@ class Chunk {
   // NOTE: always_inline, or GCC takes a function that only prefetches for one without effect and drops its calls.
   __attribute__((always_inline)) inline void prefetch(int64_t l) const {
     int64_t ahead = (step_.chunk + l) * layer_.fan_in;
-    for (int64_t k = 0; k < layer_.fan_in; k += 16) __builtin_prefetch(weights_.w + ahead + k, 1, 3);
+    if (is_short()) {
+      for (int64_t k = 0; k < layer_.fan_in; k += 32) __builtin_prefetch(short_weights() + ahead + k, 1, 3);
+    } else {
+      for (int64_t k = 0; k < layer_.fan_in; k += 16) __builtin_prefetch(weights_.w + ahead + k, 1, 3);
+    }
     for (int64_t k = 0; k < layer_.fan_in; k += 64 / static_cast<int64_t>(sizeof(Column))) {
       __builtin_prefetch(columns_ + ahead + k, 0, 3);
     }
@@ -266,6 +280,9 @@ class Chunk {
   void update_labels(int64_t from, int64_t to) {
     int64_t at = from * layer_.fan_in, n = (to - from) * layer_.fan_in;
     worker_.results->weight_squares += apply_update(step_.update, true, n, worker_.gradients + at, weights_.from(at));
+    if (is_short() && step_.update.rule != nullptr) {
+      store_rounded(layer_.bf16, from_ * layer_.fan_in + at, n, worker_.wide + at);
+    }
   }
 
   const StepArgs &step_;
@@ -338,18 +355,19 @@ bool sizes_fit(int64_t batch, int64_t inputs, int64_t chunk, int64_t fan_in) {
 
 }  // namespace
 
-int fan_in_workspace(int64_t batch, int64_t inputs, int64_t labels, int64_t chunk, int64_t fan_in, double *length) {
+int fan_in_workspace(int64_t batch, int64_t inputs, int64_t labels, int64_t chunk, int64_t fan_in, int32_t bf16,
+                     double *length) {
   if (length == nullptr || !sizes_fit(batch, inputs, chunk, fan_in)) return ES_BAD_ARGUMENT;
-  *length = static_cast<double>(Layout(batch, inputs, labels, chunk, fan_in).length(es_threads()));
+  *length = static_cast<double>(Layout(batch, inputs, labels, chunk, fan_in, bf16 != 0).length(es_threads()));
   return ES_OK;
 }
 
 int fan_in_step ES_FAN_IN_STEP_PARAMETERS {
   StepArgs step = ES_STEP_ARGS;
-  FanIn layer{fan_in, columns, index};
+  FanIn layer{fan_in, columns, index, ES_BF16_ARGS};
   if (!step.in_range() || !sizes_fit(batch, inputs, chunk, fan_in)) return ES_BAD_ARGUMENT;
   if (!step.positives.in_range(labels, batch)) return ES_INDEX_RANGE;
-  Layout layout(batch, inputs, labels, chunk, fan_in);
+  Layout layout(batch, inputs, labels, chunk, fan_in, short_weights != nullptr);
   if (workspace_length < layout.length(es_threads())) return ES_BAD_ARGUMENT;
   if (index != nullptr && !layout.shape.applies()) return ES_BAD_ARGUMENT;
   if (column_bytes == 2) return run_slab<uint16_t>(step, layer, layout);

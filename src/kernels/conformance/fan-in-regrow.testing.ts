@@ -1,16 +1,19 @@
 import { expect } from 'vitest';
-import type { FanInRegrowArgs, GrowthEvidence, IndependentLoss } from '../face.js';
+import { nearestBf16, widenBf16 } from '../bf16.js';
+import type { FanInRegrowArgs, GrowthEvidence } from '../face.js';
 import { type Case, Data, type Lab, lazy, type Outputs } from './case.testing.js';
 import {
   makeStepData,
+  ROUNDING,
   BASE as STEP,
   type StepShape,
   somePositives,
+  startsOf,
   titleOf,
 } from './output-shape.testing.js';
 
 interface RegrowShape extends StepShape {
-  readonly loss: IndependentLoss;
+  readonly products: 'float32' | 'bf16';
   readonly prune: FanInRegrowArgs['prune'];
   /** Rows of the wider sample; none without. */
   readonly sample: number;
@@ -25,6 +28,7 @@ interface RegrowShape extends StepShape {
 const BASE: RegrowShape = {
   ...STEP,
   loss: 'bce',
+  products: 'float32',
   fanIn: 9,
   rule: 'adam',
   prune: { perRow: 3 },
@@ -38,7 +42,9 @@ type Difference = Partial<RegrowShape>;
 
 function regrowCase(difference: Difference): Case {
   const shape = { ...BASE, ...difference };
-  const { batch, inputs, labels, fanIn, loss } = shape;
+  const { batch, inputs, labels, fanIn, loss, products } = shape;
+  const starts = shape.group > 0 ? startsOf(shape) : null;
+  const units = starts === null ? labels : starts.length - 1;
   const { prune, ...rest } = difference;
   const title = titleOf(rest);
   const name = prune === undefined ? title : `${title}, ${titleOf(prune as Difference)}`;
@@ -46,9 +52,12 @@ function regrowCase(difference: Difference): Case {
   return {
     name,
     run: (kernels, lab) => {
-      const { step, sample } = data();
-      const columns = shape.wide ? lab.u32InOut(step.columns) : lab.u16InOut(step.columns);
-      const weights = lab.inout(step.weights.w);
+      const { step, sample, columns: own, scores, norms } = data();
+      const columns = shape.wide ? lab.u32InOut(own) : lab.u16InOut(own);
+      const weights = lab.inout(shape.bf16 ? [] : step.weights.w);
+      const bf16 = shape.bf16
+        ? { weights: lab.u16InOut(Array.from(step.weights.w, nearestBf16)), rounding: ROUNDING }
+        : null;
       const weightMoments = {
         m: step.weights.m === null ? null : lab.inout(step.weights.m),
         v: step.weights.v === null ? null : lab.inout(step.weights.v),
@@ -56,16 +65,20 @@ function regrowCase(difference: Difference): Case {
       const { count, label, row } = step.positives;
       let replaced = 0;
       let ties = 0;
-      const ends = [...shape.slabs, labels];
+      const ends = [...shape.slabs, units];
       ends.forEach((end, i) => {
         const begin = i === 0 ? 0 : ends[i - 1];
         const left = 'ties' in shape.prune ? Math.max(0, shape.prune.ties - ties) : 0;
         const done = kernels.fanInRegrow({
-          ...{ batch, inputs, labels, begin, end, loss, fanIn, columns, weights, weightMoments },
+          ...{ batch, inputs, labels, begin, end, loss, fanIn, columns, weights, bf16, weightMoments, products },
+          norms: norms === null ? null : lab.input(norms),
+          groups: starts === null ? null : { count: units, starts: lab.u32(starts) },
+          scores: starts === null ? null : lab.input(scores),
           h: lab.input(step.h),
           bias: lab.input(step.bias.w),
           positives: { count, label: lab.u32(label), row: lab.u32(row) },
-          evidence: sample === null ? null : evidenceIn(lab, sample, begin, end),
+          evidence:
+            sample === null ? null : evidenceIn(lab, sample, starts?.[begin] ?? begin, starts?.[end] ?? end),
           prune: 'ties' in shape.prune ? { ...shape.prune, ties: left } : shape.prune,
           key: { key0: 7, key1: 11, counter: 5 },
           workspace: lab.scratch(kernels.fanInRegrowWorkspace({ batch, inputs, fanIn })),
@@ -73,14 +86,16 @@ function regrowCase(difference: Difference): Case {
         replaced += done.replaced;
         ties += done.ties;
       });
-      const outputs: Outputs = { columns: Uint32Array.from(columns), weights, replaced };
+      const numbers = bf16 === null ? weights : new Float32Array(bf16.weights.length);
+      if (bf16 !== null) widenBf16(bf16.weights, numbers);
+      const outputs: Outputs = { columns: Uint32Array.from(columns), weights: numbers, replaced };
       for (const [key, value] of Object.entries(weightMoments)) if (value !== null) outputs[key] = value;
       return outputs;
     },
     law: ({ columns }) => {
-      for (let l = 0; l < labels; l++) {
-        const row = (columns as Uint32Array).subarray(l * fanIn, (l + 1) * fanIn);
-        expect(new Set(row).size, `columns of label ${l} differ`).toBe(fanIn);
+      for (let u = 0; u < units; u++) {
+        const row = (columns as Uint32Array).subarray(u * fanIn, (u + 1) * fanIn);
+        expect(new Set(row).size, `columns of row ${u} differ`).toBe(fanIn);
         expect(row.every((c) => c < inputs)).toBe(true);
       }
     },
@@ -93,6 +108,8 @@ interface Sample {
   readonly label: Uint32Array;
   readonly row: Uint32Array;
   readonly weight: Float32Array;
+  /** log Z and shares. */
+  readonly norms: Float32Array;
 }
 
 function makeRegrowData(name: string, shape: RegrowShape) {
@@ -105,6 +122,7 @@ function makeRegrowData(name: string, shape: RegrowShape) {
     rows,
     h: data.floats(rows * inputs),
     weight: data.between(pairs.count, 0.5, 4),
+    norms: Float32Array.of(...data.between(rows, 2, 5), ...data.between(rows, 0.2, 1)),
   };
   if (whole) {
     step.h.set(data.whole(batch * inputs, 2));
@@ -117,7 +135,26 @@ function makeRegrowData(name: string, shape: RegrowShape) {
     step.h.fill(0);
     sample.h.fill(0);
   }
-  return { step, sample: rows === 0 ? null : sample };
+  const softmax = shape.loss === 'softmax';
+  const norms = softmax ? Float32Array.of(...data.between(batch, 2, 5), ...data.between(batch, 0.2, 1)) : null;
+  return { step, sample: rows === 0 ? null : sample, norms, ...rowsOf(shape, step) };
+}
+
+/** A row of columns per label or group, and what prunes groups: sums of magnitudes, exact where weights are whole. */
+function rowsOf(shape: RegrowShape, { columns, weights }: ReturnType<typeof makeStepData>) {
+  if (shape.group === 0) return { columns, scores: new Float32Array(0) };
+  const { fanIn, labels } = shape;
+  const starts = startsOf(shape);
+  const groups = starts.length - 1;
+  const own = new Uint32Array(groups * fanIn);
+  const scores = new Float32Array(groups * fanIn);
+  for (let g = 0; g < groups; g++) {
+    for (let k = 0; k < fanIn; k++) {
+      own[g * fanIn + k] = starts[g] < labels ? columns[starts[g] * fanIn + k] : k;
+      for (let l = starts[g]; l < starts[g + 1]; l++) scores[g * fanIn + k] += Math.abs(weights.w[l * fanIn + k]);
+    }
+  }
+  return { columns: own, scores };
 }
 
 function evidenceIn(lab: Lab, sample: Sample, begin: number, end: number): GrowthEvidence {
@@ -131,6 +168,7 @@ function evidenceIn(lab: Lab, sample: Sample, begin: number, end: number): Growt
     weight: lab.input(sample.weight.subarray(at, Math.max(at, to))),
     rows: sample.rows,
     h: lab.input(sample.h),
+    norms: lab.input(sample.norms),
   };
 }
 
@@ -169,6 +207,29 @@ const DIFFERENCES: readonly Difference[] = [
   { labels: 0 },
   { inputs: 700, fanIn: 40, prune: { perRow: 12 }, batch: 33 },
   { inputs: 5000, fanIn: 3, prune: { perRow: 2 }, labels: 40 },
+  { loss: 'softmax' },
+  { loss: 'softmax', batch: 70, labels: 150, density: 0.1 },
+  { loss: 'softmax', sample: 20, slabs: [32, 64] },
+  { loss: 'softmax', sample: 5, known: 1, batch: 0 },
+  { bf16: true },
+  { bf16: true, loss: 'softmax', sample: 20, wide: true },
+  { ...EXACT, bf16: true, prune: { threshold: 2, ties: 37 } },
+  { ...EXACT, bf16: true, prune: { threshold: 1, ties: 100 }, slabs: [10, 11, 95] },
+  // Whole numbers this small are exact in bfloat16.
+  ...[1, 2, 17, 64, 100].map((batch) => ({ ...EXACT, batch, products: 'bf16' as const, logits: 1 })),
+  { ...EXACT, products: 'bf16', inputs: 33, labels: 150, sample: 20 },
+  { ...EXACT, products: 'bf16', inputs: 64, bf16: true, group: 8 },
+  ...[1, 4, 8, 33, 100, 1000].map((group) => ({ group })),
+  ...[3, 8, 70].map((group) => ({ ...EXACT, group, inputs: 50 })),
+  { ...EXACT, group: 8, prune: { threshold: 9, ties: 11 }, slabs: [2, 5] },
+  { ...EXACT, group: 8, prune: { threshold: 8, ties: 0 } },
+  { group: 8, sample: 20 },
+  { group: 8, sample: 20, slabs: [3, 9], wide: true, bf16: true },
+  { group: 16, sample: 20, loss: 'softmax', slabs: [4] },
+  { group: 8, silent: true, sample: 4, prune: { perRow: 9 } },
+  { group: 8, batch: 0 },
+  { group: 8, labels: 0 },
+  { group: 16, inputs: 700, fanIn: 40, prune: { perRow: 12 }, batch: 33, labels: 150 },
 ];
 
 export const FAN_IN_REGROW_CASES: readonly Case[] = DIFFERENCES.map(regrowCase);

@@ -68,7 +68,7 @@ export function runStep(
   const dense = fanIn === 0;
   const workspace = dense
     ? kernels.denseWorkspace({ batch, inputs, labels, chunk, fanIn, bf16: shape.bf16 })
-    : kernels.fanInWorkspace({ batch, inputs, labels, chunk, fanIn });
+    : kernels.fanInWorkspace({ batch, inputs, labels, chunk, fanIn, bf16: shape.bf16 });
   const args = changed(commonArguments(shape, data, lab, workspace), change);
   if (dense) return { loss: walked(shape, args, kernels.denseStep), ...resultsOf(args) };
   const columns = columnsIn(lab, shape, data);
@@ -292,6 +292,7 @@ const BF16: readonly Difference[] = [
 ];
 
 const DENSE_BASE: StepShape = { ...BASE, fanIn: 0 };
+const FAN_IN_BF16: StepShape = { ...BASE, bf16: true };
 const DENSE_BF16: StepShape = { ...DENSE_BASE, bf16: true };
 const INDEXED: StepShape = { ...BASE, index: true };
 const FAN_IN_DIFFERENCES = [...COMMON, ...FAN_IN];
@@ -299,6 +300,14 @@ const FAN_IN_DIFFERENCES = [...COMMON, ...FAN_IN];
 export const FAN_IN_STEP_CASES: readonly Case[] = [
   ...FAN_IN_DIFFERENCES.map((difference) => stepCase(difference, BASE)),
   ...FAN_IN_DIFFERENCES.map((difference) => stepCase({ ...difference, index: true }, BASE)),
+  ...[...BF16, ...FAN_IN, { slabs: [32] }].flatMap((difference) => [
+    stepCase({ ...difference, bf16: true }, FAN_IN_BF16),
+    stepCase({ ...difference, bf16: true, index: true }, FAN_IN_BF16),
+  ]),
+  ...fuzz('fan-in bf16 fuzz', 30, true).map((difference) => stepCase({ ...difference, bf16: true }, FAN_IN_BF16)),
+  roundingCase(FAN_IN_BF16, { batch: 1 }),
+  roundingCase(FAN_IN_BF16, { fanIn: 33, labels: 70, slabs: [32] }),
+  { ...showsNotFinite(FAN_IN_BF16), name: 'a NaN or an infinity shows in the loss, weights in bfloat16' },
   ...fuzz('fan-in fuzz', 80, true).map((difference) => stepCase(difference, BASE)),
   showsNotFinite(BASE),
   { ...showsNotFinite(INDEXED), name: 'a NaN or an infinity makes the loss not finite, with the index' },

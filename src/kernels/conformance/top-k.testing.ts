@@ -198,7 +198,10 @@ export const GROUPED_TOP_K_CASES = shapes(true).flatMap((shape) => [
   ...(shape.exact ? [topKCase({ ...shape, group: 5, bf16: true }, [5])] : []),
 ]);
 
-export const FAN_IN_TOP_K_CASES = shapes(true).map((shape) => topKCase(shape, KS));
+export const FAN_IN_TOP_K_CASES = shapes(true).flatMap((shape) => [
+  topKCase(shape, KS),
+  ...(shape.exact ? [topKCase({ ...shape, bf16: true }, [5])] : []),
+]);
 export const DENSE_TOP_K_CASES = [
   ...shapes(false).map((shape) => topKCase(shape, KS)),
   ...shapes(false)
@@ -209,6 +212,7 @@ export const DENSE_TOP_K_CASES = [
 /** Logits of some label ranges, cut anywhere. */
 export const FAN_IN_LOGITS_CASES: readonly Case[] = shapes(true)
   .filter(({ labels, special }) => labels < 1000 && !special)
+  .flatMap((shape) => (shape.exact ? [shape, { ...shape, bf16: true }] : [shape]))
   .map((shape) => {
     const data = lazy(() => make(shape));
     const cuts = [...new Set([0, Math.min(1, shape.labels), Math.floor(shape.labels / 3), shape.labels])];

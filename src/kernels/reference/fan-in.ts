@@ -1,4 +1,5 @@
 import type { Columns, FanInLogitsArgs, FanInStepArgs, FanInTopKArgs, Floats } from '../face.js';
+import { steppingBf16, weightsOf } from './bf16.js';
 import { useLabelGradient } from './label-update.js';
 import { LabelLosses } from './loss.js';
 import { TopK } from './top-k.js';
@@ -11,6 +12,11 @@ import { TopK } from './top-k.js';
  * dh is its own private sum: cleared by the first slab, complete after the last.
  */
 export function fanInStep(args: FanInStepArgs): number {
+  const { begin, end, fanIn } = args;
+  return steppingBf16(args, begin * fanIn, end * fanIn, stepOfSlab);
+}
+
+function stepOfSlab(args: FanInStepArgs): number {
   const { batch, inputs, begin, end, h, dh, fanIn, columns, weights, bias, gradScale, backward } = args;
   const losses = new LabelLosses(args);
   const z = new Float64Array(batch);
@@ -32,7 +38,8 @@ export function fanInStep(args: FanInStepArgs): number {
 }
 
 export function fanInLogits(args: FanInLogitsArgs): void {
-  const { batch, inputs, begin, end, h, fanIn, columns, weights, bias, out } = args;
+  const { batch, inputs, begin, end, h, fanIn, columns, bias, out } = args;
+  const weights = weightsOf(args);
   const width = end - begin;
   const z = new Float64Array(batch);
   for (let label = begin; label < end; label++) {
@@ -42,7 +49,8 @@ export function fanInLogits(args: FanInLogitsArgs): void {
 }
 
 export function fanInTopK(args: FanInTopKArgs): void {
-  const { batch, inputs, labels, h, fanIn, columns, weights, bias } = args;
+  const { batch, inputs, labels, h, fanIn, columns, bias } = args;
+  const weights = weightsOf(args);
   const top = new TopK(args);
   const z = new Float64Array(batch);
   for (let label = 0; label < labels; label++) {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { RandomStream } from '../../kernels/random.js';
-import { backends } from '../../output/backends.testing.js';
+import { backends, bf16Backends } from '../../output/backends.testing.js';
+import type { WeightPrecision } from '../../output/base.js';
 import {
   describeOutputLayer,
   distance,
@@ -18,13 +19,14 @@ const prune: PruneRule = { mode: 'fraction', fraction: 0.3, scope: 'layer', anne
 const set: Topology = { kind: 'set', prune, every: 2, until: 0.66 };
 
 const maker =
-  (fanIn: number, topology: Topology, form: FanInForm = 'fast') =>
+  (fanIn: number, topology: Topology, form: FanInForm = 'fast', precision: WeightPrecision = 'float32') =>
   (device: Device, { seed = 1, ...setup }: Setup) =>
     new FixedFanInOutput(device, {
       ...setup,
       fanIn,
       topology,
       form,
+      precision,
       stream: RandomStream.named(seed, 'output'),
       rewireStream: RandomStream.named(seed, 'rewire'),
     });
@@ -49,6 +51,19 @@ for (const backend of backends) {
     describeOutputLayer({ ...subject, name: `FixedFanInOutput: ${subject.name}` }, backend);
   }
 }
+
+for (const backend of bf16Backends) {
+  const make = (form: FanInForm, topology: Topology) => (device: Device, setup: Setup) =>
+    maker(6, topology, form, 'bf16')(device, setup);
+  for (const [form, topology] of [
+    ['compact', set],
+    ['fast', perLabel],
+  ] as const) {
+    const subject = { name: `FixedFanInOutput: bfloat16, ${form}`, ...small, make: make(form, topology) };
+    describeOutputLayer(subject, backend);
+  }
+}
+
 describe('FixedFanInOutput', () => {
   const float64 = () => new Device(backends[0].kernels!);
   const setup: Setup = { ...small, loss: 'bce', optimizer: { kind: 'adam', rate: 0.05 } };
@@ -84,11 +99,61 @@ describe('FixedFanInOutput', () => {
     expect(() => maker(fanIn, { kind: 'static' })(float64(), setup)).toThrow(/1 to 24.*FAN_IN_RANGE/);
   });
 
-  it('refuses to grow by the gradient of a softmax, and says what works', () => {
-    const device = new Device(backends[0].kernels!);
-    const rigl = { ...set, kind: 'rigl', sample: 'batch', perLabel: 4, start: 'random' } as const;
-    expect(() => maker(6, rigl)(device, { ...setup, loss: 'softmax' })).toThrow(/LOSS_UNSUPPORTED[\s\S]*set/);
-    expect(maker(6, set)(device, { ...setup, loss: 'softmax' }).capabilities.losses).toContain('softmax');
+  it('takes every loss with every topology', () => {
+    const rigl = { ...set, kind: 'rigl', sample: 'batch', perLabel: 4, start: 'gradient' } as const;
+    for (const topology of [set, rigl]) {
+      const { capabilities } = maker(6, topology)(float64(), { ...setup, loss: 'softmax' });
+      expect(capabilities.losses).toEqual(['bce', 'squaredHinge', 'softmax']);
+    }
+  });
+
+  it('rounds bfloat16 weights without bias: steps far below the distance of neighbours count in the mean', async () => {
+    for (const { kernels, name } of backends) {
+      if (kernels === null) continue;
+      const sgd = { kind: 'sgd', rate: 4e-4 } as const;
+      const few = name.startsWith('reference');
+      const labels = few ? 1500 : 20_000;
+      const layers = (['float32', 'bf16'] as const).map((precision) => {
+        const device = new Device(kernels);
+        const layer = new FixedFanInOutput(device, {
+          ...{ ...setup, labels, optimizer: sgd, fanIn: 4, topology: { kind: 'static' }, precision },
+          ...{ stream: RandomStream.named(1, 'output'), rewireStream: RandomStream.named(1, 'rewire') },
+        });
+        // 0.75, whose neighbours in bfloat16 are 2^-8 away; a step moves it by a tenth of that.
+        layer.state().model[0].data.fill(precision === 'bf16' ? 0x3f40 : 0.75);
+        return { device, layer };
+      });
+      const steps = 20;
+      const h = new Float64Array(small.inputs).fill(1);
+      for (let t = 0; t < steps; t++) {
+        for (const { device, layer } of layers) {
+          device.arena.reset();
+          await layer.step(device.fromArray([1, small.inputs], h), positivesOf([]), { rate: 4e-4 });
+        }
+      }
+      const mean = ({ layer }: (typeof layers)[0]) => {
+        let sum = 0;
+        for (let l = 0; l < labels; l++) for (const w of layer.connections(l).weights) sum += w;
+        return sum / (4 * labels);
+      };
+      const [exact, rounded] = layers.map(mean);
+      const unit = 2 ** -8;
+      expect(0.75 - exact).toBeGreaterThan(unit);
+      // A draw is off by at most one unit, by half in the root mean square; five deviations of the mean.
+      expect(Math.abs(rounded - exact)).toBeLessThan((5 * unit * Math.sqrt(steps)) / 2 / Math.sqrt(4 * labels));
+    }
+  });
+
+  it('costs 2 bytes of column and 2 of weight per connection in bfloat16', async () => {
+    const layer = new FixedFanInOutput(new Device(backends[1].kernels!), {
+      ...{ ...setup, optimizer: { kind: 'sgd', rate: 1 }, fanIn: 6, topology: { kind: 'static' } },
+      ...{ form: 'compact', precision: 'bf16' },
+      ...{ stream: RandomStream.named(1, 'output'), rewireStream: RandomStream.named(1, 'rewire') },
+    });
+    const { bytes } = await layer.plan({ batch: 4, positives: 8 });
+    expect(bytes.indices).toBe(2 * 6 * small.labels);
+    expect(bytes.weights).toBe((2 * 6 + 4) * small.labels);
+    expect(layer.state().model.find(({ name }) => name === 'weights')).toMatchObject({ dtype: 'BF16' });
   });
 
   it('refuses a topology that makes no sense', () => {

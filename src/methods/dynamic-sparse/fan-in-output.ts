@@ -3,11 +3,11 @@
  * z[b,l] = bias[l] + sum_k w[l,k] h[b, columns[l,k]], with topology that is static or evolves (SET).
  * Ullah et al. 2024, section 3; Schultheis & Babbar 2023.
  */
-import { EspalierError, ensure } from '../../errors.js';
+import { ensure } from '../../errors.js';
 import type {
   Columns,
+  FanInWeights,
   Floats,
-  IndependentLoss,
   OutputStepCommon,
   WorkspaceShape,
 } from '../../kernels/face.js';
@@ -24,7 +24,7 @@ import { overSlabs } from '../../output/slabs.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { Explored } from './explored.js';
-import { growByGradient, pruneOf } from './grow.js';
+import { type GrowingLayer, growByGradient, growthOf, pruneOf } from './grow.js';
 import {
   checkTopology,
   defaultPerLabel,
@@ -60,16 +60,6 @@ export class FixedFanInOutput extends LabelMatrixOutput {
       hint: 'use the dense output layer for a fan-in of the full width',
     }));
     checkTopology(options.topology);
-    const byChance = growsBy(options.topology) === 'chance';
-    ensure(byChance || options.loss !== 'softmax', () => ({
-      code: 'LOSS_UNSUPPORTED',
-      kind: 'usage',
-      op: 'FixedFanInOutput',
-      problem: 'connections that grow by gradients need a loss that sees every label by itself',
-      expected: 'bce or squaredHinge',
-      received: options.loss,
-      hint: 'with softmax take topology { kind: "set" } or { kind: "static" } and start "random"',
-    }));
     super(device, {
       ...options,
       chunk: options.chunk ?? chunkLabels(inputs, fanIn),
@@ -78,7 +68,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     this.width = fanIn;
     this.form = options.form ?? 'fast';
     this.capabilities = {
-      losses: byChance ? ['bce', 'squaredHinge', 'softmax'] : ['bce', 'squaredHinge'],
+      losses: ['bce', 'squaredHinge', 'softmax'],
       optimizers: ['sgd', 'adam', 'adamw', 'adagrad'],
       rewireEvery: options.topology.kind === 'static' ? 0 : options.topology.every,
       growsBy: growsBy(options.topology),
@@ -164,7 +154,8 @@ export class FixedFanInOutput extends LabelMatrixOutput {
 
   async #regrowAtRandom(rule: PruneRule, progress: number) {
     if (this.device.dry) return { replaced: 0, threshold: null };
-    const { labels, width: fanIn, inputs, weights, weightMoments: moments } = this;
+    const { labels, width: fanIn, inputs, weightMoments: moments } = this;
+    const weights = this.short ?? this.weights;
     const target = { labels, fanIn, inputs, columns: this.#columns, weights, moments };
     const { threshold, replaceRows } = beginRewiring(target, rule, progress, this.#options.rewireStream);
     // A slow backend or a fast one: this is plain TypeScript, about 30 ms for so many connections.
@@ -178,29 +169,24 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     progress: number,
     growth: GrowthSource | undefined,
   ) {
-    if (growth === undefined) {
-      throw new EspalierError({
-        code: 'GROWTH_SOURCE_MISSING',
-        kind: 'usage',
-        op: 'FixedFanInOutput.rewire',
-        problem: 'growth by gradients needs examples to take them of',
-        expected: 'a GrowthSource as third argument',
-        received: 'none',
-        hint: 'pass one, as the training loop does, or use topology { kind: "set" }',
-      });
-    }
-    const { device, labels, width: fanIn, inputs, weights, bias, weightMoments } = this;
-    const loss = this.loss as IndependentLoss;
+    const source = growthOf('FixedFanInOutput.rewire', growth);
+    const { device, labels, width: fanIn, inputs, weightMoments, loss } = this;
+    const { products, perLabel = defaultPerLabel } = this.#options.topology;
     const key = this.#options.rewireStream.reserve(labels * fanIn);
-    const layer = { labels, fanIn, inputs, loss, columns: this.#columns, weights, bias, weightMoments, key };
-    const prune = device.dry ? { perRow: 0 } : pruneOf(rule, progress, layer);
-    const { perLabel = defaultPerLabel } = this.#options.topology;
-    const replaced = await growByGradient(device, layer, prune, { sample, perLabel }, growth);
+    const sizes = this.short ?? this.weights;
+    const prune = device.dry ? { perRow: 0 } : pruneOf(rule, progress, { rows: labels, fanIn, sizes });
+    const layer: GrowingLayer = {
+      ...this.#fanInWeights(),
+      ...{ labels, inputs, loss, weightMoments, key, products },
+      placed: (positives, batch) => this.placed(positives, batch),
+      logSums: (h, norms) => this.logSums(h, norms),
+    };
+    const replaced = await growByGradient(device, layer, prune, { sample, perLabel }, source);
     return { replaced, threshold: 'threshold' in prune ? prune.threshold : null };
   }
 
   #fanInWeights() {
-    return { fanIn: this.width, columns: this.#columns, weights: this.weights, bias: this.bias };
+    return { fanIn: this.width, columns: this.#columns, ...this.stored(), bias: this.bias };
   }
 
   protected slab(common: OutputStepCommon): number {
@@ -208,7 +194,8 @@ export class FixedFanInOutput extends LabelMatrixOutput {
   }
 
   protected workspaceShape(batch: number): WorkspaceShape {
-    return { batch, inputs: this.inputs, labels: this.labels, chunk: this.chunk, fanIn: this.width };
+    const { inputs, labels, chunk, width: fanIn } = this;
+    return { batch, inputs, labels, chunk, fanIn, bf16: this.short !== null };
   }
 
   protected workspaceLength(batch: number): number {
@@ -236,7 +223,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
   }
 
   protected logitsOfAll(h: Tensor): Tensor {
-    return this.#logits(h, this.#columns, this.weights, this.bias, this.labels);
+    return this.#logits(h, this.#fanInWeights(), this.labels);
   }
 
   protected logitsOf(h: Tensor, chosen: Uint32Array): Tensor {
@@ -246,29 +233,27 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     const bias = device.temporary('workspace', [chosen.length]);
     for (const [i, label] of device.dry ? [] : chosen.entries()) {
       columns.raw.set(this.#columns.subarray(label * width, (label + 1) * width), i * width);
-      weights.data.set(this.weights.subarray(label * width, (label + 1) * width), i * width);
+      this.copyRow(label, weights.data, i * width);
       bias.data[i] = this.bias[label];
     }
-    const out = this.#logits(h, columns.raw as Columns, weights.data, bias.data, chosen.length);
+    const chosenRows = { fanIn: width, columns: columns.raw as Columns, weights: weights.data, bias: bias.data };
+    const out = this.#logits(h, chosenRows, chosen.length);
     for (const used of [columns, weights, bias]) device.release(used);
     return out;
   }
 
-  #logits(h: Tensor, columns: Columns, weights: Floats, bias: Floats, labels: number): Tensor {
-    const { device, inputs, width: fanIn } = this;
+  #logits(h: Tensor, rows: FanInWeights, labels: number): Tensor {
+    const { device, inputs } = this;
     const batch = h.shape[0];
     const out = device.temporary('activations', [batch, labels]);
     const workspace = device.temporary('workspace', [
       device.kernels.topKWorkspace({ ...this.workspaceShape(batch), labels }, 1),
     ]);
     device.kernels.fanInLogits({
+      ...rows,
       batch,
       inputs,
       labels,
-      fanIn,
-      columns,
-      weights,
-      bias,
       begin: 0,
       end: labels,
       h: h.data,

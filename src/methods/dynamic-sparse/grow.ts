@@ -5,62 +5,116 @@
  * with `positives` they are all encoded anew, label by label; its negatives are many and alike, so a batch of B stands
  * for them. A pair of the evidence weighs B/N of a pair of the batch, times what the cap per label left out.
  */
-import type { FanInRegrowArgs, GrowthEvidence } from '../../kernels/face.js';
+import { EspalierError } from '../../errors.js';
+import type { FanInRegrowArgs, Floats, GrowthEvidence, Positives } from '../../kernels/face.js';
 import type { GrowthSource } from '../../output/layer.js';
 import { breathe } from '../../output/slabs.js';
+import { shareTargets } from '../../output/softmax.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
+import { LogSums } from './log-sums.js';
 import type { PruneRule } from './options.js';
 import { annealed } from './rewire.js';
-import { selectMagnitude } from './topology.js';
+import { type StoredWeights, selectMagnitude } from './topology.js';
 
-type Layer = Pick<
+type RegrowParts = Pick<
   FanInRegrowArgs,
-  'inputs' | 'labels' | 'loss' | 'fanIn' | 'columns' | 'weights' | 'bias' | 'weightMoments' | 'key'
+  | 'inputs'
+  | 'labels'
+  | 'loss'
+  | 'fanIn'
+  | 'columns'
+  | 'weights'
+  | 'bf16'
+  | 'bias'
+  | 'weightMoments'
+  | 'key'
+  | 'groups'
+  | 'scores'
+  | 'products'
 >;
 
-/** What goes at this progress; everything where a run starts from the gradient. */
+/** A layer that grows: labels, or slots of labels in groups, each with a row of columns or a share in one. */
+export interface GrowingLayer extends RegrowParts {
+  /** [labels]: the label of every slot, where slots are in another order. */
+  readonly labelOf?: Uint32Array;
+  /** Positives as its kernels number them, with what must live as long. */
+  placed(positives: Positives, batch: number): { positives: Positives };
+  /** See `PlannableOutput.logSums`; softmax only. */
+  logSums(h: Tensor, norms: Floats): Promise<void>;
+}
+
+/** What goes at this progress, by magnitudes [rows, fanIn]; everything where a run starts from the gradient. */
 export function pruneOf(
   rule: PruneRule | 'everything',
   progress: number,
-  { labels, fanIn, weights }: Pick<Layer, 'labels' | 'fanIn' | 'weights'>,
+  { rows, fanIn, sizes }: { readonly rows: number; readonly fanIn: number; readonly sizes: StoredWeights },
 ): FanInRegrowArgs['prune'] {
   if (rule === 'everything') return { perRow: fanIn };
   const amount = annealed(rule, progress);
   if (rule.mode === 'threshold') return { threshold: amount, ties: 0 };
   if (rule.scope === 'label') return { perRow: Math.floor(amount * fanIn) };
-  return selectMagnitude(weights, Math.floor(amount * labels * fanIn));
+  return selectMagnitude(sizes, Math.floor(amount * rows * fanIn));
+}
+
+/** Refuses to grow by gradients that nobody can give. */
+export function growthOf(op: string, growth: GrowthSource | undefined): GrowthSource {
+  if (growth !== undefined) return growth;
+  throw new EspalierError({
+    code: 'GROWTH_SOURCE_MISSING',
+    kind: 'usage',
+    op,
+    problem: 'growth by gradients needs examples to take them of',
+    expected: 'a GrowthSource as third argument',
+    received: 'none',
+    hint: 'pass one, as the training loop does, or use topology { kind: "set" }',
+  });
 }
 
 /** One rewiring of the whole layer; the step arena must be empty, and is left so. Returns the connections replaced. */
 export async function growByGradient(
   device: Device,
-  layer: Layer,
+  { labelOf, placed, logSums, ...layer }: GrowingLayer,
   prune: FanInRegrowArgs['prune'],
   how: { readonly sample: 'batch' | 'positives'; readonly perLabel: number },
   growth: GrowthSource,
 ): Promise<number> {
-  const { inputs, labels, fanIn } = layer;
-  const { h, positives } = growth.batch();
+  const { inputs, labels, fanIn, loss, groups = null } = layer;
+  const units = groups?.count ?? labels;
+  const { h, positives, targets = positives } = growth.batch();
   const batch = h.shape[0];
+  const sums = loss === 'softmax' ? new LogSums(device, growth, logSums) : null;
+  const norms = sums === null ? null : device.temporary('workspace', [2, batch]);
+  if (norms !== null && sums !== null) {
+    if (!device.dry) shareTargets(targets, norms.data, batch);
+    await sums.ofBatch(h, norms.data);
+  }
+  const own = placed(positives, batch).positives;
   const workspace = device.temporary('workspace', [
     device.kernels.fanInRegrowWorkspace({ batch, inputs, fanIn }),
   ]);
-  const sampler = how.sample === 'positives' ? new EvidenceSampler(how.perLabel, batch, growth) : null;
+  const starts = groups?.starts ?? null;
+  const sampler =
+    how.sample === 'positives'
+      ? new EvidenceSampler(how.perLabel, batch, growth, { units, starts, labelOf })
+      : null;
+  const slab = Math.max(1, Math.floor((slabLabels(batch, inputs) * units) / Math.max(1, labels)));
   let replaced = 0;
   let ties = 'ties' in prune ? prune.ties : 0;
   let begin = 0;
   do {
-    const sample = sampler?.from(begin, labels, device) ?? null;
-    const end = device.dry ? labels : (sample?.end ?? Math.min(labels, begin + slabLabels(batch, inputs)));
+    const sample = sampler?.from(begin, device) ?? null;
+    const known = sample === null ? null : ((await sums?.ofRows(sample.h, sample.rows)) ?? null);
+    const end = device.dry ? units : (sample?.end ?? Math.min(units, begin + slab));
     const done = device.kernels.fanInRegrow({
       ...layer,
       batch,
       begin,
       end,
       h: h.data,
-      positives,
-      evidence: sample?.evidence ?? null,
+      positives: own,
+      norms: norms?.data ?? null,
+      evidence: sample && { ...sample.evidence, norms: known?.data ?? null },
       prune: 'ties' in prune ? { ...prune, ties } : prune,
       workspace: workspace.data,
     });
@@ -68,10 +122,11 @@ export async function growByGradient(
       replaced += done.replaced;
       ties = Math.max(0, ties - done.ties);
     }
+    if (known !== null) device.release(known);
     if (sample !== null) device.release(sample.h);
     begin = end;
     await breathe();
-  } while (begin < labels);
+  } while (begin < units);
   device.arena.reset();
   return replaced;
 }
@@ -80,44 +135,67 @@ export async function growByGradient(
 const slabLabels = (batch: number, inputs: number): number =>
   Math.max(64, Math.floor(3e9 / (2 * Math.max(1, batch) * inputs)));
 
-/** Walks the labels and hands out their positives, as many labels at a time as the rows of one encoding allow. */
+interface Units {
+  /** Labels, or groups of them. */
+  readonly units: number;
+  /** [units + 1] slots of groups; null: unit u is label u. */
+  readonly starts: Uint32Array | null;
+  readonly labelOf: Uint32Array | undefined;
+}
+
+/** Walks the labels and hands out their positives, as many units at a time as the rows of one encoding allow. */
 class EvidenceSampler {
   readonly #perLabel: number;
   readonly #growth: GrowthSource;
   readonly #share: number;
+  readonly #units: Units;
 
-  constructor(perLabel: number, batch: number, growth: GrowthSource) {
+  constructor(perLabel: number, batch: number, growth: GrowthSource, units: Units) {
     this.#perLabel = Math.min(perLabel, growth.evidenceRows);
     this.#growth = growth;
     this.#share = batch / Math.max(1, growth.examples);
+    this.#units = units;
   }
 
+  /** Units from `begin` to `end`; `rows` are those of the training set that `h` encodes. */
   from(
     begin: number,
-    labels: number,
     device: Device,
-  ): { readonly end: number; readonly evidence: GrowthEvidence; readonly h: Tensor } {
+  ): {
+    readonly end: number;
+    readonly evidence: GrowthEvidence;
+    readonly h: Tensor;
+    readonly rows: Uint32Array;
+  } {
     const { evidenceRows } = this.#growth;
+    const { units, starts, labelOf } = this.#units;
     const pairs = { label: [] as number[], row: [] as number[], weight: [] as number[] };
     const place = new Map<number, number>();
     let end = begin;
-    for (; end < labels && !device.dry && place.size + this.#perLabel <= evidenceRows; end++) {
-      const rows = this.#growth.rowsOf(end);
-      const taken = Math.min(rows.length, this.#perLabel);
-      for (let i = 0; i < taken; i++) {
-        // Evenly spaced: the same rows whenever the label is looked at.
-        const row = rows[Math.floor((i * rows.length) / taken)];
-        let at = place.get(row);
-        if (at === undefined) {
-          at = place.size;
-          place.set(row, at);
+    for (; end < units && !device.dry; end++) {
+      const [from, to] = starts === null ? [end, end + 1] : [starts[end], starts[end + 1]];
+      // A group is looked at as a whole: a large one with fewer positives of each label.
+      const perLabel = Math.min(this.#perLabel, Math.floor(evidenceRows / Math.max(1, to - from)));
+      if (place.size > 0 && place.size + perLabel * (to - from) > evidenceRows) break;
+      for (let slot = from; slot < to; slot++) {
+        const rows = this.#growth.rowsOf(labelOf === undefined ? slot : labelOf[slot]);
+        const taken = Math.min(rows.length, perLabel);
+        for (let i = 0; i < taken; i++) {
+          // Evenly spaced: the same rows whenever the label is looked at.
+          const row = rows[Math.floor((i * rows.length) / taken)];
+          let at = place.get(row);
+          if (at === undefined) {
+            at = place.size;
+            place.set(row, at);
+          }
+          pairs.label.push(slot);
+          pairs.row.push(at);
+          pairs.weight.push((this.#share * rows.length) / taken);
         }
-        pairs.label.push(end);
-        pairs.row.push(at);
-        pairs.weight.push((this.#share * rows.length) / taken);
       }
     }
-    const h = this.#growth.hidden(Uint32Array.from(place.keys()));
+    const rows = Uint32Array.from(place.keys());
+    const h = this.#growth.hidden(rows);
     const evidence = {
       count: pairs.label.length,
       label: Uint32Array.from(pairs.label),
@@ -127,6 +205,6 @@ class EvidenceSampler {
       rows: place.size,
       h: h.data,
     };
-    return { end, evidence, h };
+    return { end, evidence, h, rows };
   }
 }

@@ -23,6 +23,12 @@ export interface StartRule {
   readonly start?: 'random' | 'gradient';
   /** Positives looked at per label, at most, wherever all of them are asked for; default 16. */
   readonly perLabel?: number;
+  /**
+   * How the dense gradient is multiplied where connections grow by it: `bf16` rounds h and G by at most 2^-8 of
+   * themselves and takes pairs where the processor can, about twice as fast; near ties may then fall the other way.
+   * Only the choice of connections depends on it, no weight. Default `float32`.
+   */
+  readonly products?: 'float32' | 'bf16';
 }
 
 interface Evolution extends StartRule {
@@ -117,7 +123,7 @@ export function checkTopology(topology: Topology): void {
 
 /**
  * `fast` keeps a second, 16-bit index for the backward product: about 2.4 more bytes per connection.
- * `compact` walks the connections once more instead: 6 bytes per connection in all.
+ * `compact` walks the connections once more instead: 6 bytes per connection in all, 4 with weights in bfloat16.
  */
 export type FanInForm = 'fast' | 'compact';
 

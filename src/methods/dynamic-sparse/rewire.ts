@@ -2,17 +2,24 @@
  * One rewiring: prune weights by magnitude, regrow as many at free columns of the same row. Regrown weights
  * start at 0 and their optimiser state is cleared.
  */
-import type { Columns, Floats, Moments } from '../../kernels/face.js';
+import type { Columns, Moments } from '../../kernels/face.js';
 import type { RandomStream } from '../../kernels/random.js';
 import type { PruneRule, Topology } from './options.js';
-import { drawFree, RowMarks, selectMagnitude, smallestSlots } from './topology.js';
+import {
+  drawFree,
+  magnitudesOf,
+  RowMarks,
+  type StoredWeights,
+  selectMagnitude,
+  smallestSlots,
+} from './topology.js';
 
 export interface RewireTarget {
   readonly labels: number;
   readonly fanIn: number;
   readonly inputs: number;
   readonly columns: Columns;
-  readonly weights: Floats;
+  readonly weights: StoredWeights;
   readonly moments: Moments;
 }
 
@@ -51,15 +58,16 @@ export function beginRewiring(
 ): Rewiring {
   const { labels, fanIn, weights } = target;
   const amount = annealed(rule, progress);
+  const sizeOf = magnitudesOf(weights);
   if (rule.mode === 'threshold') {
-    return rewiring(target, stream, amount, (slot) => Math.abs(weights[slot]) < amount);
+    return rewiring(target, stream, amount, (slot) => sizeOf(slot) < amount);
   }
   if (rule.scope === 'layer') {
     const { threshold, ties } = selectMagnitude(weights, Math.floor(amount * labels * fanIn));
     let left = ties;
     return rewiring(target, stream, threshold, (slot) => {
       // NOTE: rounded as selectMagnitude rounds, or float64 weights would miss their count.
-      const w = Math.fround(Math.abs(weights[slot]));
+      const w = Math.fround(sizeOf(slot));
       return w < threshold || (w === threshold && left-- > 0);
     });
   }
@@ -69,7 +77,7 @@ export function beginRewiring(
   return rewiring(target, stream, null, (slot) => {
     const k = slot % fanIn;
     if (k === 0) {
-      smallestSlots(weights, slot, fanIn, perRow, order);
+      smallestSlots(sizeOf, slot, fanIn, perRow, order);
       goes.fill(0);
       for (let i = 0; i < perRow; i++) goes[order[i]] = 1;
     }

@@ -1,7 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { nearestBf16, widenBf16 } from '../../kernels/bf16.js';
 import { RandomStream } from '../../kernels/random.js';
-import { drawColumns, drawFree, RowMarks, selectMagnitude, smallestSlots } from './topology.js';
+import {
+  drawColumns,
+  drawFree,
+  magnitudesOf,
+  RowMarks,
+  selectMagnitude,
+  smallestSlots,
+} from './topology.js';
 
 const stream = (name: string) => RandomStream.named(11, name);
 
@@ -142,6 +150,20 @@ describe('selectMagnitude', () => {
     );
   });
 
+  it('of bfloat16 equals that of the same numbers in float32', () => {
+    fc.assert(
+      fc.property(weights, fc.double({ min: 0, max: 1, noNaN: true }), (list, share) => {
+        const count = Math.floor(share * list.length);
+        const bits = Uint16Array.from(list, nearestBf16);
+        const wide = new Float32Array(list.length);
+        widenBf16(bits, wide);
+        expect(selectMagnitude(bits, count)).toEqual(selectMagnitude(wide, count));
+        expect(Array.from(bits, (_, slot) => magnitudesOf(bits)(slot))).toEqual(Array.from(wide, Math.abs));
+      }),
+      { numRuns: 200, seed: 2 },
+    );
+  });
+
   it('lets nothing go when nothing is to go', () => {
     expect(selectMagnitude(Float32Array.of(0, 0, 1), 0)).toEqual({ threshold: 0, ties: 0 });
   });
@@ -153,7 +175,7 @@ describe('smallestSlots', () => {
       fc.property(weights, fc.double({ min: 0, max: 1, noNaN: true }), (list, share) => {
         const count = Math.round(share * list.length);
         const order = new Uint32Array(count);
-        smallestSlots(Float32Array.from([7, ...list, 7]), 1, list.length, count, order);
+        smallestSlots(magnitudesOf(Float32Array.from([7, ...list, 7])), 1, list.length, count, order);
         const sorted = list
           .map((w, k) => ({ w: Math.fround(Math.abs(w)), k }))
           // Two infinities differ by NaN, which counts as a tie.

@@ -3,6 +3,7 @@
  * Law: every row has exactly F different columns, before and after any rewiring.
  */
 import { EspalierError } from '../../errors.js';
+import { widenBf16 } from '../../kernels/bf16.js';
 import type { Columns, Floats } from '../../kernels/face.js';
 import type { RandomStream } from '../../kernels/random.js';
 
@@ -101,13 +102,44 @@ export function drawFree(marks: RowMarks, inputs: number, used: number, stream: 
   }
 }
 
+/** Weights as a layer holds them: a Uint16Array holds bfloat16. */
+export type StoredWeights = Floats | Uint16Array;
+
+/** Of every bfloat16 without its sign. */
+const bf16Magnitudes = (() => {
+  const all = new Float32Array(1 << 15);
+  widenBf16(
+    Uint16Array.from({ length: all.length }, (_, bits) => bits),
+    all,
+  );
+  return all;
+})();
+
+/** |weight| of a slot. */
+export function magnitudesOf(weights: StoredWeights): (slot: number) => number {
+  if (weights instanceof Uint16Array) return (slot) => bf16Magnitudes[weights[slot] & 0x7fff];
+  return (slot) => Math.abs(weights[slot]);
+}
+
 /**
  * The `count`-th smallest magnitude of `weights`, exactly and in linear time without a copy: two histogram
  * passes over the bits of |w| in float32, which order as the numbers do. Returns the magnitude and how many
- * weights equal to it may go, so that `count` weights are pruned in all. Float64 weights count as rounded.
+ * weights equal to it may go, so that `count` weights are pruned in all. Float64 weights count as rounded; those of
+ * bfloat16 need one pass.
  */
-export function selectMagnitude(weights: Floats, count: number): { threshold: number; ties: number } {
+export function selectMagnitude(
+  weights: StoredWeights,
+  count: number,
+): { threshold: number; ties: number } {
   if (count <= 0) return { threshold: 0, ties: 0 };
+  if (weights instanceof Uint16Array) {
+    const having = new Uint32Array(1 << 15);
+    for (let i = 0; i < weights.length; i++) having[weights[i] & 0x7fff]++;
+    let below = 0;
+    let magnitude = 0;
+    while (below + having[magnitude] < count) below += having[magnitude++];
+    return { threshold: bf16Magnitudes[magnitude], ties: count - below };
+  }
   const probe = new Float32Array(1);
   const bits = new Uint32Array(probe.buffer);
   const magnitudeBits = (w: number): number => {
@@ -135,17 +167,17 @@ export function selectMagnitude(weights: Floats, count: number): { threshold: nu
  * `order`. Few of a row go, so most slots cost one comparison.
  */
 export function smallestSlots(
-  weights: Floats,
+  sizeOf: (slot: number) => number,
   base: number,
   fanIn: number,
   count: number,
   order: Uint32Array,
 ): void {
   if (count === 0) return;
-  const magnitude = (i: number): number => Math.abs(weights[base + order[i]]);
+  const magnitude = (i: number): number => sizeOf(base + order[i]);
   let held = 0;
   for (let k = 0; k < fanIn; k++) {
-    const w = Math.abs(weights[base + k]);
+    const w = sizeOf(base + k);
     if (held === count && w >= magnitude(held - 1)) continue;
     let i = held < count ? held++ : held - 1;
     while (i > 0 && magnitude(i - 1) > w) {

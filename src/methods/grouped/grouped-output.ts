@@ -16,6 +16,7 @@ import { LabelMatrixOutput } from '../../output/base.js';
 import { checkLabelMap } from '../../output/check.js';
 import type {
   Connections,
+  GrowthSource,
   NamedArray,
   OutputCapabilities,
   RewireReport,
@@ -26,14 +27,18 @@ import { overSlabs } from '../../output/slabs.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { Explored } from '../dynamic-sparse/explored.js';
+import { type GrowingLayer, growByGradient, growthOf, pruneOf } from '../dynamic-sparse/grow.js';
+import { defaultPerLabel, growsBy, type PruneRule } from '../dynamic-sparse/options.js';
 import { rewireProgress } from '../dynamic-sparse/rewire.js';
 import { checkColumns, columnType, drawColumns } from '../dynamic-sparse/topology.js';
 import { checkGroupedOptions, type GroupedOutputOptions } from './options.js';
 import { checkPlaces, groupOf, orderInto, regroup, startsInto } from './places.js';
-import { beginGroupedRewiring, scoreGroups } from './rewire.js';
+import { beginGroupedRewiring, type GroupedRewireTarget, scoreGroups } from './rewire.js';
 
 /** Groups worked on at once: enough that threads share work evenly, few enough for small layers. */
 const defaultChunk = 4;
+
+type Rewired = Pick<RewireReport, 'replaced' | 'threshold'>;
 
 export class GroupedFanInOutput extends LabelMatrixOutput {
   readonly kind = 'grouped';
@@ -65,7 +70,7 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
       losses: ['bce', 'squaredHinge', 'softmax'],
       optimizers: ['sgd', 'adam', 'adamw', 'adagrad'],
       rewireEvery: topology.kind === 'static' ? 0 : topology.every,
-      growsBy: 'chance',
+      growsBy: growsBy(topology),
     };
     this.#slotOf = this.#indices(labels);
     this.#labelOf = this.#indices(labels);
@@ -266,37 +271,76 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
     return out;
   }
 
-  override async rewire(step: number, totalSteps: number): Promise<RewireReport | null> {
-    const { topology, rewireStream } = this.#options;
+  override async rewire(
+    step: number,
+    totalSteps: number,
+    growth?: GrowthSource,
+  ): Promise<RewireReport | null> {
+    const { topology } = this.#options;
+    const starts = step === 0 && topology.start === 'gradient';
     const progress = rewireProgress(topology, step, totalSteps);
-    if (progress === null || topology.kind === 'static') return null;
-    const { device, width: fanIn } = this;
-    const groups = this.#groups;
-    const weights = this.short ?? this.weights;
-    const target = { ...this.#layer(), weights, inputs: this.inputs, moments: this.weightMoments };
-    const scores = device.allocator.allocate('workspace', device.precision, groups * fanIn);
-    if (device.dry) {
-      device.allocator.release('workspace', scores);
-      return null;
-    }
-    // Plain TypeScript: about 30 ms at a time.
-    const atOnce = Math.max(1, Math.floor(4_000_000 / (fanIn * this.groupSize)));
-    await overSlabs(groups, atOnce, (from, to) => {
-      scoreGroups(target, scores, from, to);
-      return 0;
-    });
-    const { threshold, replaceGroups } = beginGroupedRewiring(
-      target,
-      scores,
-      topology.prune,
-      progress,
-      rewireStream,
-    );
-    const replaced = await overSlabs(groups, atOnce, replaceGroups);
-    device.allocator.release('workspace', scores);
+    let done: Rewired;
+    if (starts) done = await this.#growByGradient('positives', 'everything', 0, growth);
+    else if (topology.kind === 'static' || progress === null) return null;
+    else if (topology.kind === 'set') done = await this.#regrowAtRandom(topology.prune, progress);
+    else done = await this.#growByGradient(topology.sample, topology.prune, progress, growth);
+    if (this.device.dry) return null;
     this.#explored?.add(this.#columns);
     const explored = this.#explored?.share ?? 0;
-    return { step, replaced, connections: this.labels * fanIn, threshold, explored };
+    return { step, ...done, connections: this.labels * this.width, explored };
+  }
+
+  /** Runs `work` on scores [groups, F] that live as long. */
+  async #scored<T>(work: (scores: Floats, target: GroupedRewireTarget, atOnce: number) => Promise<T>): Promise<T> {
+    const { device, width: fanIn } = this;
+    const weights = this.short ?? this.weights;
+    const target = { ...this.#layer(), weights, inputs: this.inputs, moments: this.weightMoments };
+    const scores = device.allocator.allocate('workspace', device.precision, this.#groups * fanIn);
+    // Plain TypeScript: about 30 ms at a time.
+    const atOnce = Math.max(1, Math.floor(4_000_000 / (fanIn * this.groupSize)));
+    if (!device.dry) {
+      await overSlabs(this.#groups, atOnce, (from, to) => {
+        scoreGroups(target, scores, from, to);
+        return 0;
+      });
+    }
+    const result = await work(scores, target, atOnce);
+    device.allocator.release('workspace', scores);
+    return result;
+  }
+
+  #regrowAtRandom(rule: PruneRule, progress: number): Promise<Rewired> {
+    return this.#scored(async (scores, target, atOnce) => {
+      if (this.device.dry) return { replaced: 0, threshold: null };
+      const { rewireStream } = this.#options;
+      const { threshold, replaceGroups } = beginGroupedRewiring(target, scores, rule, progress, rewireStream);
+      return { threshold, replaced: await overSlabs(this.#groups, atOnce, replaceGroups) };
+    });
+  }
+
+  #growByGradient(
+    sample: 'batch' | 'positives',
+    rule: PruneRule | 'everything',
+    progress: number,
+    growth: GrowthSource | undefined,
+  ): Promise<Rewired> {
+    const source = growthOf('GroupedFanInOutput.rewire', growth);
+    const { device, labels, width: fanIn, inputs, weightMoments, loss } = this;
+    const { products, perLabel = defaultPerLabel } = this.#options.topology;
+    const rows = this.#groups;
+    return this.#scored(async (scores) => {
+      const key = this.#options.rewireStream.reserve(rows * fanIn);
+      const prune = device.dry ? { perRow: 0 } : pruneOf(rule, progress, { rows, fanIn, sizes: scores });
+      const layer: GrowingLayer = {
+        ...{ labels, inputs, fanIn, loss, weightMoments, key, products, scores },
+        ...{ columns: this.#columns, ...this.stored(), bias: this.bias, labelOf: this.#labelOf },
+        groups: { count: rows, starts: this.#starts },
+        placed: (positives, batch) => this.placed(positives, batch),
+        logSums: (h, norms) => this.logSums(h, norms),
+      };
+      const replaced = await growByGradient(device, layer, prune, { sample, perLabel }, source);
+      return { replaced, threshold: 'threshold' in prune ? prune.threshold : null };
+    });
   }
 
   connections(label: number): Connections {

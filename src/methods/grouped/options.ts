@@ -2,15 +2,13 @@
 import { ensure } from '../../errors.js';
 import type { RandomStream } from '../../kernels/random.js';
 import type { OutputBaseOptions } from '../../output/base.js';
-import {
-  checkTopology,
-  type SetTopology,
-  type StartRule,
-  type StaticTopology,
-} from '../dynamic-sparse/options.js';
+import { checkTopology, type Topology } from '../dynamic-sparse/options.js';
 
-/** `prune.scope: 'label'` means every group on its own here. */
-export type GroupedTopology = Omit<StaticTopology, keyof StartRule> | Omit<SetTopology, keyof StartRule>;
+/**
+ * As for labels with inputs of their own, with a group in place of a label: `prune.scope: 'label'` means every group on
+ * its own, and growth by gradients follows the sum over its labels of |dense gradient|.
+ */
+export type GroupedTopology = Topology;
 
 /**
  * Which labels share a group: groups are cut from the labels in this order. `identity`: as they are numbered;

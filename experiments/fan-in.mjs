@@ -3,7 +3,7 @@
  * fan-ins, at equal epochs with one shared encoder. All settings were chosen on validation rows; here every cell
  * trains on all training rows (validation rows included) and scores the test split once.
  */
-import { mean, spread } from './lib/spread.mjs';
+import { cellsOf, qualityTable } from './lib/classification.mjs';
 
 const seeds = [1, 2, 3];
 
@@ -41,20 +41,14 @@ const cells = Object.entries(tasks).flatMap(([dataset, task]) =>
   Object.entries(outputs).flatMap(([output, spec]) => {
     const { encoder, batch, epochs, optimizer, dense, sparse, denseSeeds } = task;
     const isDense = spec.kind === 'dense';
-    return (isDense ? denseSeeds : seeds).map((seed) => ({
-      name: `${dataset} ${output} seed ${seed}`.replaceAll(/[ =]/g, '-'),
-      dataset,
-      output,
-      config: {
-        seed,
-        batch,
-        epochs,
-        optimizer,
-        rows: 'all',
-        ...(isDense ? dense : sparse),
-        model: { encoder, output: { ...spec, startScale: isDense ? 1 : 0.1 } },
-      },
-    }));
+    return cellsOf(dataset, output, isDense ? denseSeeds : seeds, {
+      batch,
+      epochs,
+      optimizer,
+      rows: 'all',
+      ...(isDense ? dense : sparse),
+      model: { encoder, output: { ...spec, startScale: isDense ? 1 : 0.1 } },
+    });
   }),
 );
 
@@ -68,27 +62,8 @@ function table(results) {
     '',
   ];
   for (const dataset of Object.keys(tasks)) {
-    const here = results.filter(({ cell }) => cell.dataset === dataset);
-    if (here.length === 0) continue;
-    lines.push(
-      `## ${dataset}`,
-      '',
-      '| output layer | seeds | P@1 | P@3 | P@5 | PSP@1 | PSP@3 | PSP@5 | output MiB | process peak MiB | seconds |',
-      '|---|---|---|---|---|---|---|---|---|---|---|',
-    );
-    for (const output of Object.keys(outputs)) {
-      const rows = here.filter(({ cell }) => cell.output === output).map(({ result }) => result);
-      if (rows.length === 0) continue;
-      const at = (i, what) => spread(rows.map((row) => row.at[i][what]));
-      const mib = (what) => mean(rows.map((row) => row[what])) / 2 ** 20;
-      lines.push(
-        `| ${output} | ${rows.length} | ${at(0, 'precision')} | ${at(1, 'precision')} | ${at(2, 'precision')} | ${at(0, 'psp')} | ${at(1, 'psp')} | ${at(2, 'psp')} | ${mib('outputBytes').toFixed(1)} | ${mib('peakRss').toFixed(0)} | ${spread(
-          rows.map((row) => row.seconds),
-          0,
-        )} |`,
-      );
-    }
-    lines.push('');
+    if (!results.some(({ cell }) => cell.dataset === dataset)) continue;
+    lines.push(`## ${dataset}`, '', ...qualityTable(results, dataset, Object.keys(outputs)), '');
   }
   return lines.join('\n');
 }

@@ -13,14 +13,19 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { data } from '../dist/index.js';
 import { activations } from './activations.mjs';
+import { amazon } from './amazon.mjs';
 import { buildWords, wordDatasets } from './corpora/words.mjs';
 import { dsd } from './dsd.mjs';
+import { extreme } from './extreme.mjs';
 import { fanIn } from './fan-in.mjs';
 import { gates } from './gates.mjs';
 import { regression } from './regression.mjs';
 import { words } from './words.mjs';
 
-const experiments = { activations, dsd, 'fan-in': fanIn, words, regression, gates };
+const experiments = {
+  ...{ activations, dsd, 'fan-in': fanIn, words, regression, gates },
+  ...{ extreme, 'amazon-3m': amazon },
+};
 const root = fileURLToPath(new URL('..', import.meta.url));
 const given = process.argv.indexOf('--data');
 if (given > 0) process.env.ESPALIER_DATA = resolve(process.argv[given + 1]);
@@ -68,11 +73,14 @@ for (const cell of experiment.cells) {
   if (existsSync(file)) results.push({ cell, result: JSON.parse(await readFile(file, 'utf8')) });
 }
 if (!flags.includes('--list') && results.length > 0) {
-  await mkdir('docs/results', { recursive: true });
   const text = experiment.table(results);
-  await writeFile(join('docs/results', `${name}.md`), text);
-  for (const [file, svg] of Object.entries(experiment.plots?.(results) ?? {}))
-    await writeFile(join('docs/results', file), svg);
+  // Tries at other sizes are shown, not kept.
+  if (experiment.documents !== false) {
+    await mkdir('docs/results', { recursive: true });
+    await writeFile(join('docs/results', `${name}.md`), text);
+    for (const [file, svg] of Object.entries(experiment.plots?.(results) ?? {}))
+      await writeFile(join('docs/results', file), svg);
+  }
   console.log(text);
 }
 

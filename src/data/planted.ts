@@ -19,16 +19,18 @@ export interface PlantedOptions {
   readonly signature?: number;
   /** Noise features of a row; default 4. */
   readonly noise?: number;
+  /** q: frequencies fall like 1 / (rank + q), rank from 0; the larger, the rarer the most frequent. Default 1. */
+  readonly evenness?: number;
 }
 
 /**
- * A dataset in which label l is there exactly when most of its signature is. Label frequencies fall like 1/rank.
+ * A dataset in which label l is there exactly when most of its signature is. Labels are numbered by their rank.
  *
  * @example const train = plantedDataset({ rows: 300, features: 120, labels: 40, seed: 1 });
  */
 export function plantedDataset(options: PlantedOptions): CsrDataset {
   const { rows, features, labels, seed, split = 'train' } = options;
-  const { labelsPerRow = 5, signature = 4, noise = 4 } = options;
+  const { labelsPerRow = 5, signature = 4, noise = 4, evenness = 1 } = options;
   const signatures = new Uint32Array(labels * signature);
   const names = RandomStream.named(seed, 'planted/signatures');
   for (let i = 0; i < signatures.length; i++) signatures[i] = names.below(features);
@@ -37,9 +39,12 @@ export function plantedDataset(options: PlantedOptions): CsrDataset {
   for (let row = 0; row < rows; row++) {
     const chosen = new Set<number>();
     const wanted = 1 + random.below(Math.min(labelsPerRow, labels));
-    // labels^u - 1 falls like 1/rank; the identity of a rank is the label itself.
-    while (chosen.size < wanted)
-      chosen.add(Math.min(labels - 1, Math.floor((labels + 1) ** random.uniform()) - 1));
+    // q ((labels + q) / q)^u - q falls like 1 / (rank + q).
+    const ratio = (labels + evenness) / evenness;
+    while (chosen.size < wanted) {
+      const drawn = Math.floor(evenness * ratio ** random.uniform()) - Math.floor(evenness);
+      chosen.add(Math.min(labels - 1, Math.max(0, drawn)));
+    }
     const shown = new Map<number, number>();
     for (const label of chosen) {
       for (let s = 0; s < signature; s++) {

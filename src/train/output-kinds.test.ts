@@ -87,7 +87,9 @@ const kinds: Record<string, Kind> = {
     output: { kind: 'fan-in', fanIn: 10, precision: 'bf16', form: 'compact', topology },
     ...plainSgd(9.6),
   },
-  'grouped with RigL': { output: { kind: 'grouped', fanIn: 10, group: 4, topology: { kind: 'rigl', every: 10 } } },
+  'grouped with RigL': {
+    output: { kind: 'grouped', fanIn: 10, group: 4, topology: { kind: 'rigl', every: 10 } },
+  },
   'grouped with softmax, RigL and a dense head': {
     output: { kind: 'grouped', fanIn: 10, group: 4, head: 5, topology: { kind: 'rigl', every: 10 } },
     loss: 'softmax',

@@ -100,10 +100,22 @@ describe('planTraining', () => {
       planTraining(parseConfig(config()), kernels, data, { calibrate: false, maxMemory, baseRss: 50e6 });
     const roomy = await plan(1e12);
     expect(roomy.fitting?.chosen?.name).toBe('fan-in 32');
-    const sizes = roomy.lines[0];
-    const tight = await plan(sizes.peakRss - Math.floor(sizes.bytes.weights / 4));
-    expect(tight.fitting?.chosen?.totalBytes).toBeLessThan(sizes.totalBytes);
-    expect(tight.fitting?.chosen?.settings.join()).toMatch(/fanIn=(16|8)/);
+    const { peakRss, bytes } = roomy.lines[0];
+    // Half of the output layer's weights can go by precision alone; three quarters take connections as well.
+    const own = 4 * 3000 * 32;
+    const tight = await plan(peakRss - Math.floor(own / 4));
+    expect(tight.fitting?.chosen?.settings).toContain('model.output.precision=bf16');
+    expect(tight.fitting?.chosen?.settings).toContain('model.output.fanIn=32');
+    const tighter = await plan(peakRss - Math.floor(0.6 * own) - bytes.optimizer / 4);
+    expect(tighter.fitting?.chosen?.settings.join()).toMatch(/fanIn=(16|8).*precision=bf16/);
+    expect(tighter.fitting?.tried.map(({ name }) => name).slice(0, 4)).toEqual([
+      ...[
+        'fan-in 32',
+        'fan-in 32, chunk 32',
+        'fan-in 32 compact, chunk 32',
+        'fan-in 32 compact bf16, chunk 32',
+      ],
+    ]);
     const impossible = await plan(1e6);
     expect(impossible.fitting?.chosen).toBeNull();
     expect(impossible.fitting?.tried.length).toBeGreaterThan(3);

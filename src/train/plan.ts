@@ -66,6 +66,7 @@ export interface PlanOptions {
   readonly onProgress?: (name: string) => void;
 }
 
+type FanInSpec = Extract<OutputSpec, { kind: 'fan-in' }>;
 type OutputInput = NonNullable<NonNullable<TrainConfigInput['model']>['output']>;
 type Change = { readonly name: string; readonly output: OutputInput; readonly loss?: 'bce' | 'zLoss' };
 
@@ -113,18 +114,22 @@ export async function planTraining(
 }
 
 const bf16 = ({ precision }: { readonly precision: string }): string => (precision === 'bf16' ? ' bf16' : '');
+const chunked = ({ chunk }: { readonly chunk?: number }): string =>
+  chunk === undefined ? '' : `, chunk ${chunk}`;
 
 /** Short name of an output layer. */
 export function describe(output: OutputSpec): string {
   switch (output.kind) {
     case 'fan-in':
-      return `fan-in ${output.fanIn}${output.form === 'compact' ? ' compact' : ''}`;
+      return `fan-in ${output.fanIn}${output.form === 'compact' ? ' compact' : ''}${bf16(output)}${chunked(output)}`;
     case 'grouped':
       return `grouped ${output.fanIn} by ${output.group}${output.head > 0 ? ', dense head' : ''}${bf16(output)}`;
     case 'bottleneck':
       return `bottleneck ${output.width}`;
     case 'dense':
-      return output.samples > 0 ? `dense, ${output.samples} sampled` : `dense${bf16(output)}`;
+      return output.samples > 0
+        ? `dense, ${output.samples} sampled`
+        : `dense${bf16(output)}${chunked(output)}`;
     default:
       return output.kind;
   }
@@ -138,9 +143,11 @@ function changed(config: TrainConfig, { output, loss }: Change): TrainConfig {
 }
 
 const settingsOf = ({ output, loss }: Change): string[] => [
-  ...Object.entries(output).map(
-    ([key, value]) => `model.output.${key}=${typeof value === 'object' ? JSON.stringify(value) : value}`,
-  ),
+  ...Object.entries(output)
+    .filter(([, value]) => value !== undefined)
+    .map(
+      ([key, value]) => `model.output.${key}=${typeof value === 'object' ? JSON.stringify(value) : value}`,
+    ),
   ...(loss === undefined ? [] : [`model.loss=${loss}`]),
 ];
 
@@ -165,26 +172,34 @@ function rivals(config: TrainConfig): Change[] {
   return all.filter(({ name }) => name !== describe(output));
 }
 
-/** The configured layer made smaller, the least loss of quality first: precision, then form, then connections. */
+/** Labels that a thread works on at once, where memory is short: fewer gain nothing worth their calls. */
+const smallChunk = 32;
+
+/**
+ * The configured layer made smaller, what costs least first: chunks (rounding alone), form (time), precision, then
+ * connections.
+ */
 function shrinks(config: TrainConfig): Change[] {
   const { output } = config.model;
   const outputs: OutputSpec[] = [];
   const halvings = (from: number): number[] => (from < 8 ? [] : [from, ...halvings(Math.floor(from / 2))]);
   if (output.kind === 'grouped') {
-    for (const precision of new Set([output.precision, 'bf16'] as const))
-      outputs.push({ ...output, precision });
+    outputs.push({ ...output, precision: 'bf16' });
     for (const fanIn of halvings(Math.floor(output.fanIn / 2))) {
       outputs.push({ ...output, precision: 'bf16', fanIn });
     }
     if (output.head > 0) outputs.push({ ...(outputs.at(-1) ?? output), head: 0 } as OutputSpec);
   } else if (output.kind !== 'factored') {
-    if (output.kind === 'dense') outputs.push({ ...output, precision: 'bf16' });
-    const from = output.kind === 'fan-in' ? output.fanIn : mostFanIn(config);
-    for (const fanIn of halvings(from)) {
-      for (const form of ['fast', 'compact'] as const) {
-        const base = output.kind === 'fan-in' ? output : outputSpec.parse({ kind: 'fan-in' });
-        outputs.push({ ...base, fanIn, form } as OutputSpec);
-      }
+    const chunk = 'chunk' in output ? Math.min(output.chunk ?? smallChunk, smallChunk) : smallChunk;
+    const sparse = output.kind === 'fan-in' ? output : (outputSpec.parse({ kind: 'fan-in' }) as FanInSpec);
+    if (output.kind === 'dense' && output.samples === 0) {
+      outputs.push({ ...output, chunk }, { ...output, chunk, precision: 'bf16' });
+    }
+    if (output.kind === 'fan-in') outputs.push({ ...output, chunk });
+    const wanted = output.kind === 'fan-in' ? output.fanIn : mostFanIn(config);
+    outputs.push({ ...sparse, chunk, fanIn: wanted, form: 'compact' });
+    for (const fanIn of halvings(wanted)) {
+      outputs.push({ ...sparse, chunk, fanIn, form: 'compact', precision: 'bf16' });
     }
   }
   return outputs

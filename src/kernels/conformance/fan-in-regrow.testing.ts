@@ -70,7 +70,20 @@ function regrowCase(difference: Difference): Case {
         const begin = i === 0 ? 0 : ends[i - 1];
         const left = 'ties' in shape.prune ? Math.max(0, shape.prune.ties - ties) : 0;
         const done = kernels.fanInRegrow({
-          ...{ batch, inputs, labels, begin, end, loss, fanIn, columns, weights, bf16, weightMoments, products },
+          ...{
+            batch,
+            inputs,
+            labels,
+            begin,
+            end,
+            loss,
+            fanIn,
+            columns,
+            weights,
+            bf16,
+            weightMoments,
+            products,
+          },
           norms: norms === null ? null : lab.input(norms),
           groups: starts === null ? null : { count: units, starts: lab.u32(starts) },
           scores: starts === null ? null : lab.input(scores),
@@ -136,7 +149,9 @@ function makeRegrowData(name: string, shape: RegrowShape) {
     sample.h.fill(0);
   }
   const softmax = shape.loss === 'softmax';
-  const norms = softmax ? Float32Array.of(...data.between(batch, 2, 5), ...data.between(batch, 0.2, 1)) : null;
+  const norms = softmax
+    ? Float32Array.of(...data.between(batch, 2, 5), ...data.between(batch, 0.2, 1))
+    : null;
   return { step, sample: rows === 0 ? null : sample, norms, ...rowsOf(shape, step) };
 }
 
@@ -151,7 +166,8 @@ function rowsOf(shape: RegrowShape, { columns, weights }: ReturnType<typeof make
   for (let g = 0; g < groups; g++) {
     for (let k = 0; k < fanIn; k++) {
       own[g * fanIn + k] = starts[g] < labels ? columns[starts[g] * fanIn + k] : k;
-      for (let l = starts[g]; l < starts[g + 1]; l++) scores[g * fanIn + k] += Math.abs(weights.w[l * fanIn + k]);
+      for (let l = starts[g]; l < starts[g + 1]; l++)
+        scores[g * fanIn + k] += Math.abs(weights.w[l * fanIn + k]);
     }
   }
   return { columns: own, scores };

@@ -304,7 +304,9 @@ export const FAN_IN_STEP_CASES: readonly Case[] = [
     stepCase({ ...difference, bf16: true }, FAN_IN_BF16),
     stepCase({ ...difference, bf16: true, index: true }, FAN_IN_BF16),
   ]),
-  ...fuzz('fan-in bf16 fuzz', 30, true).map((difference) => stepCase({ ...difference, bf16: true }, FAN_IN_BF16)),
+  ...fuzz('fan-in bf16 fuzz', 30, true).map((difference) =>
+    stepCase({ ...difference, bf16: true }, FAN_IN_BF16),
+  ),
   roundingCase(FAN_IN_BF16, { batch: 1 }),
   roundingCase(FAN_IN_BF16, { fanIn: 33, labels: 70, slabs: [32] }),
   { ...showsNotFinite(FAN_IN_BF16), name: 'a NaN or an infinity shows in the loss, weights in bfloat16' },

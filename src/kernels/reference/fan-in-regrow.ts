@@ -80,8 +80,7 @@ class Gradients {
   #logit(label: number, at: number, h: Floats, row: number): number {
     const { inputs, fanIn, columns, bias } = this.#args;
     let z = bias[label];
-    for (let k = 0; k < fanIn; k++)
-      z += this.#weights[label * fanIn + k] * h[row * inputs + columns[at + k]];
+    for (let k = 0; k < fanIn; k++) z += this.#weights[label * fanIn + k] * h[row * inputs + columns[at + k]];
     return z;
   }
 

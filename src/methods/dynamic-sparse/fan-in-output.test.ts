@@ -140,7 +140,9 @@ describe('FixedFanInOutput', () => {
       const unit = 2 ** -8;
       expect(0.75 - exact).toBeGreaterThan(unit);
       // A draw is off by at most one unit, by half in the root mean square; five deviations of the mean.
-      expect(Math.abs(rounded - exact)).toBeLessThan((5 * unit * Math.sqrt(steps)) / 2 / Math.sqrt(4 * labels));
+      expect(Math.abs(rounded - exact)).toBeLessThan(
+        (5 * unit * Math.sqrt(steps)) / 2 / Math.sqrt(4 * labels),
+      );
     }
   });
 

@@ -4,13 +4,7 @@
  * Ullah et al. 2024, section 3; Schultheis & Babbar 2023.
  */
 import { ensure } from '../../errors.js';
-import type {
-  Columns,
-  FanInWeights,
-  Floats,
-  OutputStepCommon,
-  WorkspaceShape,
-} from '../../kernels/face.js';
+import type { Columns, FanInWeights, Floats, OutputStepCommon, WorkspaceShape } from '../../kernels/face.js';
 import { RandomStream } from '../../kernels/random.js';
 import { LabelMatrixOutput } from '../../output/base.js';
 import type {
@@ -236,7 +230,12 @@ export class FixedFanInOutput extends LabelMatrixOutput {
       this.copyRow(label, weights.data, i * width);
       bias.data[i] = this.bias[label];
     }
-    const chosenRows = { fanIn: width, columns: columns.raw as Columns, weights: weights.data, bias: bias.data };
+    const chosenRows = {
+      fanIn: width,
+      columns: columns.raw as Columns,
+      weights: weights.data,
+      bias: bias.data,
+    };
     const out = this.#logits(h, chosenRows, chosen.length);
     for (const used of [columns, weights, bias]) device.release(used);
     return out;

@@ -109,75 +109,77 @@ const half = { mode: 'fraction', fraction: 0.5, scope: 'label', anneal: 'constan
 describe('growth by gradients', () => {
   const float64 = () => new Device(backends[0].kernels!);
 
-  it.each([
-    'bce',
-    'softmax',
-  ] as const)('grows exactly the free columns with the largest gradient of a dense layer: %s', async (loss) => {
-    const device = float64();
-    const layer = make(device, { sample: 'batch', prune: half }, 1, loss);
-    const gradient = await denseGradient(device, layer);
-    const kept = Array.from({ length: labels }, (_, label) => {
-      const { inputs: columns, weights } = layer.connections(label);
-      const order = Array.from(weights.keys()).sort((a, b) => Math.abs(weights[b]) - Math.abs(weights[a]));
-      return order.slice(0, fanIn / 2).map((i) => columns[i]);
-    });
-    const report = await layer.rewire(2, 100, source(device));
-    for (let label = 0; label < labels; label++) {
-      const size = (j: number) => Math.abs(gradient[label * inputs + j]);
-      const free = Array.from({ length: inputs }, (_, j) => j).filter((j) => !kept[label].includes(j));
-      const expected = free.sort((a, b) => size(b) - size(a)).slice(0, fanIn / 2);
-      expect(new Set(columnsOf(layer, label))).toEqual(new Set([...kept[label], ...expected]));
-    }
-    expect(report?.replaced).toBeGreaterThan(labels);
-  });
+  it.each(['bce', 'softmax'] as const)(
+    'grows exactly the free columns with the largest gradient of a dense layer: %s',
+    async (loss) => {
+      const device = float64();
+      const layer = make(device, { sample: 'batch', prune: half }, 1, loss);
+      const gradient = await denseGradient(device, layer);
+      const kept = Array.from({ length: labels }, (_, label) => {
+        const { inputs: columns, weights } = layer.connections(label);
+        const order = Array.from(weights.keys()).sort((a, b) => Math.abs(weights[b]) - Math.abs(weights[a]));
+        return order.slice(0, fanIn / 2).map((i) => columns[i]);
+      });
+      const report = await layer.rewire(2, 100, source(device));
+      for (let label = 0; label < labels; label++) {
+        const size = (j: number) => Math.abs(gradient[label * inputs + j]);
+        const free = Array.from({ length: inputs }, (_, j) => j).filter((j) => !kept[label].includes(j));
+        const expected = free.sort((a, b) => size(b) - size(a)).slice(0, fanIn / 2);
+        expect(new Set(columnsOf(layer, label))).toEqual(new Set([...kept[label], ...expected]));
+      }
+      expect(report?.replaced).toBeGreaterThan(labels);
+    },
+  );
 
-  it.each([
-    'bce',
-    'squaredHinge',
-    'softmax',
-  ] as const)('from a batch of all examples, their positives as evidence change nothing: %s', async (loss) => {
-    for (const grouped of [false, true]) {
-      const grown = await Promise.all(
-        (['batch', 'positives'] as const).map(async (sample) => {
-          const device = float64();
-          const topology = { sample, perLabel: 1000, prune: half };
-          const layer = grouped ? makeGrouped(device, topology, { loss, group: 1 }) : make(device, topology, 1, loss);
-          await layer.rewire(2, 100, source(device));
-          return allColumns(layer);
-        }),
-      );
-      expect(grown[1]).toEqual(grown[0]);
-    }
-  });
+  it.each(['bce', 'squaredHinge', 'softmax'] as const)(
+    'from a batch of all examples, their positives as evidence change nothing: %s',
+    async (loss) => {
+      for (const grouped of [false, true]) {
+        const grown = await Promise.all(
+          (['batch', 'positives'] as const).map(async (sample) => {
+            const device = float64();
+            const topology = { sample, perLabel: 1000, prune: half };
+            const layer = grouped
+              ? makeGrouped(device, topology, { loss, group: 1 })
+              : make(device, topology, 1, loss);
+            await layer.rewire(2, 100, source(device));
+            return allColumns(layer);
+          }),
+        );
+        expect(grown[1]).toEqual(grown[0]);
+      }
+    },
+  );
 
-  it.each([
-    'bce',
-    'softmax',
-  ] as const)('of a group takes the inputs with the largest sum over its labels of the |dense gradient|: %s', async (loss) => {
-    const device = float64();
-    const layer = makeGrouped(device, { sample: 'batch', prune: half }, { loss });
-    const gradient = await denseGradient(device, layer);
-    const groups = new Map<number, number[]>();
-    for (let label = 0; label < labels; label++) {
-      const g = Math.floor(layer.slotOf[label] / 4);
-      groups.set(g, [...(groups.get(g) ?? []), label]);
-    }
-    const expected = new Map<number, Set<number>>();
-    for (const [g, own] of groups) {
-      const { inputs: columns } = layer.connections(own[0]);
-      const mean = (k: number) => own.reduce((sum, l) => sum + Math.abs(layer.connections(l).weights[k]), 0);
-      const order = Array.from(columns.keys()).sort((a, b) => mean(b) - mean(a));
-      const kept = order.slice(0, fanIn / 2).map((k) => columns[k]);
-      const size = (j: number) => own.reduce((sum, l) => sum + Math.abs(gradient[l * inputs + j]), 0);
-      const free = Array.from({ length: inputs }, (_, j) => j).filter((j) => !kept.includes(j));
-      expected.set(g, new Set([...kept, ...free.sort((a, b) => size(b) - size(a)).slice(0, fanIn / 2)]));
-    }
-    const report = await layer.rewire(2, 100, source(device));
-    for (const [g, own] of groups)
-      for (const label of own) expect(new Set(columnsOf(layer, label))).toEqual(expected.get(g));
-    expect(report?.explored).toBeGreaterThan(fanIn / inputs);
-    expect(report?.replaced).toBeGreaterThan(labels);
-  });
+  it.each(['bce', 'softmax'] as const)(
+    'of a group takes the inputs with the largest sum over its labels of the |dense gradient|: %s',
+    async (loss) => {
+      const device = float64();
+      const layer = makeGrouped(device, { sample: 'batch', prune: half }, { loss });
+      const gradient = await denseGradient(device, layer);
+      const groups = new Map<number, number[]>();
+      for (let label = 0; label < labels; label++) {
+        const g = Math.floor(layer.slotOf[label] / 4);
+        groups.set(g, [...(groups.get(g) ?? []), label]);
+      }
+      const expected = new Map<number, Set<number>>();
+      for (const [g, own] of groups) {
+        const { inputs: columns } = layer.connections(own[0]);
+        const mean = (k: number) =>
+          own.reduce((sum, l) => sum + Math.abs(layer.connections(l).weights[k]), 0);
+        const order = Array.from(columns.keys()).sort((a, b) => mean(b) - mean(a));
+        const kept = order.slice(0, fanIn / 2).map((k) => columns[k]);
+        const size = (j: number) => own.reduce((sum, l) => sum + Math.abs(gradient[l * inputs + j]), 0);
+        const free = Array.from({ length: inputs }, (_, j) => j).filter((j) => !kept.includes(j));
+        expected.set(g, new Set([...kept, ...free.sort((a, b) => size(b) - size(a)).slice(0, fanIn / 2)]));
+      }
+      const report = await layer.rewire(2, 100, source(device));
+      for (const [g, own] of groups)
+        for (const label of own) expect(new Set(columnsOf(layer, label))).toEqual(expected.get(g));
+      expect(report?.explored).toBeGreaterThan(fanIn / inputs);
+      expect(report?.replaced).toBeGreaterThan(labels);
+    },
+  );
 
   it('in groups of one is that of per-label fan-in, on every backend', async () => {
     for (const { kernels } of backends.filter((backend) => backend.kernels !== null)) {
@@ -196,7 +198,9 @@ describe('growth by gradients', () => {
 
   it('of groups does not depend on how many rows are encoded at once, nor on the backend', async () => {
     const results = [];
-    for (const { kernels } of backends.filter(({ kernels, name }) => kernels !== null && !name.endsWith('float32'))) {
+    for (const { kernels } of backends.filter(
+      ({ kernels, name }) => kernels !== null && !name.endsWith('float32'),
+    )) {
       for (const evidenceRows of [12, 20, examples]) {
         const device = new Device(kernels!);
         const layer = makeGrouped(device, { perLabel: 3 }, { loss: 'softmax' });
@@ -211,7 +215,9 @@ describe('growth by gradients', () => {
     const device = float64();
     const whole = make(device, { prune: half }, 1, 'softmax');
     const headLabels = Uint32Array.from({ length: 13 }, (_, i) => 3 * i + 1);
-    const tailLabels = Uint32Array.from({ length: labels }, (_, l) => l).filter((l) => !headLabels.includes(l));
+    const tailLabels = Uint32Array.from({ length: labels }, (_, l) => l).filter(
+      (l) => !headLabels.includes(l),
+    );
     const [head, tail] = [headLabels, tailLabels].map((own) => {
       const options = { ...optionsOf({ prune: half }, 1), loss: 'softmax' as const, labels: own.length };
       const part = new FixedFanInOutput(device, options);
@@ -245,7 +251,9 @@ describe('growth by gradients', () => {
       for (const [i, layer] of layers.entries()) await layer.rewire(2, 100, source([device, rounded][i]));
       const [exact, near] = layers.map(allColumns);
       expect(near).not.toEqual(before);
-      const shared = exact.flatMap((row, label) => row.filter((column) => near[label].includes(column))).length;
+      const shared = exact.flatMap((row, label) =>
+        row.filter((column) => near[label].includes(column)),
+      ).length;
       expect(shared).toBeGreaterThan(0.97 * labels * fanIn);
       for (let label = 0; label < labels; label++) {
         const [a, b] = layers.map((layer) => layer.connections(label));
@@ -263,7 +271,8 @@ describe('growth by gradients', () => {
       const short = new FixedFanInOutput(device, { ...optionsOf({ prune: half }, 1), precision: 'bf16' });
       const plain = make(device, { prune: half });
       const weights = plain.state().model[0].data;
-      for (let label = 0; label < labels; label++) weights.set(short.connections(label).weights, label * fanIn);
+      for (let label = 0; label < labels; label++)
+        weights.set(short.connections(label).weights, label * fanIn);
       await short.rewire(2, 100, source(device));
       await plain.rewire(2, 100, source(device));
       expect(allColumns(short)).toEqual(allColumns(plain));

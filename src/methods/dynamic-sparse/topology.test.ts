@@ -2,14 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { nearestBf16, widenBf16 } from '../../kernels/bf16.js';
 import { RandomStream } from '../../kernels/random.js';
-import {
-  drawColumns,
-  drawFree,
-  magnitudesOf,
-  RowMarks,
-  selectMagnitude,
-  smallestSlots,
-} from './topology.js';
+import { drawColumns, drawFree, magnitudesOf, RowMarks, selectMagnitude, smallestSlots } from './topology.js';
 
 const stream = (name: string) => RandomStream.named(11, name);
 

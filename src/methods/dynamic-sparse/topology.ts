@@ -127,10 +127,7 @@ export function magnitudesOf(weights: StoredWeights): (slot: number) => number {
  * weights equal to it may go, so that `count` weights are pruned in all. Float64 weights count as rounded; those of
  * bfloat16 need one pass.
  */
-export function selectMagnitude(
-  weights: StoredWeights,
-  count: number,
-): { threshold: number; ties: number } {
+export function selectMagnitude(weights: StoredWeights, count: number): { threshold: number; ties: number } {
   if (count <= 0) return { threshold: 0, ties: 0 };
   if (weights instanceof Uint16Array) {
     const having = new Uint32Array(1 << 15);

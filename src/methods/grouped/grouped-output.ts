@@ -291,7 +291,9 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
   }
 
   /** Runs `work` on scores [groups, F] that live as long. */
-  async #scored<T>(work: (scores: Floats, target: GroupedRewireTarget, atOnce: number) => Promise<T>): Promise<T> {
+  async #scored<T>(
+    work: (scores: Floats, target: GroupedRewireTarget, atOnce: number) => Promise<T>,
+  ): Promise<T> {
     const { device, width: fanIn } = this;
     const weights = this.short ?? this.weights;
     const target = { ...this.#layer(), weights, inputs: this.inputs, moments: this.weightMoments };

@@ -10,6 +10,7 @@ import { checkGradients, checkPositives } from './check.js';
 import { mergeTopK } from './head-tail-top-k.js';
 import type {
   Connections,
+  GrowthLogSums,
   GrowthSource,
   NamedArray,
   OutputCapabilities,
@@ -21,6 +22,7 @@ import type {
   StepShape,
   TopK,
 } from './layer.js';
+import { growthLogSums } from './log-sums.js';
 import { shareTargets } from './softmax.js';
 
 export interface HeadTailOptions {
@@ -281,8 +283,17 @@ export class HeadTailOutput implements PlannableOutput {
 
   async rewire(step: number, totalSteps: number, growth?: GrowthSource): Promise<RewireReport | null> {
     const reports: RewireReport[] = [];
+    let sums: Promise<GrowthLogSums> | null = null;
+    // Asked for by the first part that grows: the second must not see its changes.
+    const logSums = (source: GrowthSource) => {
+      const ofRows = [this.head, this.tail].some(({ capabilities }) => capabilities.growsBy === 'positives');
+      const own = (h: Tensor, norms: Floats) => this.logSums(h, norms);
+      sums ??= source.logSums?.() ?? growthLogSums(this.#device, source, own, ofRows);
+      return sums;
+    };
     for (const part of ['head', 'tail'] as const) {
-      const report = await this[part].rewire(step, totalSteps, growth && this.#growthOf(part, growth));
+      const own = growth && { ...this.#growthOf(part, growth), logSums: () => logSums(growth) };
+      const report = await this[part].rewire(step, totalSteps, own);
       if (report !== null) reports.push(report);
     }
     if (reports.length < 2) return reports[0] ?? null;
@@ -304,7 +315,6 @@ export class HeadTailOutput implements PlannableOutput {
       },
       rowsOf: (label) => growth.rowsOf(labels[label]),
       labelsOf: (row) => growth.labelsOf(row),
-      logSums: (h, norms) => growth.logSums?.(h, norms) ?? this.logSums(h, norms),
       hidden: (rows) => growth.hidden(rows),
     };
   }

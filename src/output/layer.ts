@@ -83,6 +83,14 @@ export interface RewireReport {
   readonly explored: number;
 }
 
+/** log Z of softmax before anything was rewired. */
+export interface GrowthLogSums {
+  /** [B] */
+  readonly batch: Float64Array;
+  /** [examples], where they were asked for. */
+  readonly rows: Float64Array | null;
+}
+
 /** What growing connections by gradients may ask of the training run. Tensors are of the step arena. */
 export interface GrowthSource {
   /** Rows that train. */
@@ -95,8 +103,8 @@ export interface GrowthSource {
   rowsOf(label: number): Uint32Array;
   /** How many labels a row has. */
   labelsOf(row: number): number;
-  /** Of softmax over more labels than the layer's own: as `PlannableOutput.logSums`. By default the layer's. */
-  logSums?(h: Tensor, norms: Floats): Promise<void>;
+  /** Of softmax, over the labels of a layer of which the growing one is a part. By default over its own. */
+  logSums?(): Promise<GrowthLogSums>;
   /** Hidden vectors [rows.length, d] of different training rows. */
   hidden(rows: Uint32Array): Tensor;
 }

@@ -8,11 +8,11 @@
 import { EspalierError } from '../../errors.js';
 import type { FanInRegrowArgs, Floats, GrowthEvidence, Positives } from '../../kernels/face.js';
 import type { GrowthSource } from '../../output/layer.js';
+import { growthLogSums } from '../../output/log-sums.js';
 import { breathe } from '../../output/slabs.js';
 import { shareTargets } from '../../output/softmax.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { LogSums } from './log-sums.js';
 import type { PruneRule } from './options.js';
 import { annealed } from './rewire.js';
 import { type StoredWeights, selectMagnitude } from './topology.js';
@@ -81,30 +81,31 @@ export async function growByGradient(
 ): Promise<number> {
   const { inputs, labels, fanIn, loss, groups = null } = layer;
   const units = groups?.count ?? labels;
+  const ofRows = how.sample === 'positives';
+  const sums =
+    loss === 'softmax' ? await (growth.logSums?.() ?? growthLogSums(device, growth, logSums, ofRows)) : null;
   const { h, positives, targets = positives } = growth.batch();
   const batch = h.shape[0];
-  const sums = loss === 'softmax' ? new LogSums(device, growth, logSums) : null;
   const norms = sums === null ? null : device.temporary('workspace', [2, batch]);
-  if (norms !== null && sums !== null) {
-    if (!device.dry) shareTargets(targets, norms.data, batch);
-    await sums.ofBatch(h, norms.data);
+  if (norms !== null && sums !== null && !device.dry) {
+    norms.data.set(sums.batch);
+    shareTargets(targets, norms.data, batch);
   }
   const own = placed(positives, batch).positives;
   const workspace = device.temporary('workspace', [
     device.kernels.fanInRegrowWorkspace({ batch, inputs, fanIn }),
   ]);
   const starts = groups?.starts ?? null;
-  const sampler =
-    how.sample === 'positives'
-      ? new EvidenceSampler(how.perLabel, batch, growth, { units, starts, labelOf })
-      : null;
+  const sampler = ofRows
+    ? new EvidenceSampler(how.perLabel, batch, growth, { units, starts, labelOf })
+    : null;
   const slab = Math.max(1, Math.floor((slabLabels(batch, inputs) * units) / Math.max(1, labels)));
   let replaced = 0;
   let ties = 'ties' in prune ? prune.ties : 0;
   let begin = 0;
   do {
     const sample = sampler?.from(begin, device) ?? null;
-    const known = sample === null ? null : ((await sums?.ofRows(sample.h, sample.rows)) ?? null);
+    const known = sample === null || sums === null ? null : normsOf(device, sample, sums.rows, growth);
     const end = device.dry ? units : (sample?.end ?? Math.min(units, begin + slab));
     const done = device.kernels.fanInRegrow({
       ...layer,
@@ -129,6 +130,22 @@ export async function growByGradient(
   } while (begin < units);
   device.arena.reset();
   return replaced;
+}
+
+/** Of softmax, [2, rows]: log Z of the rows of the evidence, and the share that one of their labels has. */
+function normsOf(
+  device: Device,
+  { h, rows }: { readonly h: Tensor; readonly rows: Uint32Array },
+  known: Float64Array | null,
+  growth: GrowthSource,
+): Tensor {
+  const count = h.shape[0];
+  const norms = device.temporary('workspace', [2, count]);
+  for (let i = 0; i < count && known !== null && !device.dry; i++) {
+    norms.data[i] = known[rows[i]];
+    norms.data[count + i] = 1 / Math.max(1, growth.labelsOf(rows[i]));
+  }
+  return norms;
 }
 
 /** About 30 ms of work of a fast backend. */

@@ -71,7 +71,7 @@ function step(layer, threads, pairs = true) {
     bf16: bf16 ? { weights: arrays.get('weights'), rounding: { key0: 1, key1: 2, counter: 0 } } : null,
     workspace: new Float32Array(kernels.groupedWorkspace({ batch, inputs, fanIn, groupSize: group, bf16 })),
     dh: new Float32Array(batch * inputs),
-    ...{ loss: 'bce', gradScale: 1 / batch, backward: true, squares: null },
+    ...{ loss: 'bce', norms: null, gradScale: 1 / batch, backward: true, squares: null },
     update: {
       rule: { kind: 'sgd', rate: 1e-3, momentum: 0, nesterov: false, weightDecay: 0 },
       ...{ weightMoments: none, biasMoments: none, updateScale: 1, dWeights: null, dBias: null },

@@ -49,6 +49,7 @@ function step(data, threads, form) {
     loss: 'bce',
     gradScale: 1 / batch,
     backward: true,
+    norms: null,
     squares: null,
     update: {
       ...{ rule: plainSgd, weightMoments: none, biasMoments: none, updateScale: 1 },

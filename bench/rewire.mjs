@@ -1,5 +1,7 @@
 // One RigL rewiring (dense gradient of a batch, label by label; prune and grow; the backward index anew) against a
-// training step of the same layer, both fused and on all threads. After `npm run build`:
+// training step of the same layer, both fused and on all threads; the gradient by float32 products and by pairs of
+// bfloat16 (`topology.products`), where the processor has them; its parts, from a rewiring that replaces nothing and from
+// the index alone. After `npm run build`:
 //   node bench/rewire.mjs [--labels 670091] [--batch 64] [--inputs 768] [--threads 2] [--rounds 7] [--isa avx512]
 import { parseArgs } from 'node:util';
 import { loadNative } from '../dist/kernels/index.js';
@@ -37,7 +39,7 @@ for (const [fanIn, steps] of Object.entries(STEPS).map(([f, s]) => [Number(f), s
   const build = () =>
     kernels.fanInIndexBuild({ ...shape, columns: data.columns, index, begin: 0, end: labels });
   build();
-  const whole = { ...data, ...{ batch, inputs, begin: 0, end: labels, fanIn }, loss: 'bce' };
+  const whole = { ...data, ...{ batch, inputs, begin: 0, end: labels, fanIn }, loss: 'bce', norms: null };
   const step = {
     ...whole,
     ...{ chunk, index, gradScale: 1 / batch, backward: true, squares: null },
@@ -54,13 +56,28 @@ for (const [fanIn, steps] of Object.entries(STEPS).map(([f, s]) => [Number(f), s
     prune: { perRow: Math.floor(0.15 * fanIn) },
     workspace: new Float32Array(kernels.fanInRegrowWorkspace({ batch, inputs, fanIn })),
   };
-  const rewire = local('rewiring', threads, () => {
-    kernels.fanInRegrow(rewiring);
-    build();
-  });
   const train = local('step', threads, () => kernels.fanInStep(step));
-  const result = await duel(rewire, train, rounds);
   const unit = (/** @type {number} */ s) => `${(1e3 * s).toFixed(0)} ms`;
-  printDuel(`F=${fanIn}: a rewiring in steps`, result, { floor: 1 / steps, unit });
-  console.log(`F=${fanIn}: ${(1 / result.ratio).toFixed(1)} steps; at most ${steps} are promised`);
+  /** @param {string} name @param {() => void} work @param {number} [floor] promised by the project */
+  const inSteps = async (name, work, floor = 0) => {
+    const result = await duel(local(name, threads, work), train, rounds);
+    printDuel(`F=${fanIn}: ${name} in steps`, result, { floor, unit });
+    return 1 / result.ratio;
+  };
+  for (const products of ['float32', 'bf16']) {
+    const cost = await inSteps(
+      `a rewiring, ${products}`,
+      () => {
+        kernels.fanInRegrow({ ...rewiring, products });
+        build();
+      },
+      products === 'bf16' ? 1 / steps : 0,
+    );
+    const told = Number.isNaN(cost) ? 'no verdict' : `${cost.toFixed(1)} steps`;
+    console.log(`F=${fanIn}, ${products}: ${told}; at most ${steps} are promised`);
+  }
+  const gradients = { ...rewiring, prune: { perRow: 0 } };
+  await inSteps('gradients alone, float32', () => kernels.fanInRegrow(gradients));
+  await inSteps('gradients alone, bf16', () => kernels.fanInRegrow({ ...gradients, products: 'bf16' }));
+  await inSteps('the index alone', build);
 }

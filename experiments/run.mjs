@@ -40,7 +40,8 @@ if (experiment === undefined) {
   process.exit(2);
 }
 const only = flags.includes('--only') ? flags[flags.indexOf('--only') + 1] : '';
-const kept = join('experiments/cells', name);
+// Tries at other sizes are no results of the project.
+const kept = join(experiment.documents === false ? '.cache/experiments' : 'experiments/cells', name);
 const cache = join('.cache/experiments', name);
 for (const folder of [kept, cache]) await mkdir(folder, { recursive: true });
 /** What a cell leaves for ensembles it is a member of. */

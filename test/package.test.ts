@@ -1,8 +1,9 @@
 /** The package as a stranger gets it: packed, installed in an empty project, built there, used once. */
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -12,6 +13,18 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const fixture = join(root, 'fixtures/planted');
 const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
 let project: string;
+
+/** Which file of the repository a packed file is, or is made of: by `npm run build:ts`, its compiler, then its copies. */
+function sourcesOf(file: string): string[] {
+  const compiled = /^dist\/(.*?)(\.d\.ts|\.js)$/.exec(file);
+  const copied = /^dist\/(serve\/page\/.*)$/.exec(file);
+  if (copied !== null) return [`src/${copied[1]}`];
+  if (compiled !== null) return [`src/${compiled[1]}.ts`];
+  // NOTE: binaries are made on the machine of the user: none may be packed.
+  return /^native\/.*\.(h|cpp|md)$|^(README|CHANGELOG)\.md$|^LICENSE$|^package\.json$|^docs\/glossary\.md$/.test(file)
+    ? [file]
+    : [];
+}
 
 const espalier = (args: string[], env: NodeJS.ProcessEnv = {}) =>
   run(process.execPath, [join(project, 'node_modules/espalier/dist/cli/main.js'), ...args], {
@@ -41,6 +54,16 @@ describe('the packed package', () => {
     expect(files).toEqual(
       expect.arrayContaining(['README.md', 'LICENSE', 'dist/index.d.ts', 'native/include/kernels.h']),
     );
+  });
+
+  it('has a file for every one of its files: in the repository, or made of it by a named step', async () => {
+    const base = join(project, 'node_modules/espalier');
+    const entries = await readdir(base, { recursive: true, withFileTypes: true });
+    const orphans = entries
+      .filter((entry) => entry.isFile())
+      .map((entry) => relative(base, join(entry.parentPath ?? entry.path, entry.name)))
+      .filter((file) => !sourcesOf(file).some((source) => existsSync(join(root, source))));
+    expect(orphans).toEqual([]);
   });
 
   it('without compiled kernels says so, and how to get them, and still works', async () => {

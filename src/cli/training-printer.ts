@@ -36,6 +36,9 @@ export function trainingPrinter(): { event(event: TrainEvent): void; done(): voi
       case 'checkpoint':
         line.say(pc.dim(`checkpoint at step ${e.step}`));
         break;
+      case 'checkpoint-damaged':
+        line.say(pc.yellow(`passed over the damaged checkpoint at step ${e.step}: ${e.problem}`));
+        break;
       case 'rewire':
       case 'layer':
       case 'memory':

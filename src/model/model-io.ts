@@ -67,7 +67,7 @@ export interface LoadedModel {
 
 /** Loads a model directory, a run directory or its pointer; throws `MODEL_*` and `TENSOR_*` for damaged ones. */
 export async function loadClassifier(path: string, kernels: Kernels): Promise<LoadedModel> {
-  const stored = await openModel(path);
+  const stored = await openModel(path, { checksums: true });
   try {
     const { shape, spec } = describe(stored);
     const classifier = new Classifier(new Device(kernels), shape, spec, {

@@ -30,7 +30,7 @@ export interface SharedModel {
 }
 
 export interface ShareOptions {
-  /** Compare the SHA-256 of every file first, which reads everything once more. */
+  /** Compare the SHA-256 of every file first, which reads everything once more; default true. */
   readonly checksums?: boolean;
 }
 
@@ -40,7 +40,7 @@ export async function shareModel(
   kernels: Kernels,
   options: ShareOptions = {},
 ): Promise<SharedModel> {
-  const stored = await openModel(path, { checksums: options.checksums });
+  const stored = await openModel(path, { checksums: options.checksums ?? true });
   try {
     const { shape, spec } = describe(stored);
     const device = new BlankDevice(kernels);

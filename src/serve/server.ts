@@ -27,7 +27,7 @@ export interface ServeOptions {
   readonly limits?: Partial<ServeLimits>;
   /** How often to look whether the model was replaced; default 1,000 ms. */
   readonly pollMs?: number;
-  /** Compare the checksums of the model before the start; replaced models are always checked. */
+  /** Compare the checksums of the model before the start, default true; replaced models are always checked. */
   readonly verify?: boolean;
   /** Level of the log, JSON lines on standard output; default `info`. */
   readonly logLevel?: LogLevel;
@@ -63,7 +63,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   let models: ModelHost;
   try {
     models = await ModelHost.start({
-      ...{ path: options.model, workers, threads, pollMs, verify: options.verify ?? false },
+      ...{ path: options.model, workers, threads, pollMs, verify: options.verify ?? true },
       workerFile: options.workerFile ?? workerFile,
       batching: { ...limits, onBatch: (...batch) => metrics.batch(...batch) },
       log: app.log,

@@ -128,6 +128,19 @@ export class MemoryLedger {
   }
 }
 
+/** The refusal of a buffer that the system has no room for. */
+export function outOfMemory(problem: string, received: string | undefined, cause: unknown): EspalierError {
+  return new EspalierError({
+    code: 'OUT_OF_MEMORY',
+    kind: 'system',
+    op: 'allocate',
+    problem,
+    received,
+    hint: 'lower the hidden width, the fan-in or the batch, or choose a sparser output layer',
+    cause,
+  });
+}
+
 /** Buffers that live as long as the model: weights, indices, optimiser state, data. */
 export class Allocator {
   readonly ledger: MemoryLedger;
@@ -156,15 +169,8 @@ export class Allocator {
     } catch (cause) {
       this.ledger.release(tag, bytes);
       if (cause instanceof EspalierError) throw cause;
-      throw new EspalierError({
-        code: 'OUT_OF_MEMORY',
-        kind: 'system',
-        op: 'allocate',
-        problem: `no room for ${bytes.toLocaleString('en')} bytes of ${tag}`,
-        received: `${this.ledger.liveBytes.toLocaleString('en')} bytes held already`,
-        hint: 'lower the hidden width, the fan-in or the batch, or choose a sparser output layer',
-        cause,
-      });
+      const held = `${this.ledger.liveBytes.toLocaleString('en')} bytes held already`;
+      throw outOfMemory(`no room for ${bytes.toLocaleString('en')} bytes of ${tag}`, held, cause);
     }
   }
 

@@ -81,8 +81,10 @@ export type TrainEvent =
       readonly steps: number;
       readonly epoch: number;
       readonly epochs: number;
-      /** Mean over the steps since the last progress event. */
+      /** Mean over the steps since the last progress event, or since where the run was resumed. */
       readonly loss: number;
+      /** How many steps these are: a log without gap or repeat counts every step once. */
+      readonly lossSteps: number;
       readonly rate: number;
       /** Norm of the gradient that reached the encoder, last step. */
       readonly encoderNorm: number;
@@ -114,6 +116,13 @@ export type TrainEvent =
   | ({ readonly event: 'gradient-cosine'; readonly step: number } & GradientCosine)
   | ({ readonly event: 'layer'; readonly step: number } & LayerEvent)
   | { readonly event: 'checkpoint'; readonly step: number; readonly path: string }
+  /** A damaged checkpoint, passed over on the way back to a sound one. */
+  | {
+      readonly event: 'checkpoint-damaged';
+      readonly step: number;
+      readonly path: string;
+      readonly problem: string;
+    }
   | {
       readonly event: 'end';
       readonly step: number;

@@ -64,6 +64,8 @@ export async function runLoop(session: TrainSession, from: number, hooks: LoopHo
       meter.pause(performance.now() - paused);
     }
     if (performance.now() - lastCheckpoint > checkpointMs && step < totalSteps) {
+      // What the log does not say before the checkpoint is lost when the run is resumed from it.
+      meter.flush();
       const paused = performance.now();
       await hooks.checkpoint(step);
       lastCheckpoint = performance.now();
@@ -149,6 +151,7 @@ class Meter {
       epoch: this.#step / order.stepsPerEpoch,
       epochs: config.epochs,
       loss: this.#losses / this.#steps,
+      lossSteps: this.#steps,
       rate: this.#rate,
       encoderNorm: this.#encoderNorm,
       auxiliary:

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { EspalierError } from '../errors.js';
 import { modelArrays, optimizerArrays, prefixed } from '../model/state.js';
-import type { CheckpointStore, RunLog } from '../store/index.js';
+import type { BrokenCheckpoint, CheckpointStore, RunLog } from '../store/index.js';
 import { restoreArrays } from '../store/safetensors-reader.js';
 import type { TrainSession } from './session.js';
 
@@ -48,16 +48,16 @@ export async function saveCheckpoint(
   return saved.directory;
 }
 
-/** Brings the session to the newest sound checkpoint; returns its step, 0 when there is none. */
+/** Brings the session to the newest sound checkpoint; `step` is 0 when there is none. */
 export async function restoreCheckpoint(
   session: TrainSession,
   store: CheckpointStore,
   log: RunLog,
-): Promise<number> {
-  const { checkpoint } = await store.latest();
+): Promise<{ readonly step: number; readonly broken: readonly BrokenCheckpoint[] }> {
+  const { checkpoint, broken } = await store.latest();
   if (checkpoint === null) {
     log.truncateTo(0);
-    return 0;
+    return { step: 0, broken };
   }
   try {
     const parsed = savedState.safeParse(checkpoint.state);
@@ -77,7 +77,7 @@ export async function restoreCheckpoint(
     optimizer.steps = state.optimizerSteps;
     classifier.output.steps = state.outputSteps;
     log.truncateTo(state.logPosition);
-    return state.step;
+    return { step: state.step, broken };
   } finally {
     await checkpoint.tensors.close();
   }

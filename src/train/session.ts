@@ -15,6 +15,7 @@ import { type AuxiliaryShape, auxiliaryHead, type Clusters, clustersOf } from '.
 import type { TrainConfig } from './config.js';
 import type { TrainEvent } from './events.js';
 import { type GrowthShape, growthShape, TrainingGrowth } from './growth.js';
+import { ensureFits } from './memory-limit.js';
 import { type MemoryPlan, planMemory, type RunShape } from './memory-report.js';
 import type { StepRates } from './step.js';
 
@@ -68,13 +69,22 @@ export class TrainSession {
   static async create(
     config: TrainConfig,
     kernels: Kernels,
-    data: { readonly rows: CsrDataset; readonly validation: CsrDataset | null; readonly baseRss: number },
+    data: {
+      readonly rows: CsrDataset;
+      readonly validation: CsrDataset | null;
+      readonly baseRss: number;
+      /** Largest peak of the process; default: what is there now. */
+      readonly maxMemory?: number;
+    },
   ): Promise<TrainSession> {
     const { rows, validation, baseRss } = data;
     const device = new Device(kernels);
     const clusters = await clustersOf(config, kernels, rows);
     const { targets, clusteringBytes } = clusters;
     const { largest, evidence, shape, plan } = await planRun(device, config, data, clusters);
+    const limit = data.maxMemory;
+    if (limit === undefined) ensureFits(plan, rows.bytes + (validation?.bytes ?? 0));
+    else ensureFits(plan, 0, limit - baseRss);
     const frequencies = labelFrequencies(rows);
     device.ledger.acquire('data', shape.dataBytes);
     device.ledger.acquire('auxiliary', clusteringBytes);

@@ -29,6 +29,8 @@ export interface TrainOptions {
   readonly signal?: AbortSignal;
   /** Continue the run in `config.out` from its newest sound checkpoint. */
   readonly resume?: boolean;
+  /** Largest peak of the process that the plan may come to, bytes; default: what the machine has left. */
+  readonly maxMemory?: number;
 }
 
 export interface TrainResult {
@@ -52,7 +54,8 @@ export interface TrainResult {
 /**
  * Trains a classifier.
  *
- * @throws EspalierError `CONFIG_*` of kind usage, `DATASET_*`, `TRAINING_DIVERGED` with the last checkpoint kept
+ * @throws EspalierError `CONFIG_*` of kind usage, `DATASET_*`, `OUT_OF_MEMORY` before anything is made,
+ *   `TRAINING_DIVERGED` with the last checkpoint kept
  * @example const { model } = await train({ data: 'data/wn', out: 'runs/wn' });
  */
 export async function train(input: TrainConfigInput, options: TrainOptions = {}): Promise<TrainResult> {
@@ -64,11 +67,15 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
   const validation = await validationRows(directory, config);
   await openRun(config, directory.fingerprint, options.resume ?? false);
   const checkpoints = await CheckpointStore.open(config.out, { keep: config.checkpoint.keep });
-  const session = await TrainSession.create(config, kernels, { rows, validation, baseRss });
+  const session = await TrainSession.create(config, kernels, {
+    ...{ rows, validation, baseRss, maxMemory: options.maxMemory },
+  });
   const log = RunLog.open(join(config.out, 'log.jsonl'));
   let recorder: RunRecorder | null = null;
   try {
-    const from = options.resume ? await restoreCheckpoint(session, checkpoints, log) : 0;
+    const fresh = { step: 0, broken: [] };
+    const resumed = options.resume ? await restoreCheckpoint(session, checkpoints, log) : fresh;
+    const from = resumed.step;
     const { out, tensorboard = false } = config;
     const records = new RunRecorder(log, { out, from, tensorboard });
     recorder = records;
@@ -88,6 +95,9 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
       plannedBytes: session.plan.totalBytes,
       weights: session.classifier.weightCount,
     });
+    for (const { step, directory: path, error } of resumed.broken) {
+      emit({ event: 'checkpoint-damaged', step, path, problem: error.message });
+    }
     if (session.clusters !== null) emit(session.clusters);
     let scores: Scores | null = null;
     const result = await runLoop(session, from, {

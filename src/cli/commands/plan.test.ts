@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseSize } from './plan.js';
+import { parseSize } from '../size.js';
 
 describe('parseSize', () => {
   it.each([

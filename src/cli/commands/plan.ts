@@ -7,6 +7,7 @@ import { parseConfig } from '../../train/config.js';
 import { mebibytes } from '../../train/memory-report.js';
 import { type PlanLine, planTraining, type RunPlan } from '../../train/plan.js';
 import { validationRows } from '../../train/train.js';
+import { parseSize } from '../size.js';
 import { out, ProgressLine } from '../terminal.js';
 import { type ConfigOptions, collect, gatherConfig } from './train.js';
 
@@ -109,32 +110,4 @@ function cannotFit({ fitting, lines }: RunPlan): EspalierError {
     received: `${mebibytes(smallest.peakRss)} MiB with ${smallest.name}, of which ${mebibytes(smallest.bytes[largest])} MiB are ${largest}`,
     hint: 'lower model.encoder.embedding or batch, take sgd for optimizer and outputOptimizer, or allow more',
   });
-}
-
-const units: Readonly<Record<string, number>> = {
-  '': 1,
-  b: 1,
-  kb: 1e3,
-  mb: 1e6,
-  gb: 1e9,
-  kib: 2 ** 10,
-  mib: 2 ** 20,
-  gib: 2 ** 30,
-};
-
-/** `2GiB`, `512 MiB`, `1.5gb`, bytes without a unit. */
-export function parseSize(text: string): number {
-  const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(text);
-  const unit = match === null ? undefined : units[match[2].toLowerCase()];
-  if (match === null || unit === undefined || !(Number(match[1]) > 0)) {
-    throw new EspalierError({
-      code: 'SIZE_SYNTAX',
-      kind: 'usage',
-      op: 'espalier plan',
-      problem: 'this is no size in bytes',
-      expected: 'a number and a unit: 2GiB, 512MiB, 1.5GB',
-      received: text,
-    });
-  }
-  return Math.floor(Number(match[1]) * unit);
 }

@@ -46,7 +46,7 @@ export function serveCommand(): Command {
     .option('--timeout <ms>', 'from acceptance to answer; later, 503', whole)
     .option('--drain <ms>', 'for requests to finish after SIGTERM', whole)
     .option('--poll <ms>', 'how often to look whether the model was replaced', whole, 1_000)
-    .option('--verify', 'compare checksums before the start (replaced models are always checked)')
+    .option('--no-verify', 'start without comparing checksums (replaced models are always checked)')
     .addOption(
       new Option('--log-level <level>', 'of the log, JSON lines on standard output')
         .choices(['debug', 'info', 'warn', 'error', 'silent'])

@@ -6,6 +6,7 @@ import { withFileErrors } from '../../files.js';
 import { setPath, type TrainConfigInput } from '../../train/config.js';
 import { formatMemoryTable } from '../../train/memory-report.js';
 import { type TrainResult, train } from '../../train/train.js';
+import { parseSize } from '../size.js';
 import { note, out } from '../terminal.js';
 import { trainingPrinter } from '../training-printer.js';
 
@@ -23,6 +24,7 @@ export interface ConfigOptions {
 
 interface TrainCliOptions extends ConfigOptions {
   readonly resume?: string;
+  readonly maxMemory?: string;
 }
 
 export function trainCommand(): Command {
@@ -38,6 +40,7 @@ export function trainCommand(): Command {
     .option('--allow-unstable', 'take rates beyond the stable range of a factored layer instead of refusing')
     .option('--tensorboard', 'also write event files for TensorBoard, to tensorboard/ in the run')
     .option('--resume <run>', 'continue a run from its newest checkpoint')
+    .option('--max-memory <size>', 'refuse what would take more, e.g. 2GiB; default: what the machine has left')
     .addHelpText('after', '\nExample:\n  espalier train data/wn --out runs/wn --set model.output.fanIn=64')
     .action(run);
 }
@@ -46,7 +49,8 @@ export const collect = (value: string, before: string[]): string[] => [...before
 
 async function run(data: string | undefined, options: TrainCliOptions): Promise<void> {
   const config = await gather(data, options);
-  const result = await trainWithSignals(config, options.resume !== undefined);
+  const maxMemory = options.maxMemory === undefined ? undefined : parseSize(options.maxMemory);
+  const result = await trainWithSignals(config, options.resume !== undefined, maxMemory);
   if (!result.finished) {
     note(`stopped at step ${result.steps}; go on with: espalier train --resume ${result.config.out}`);
     process.exitCode = 1;
@@ -56,7 +60,11 @@ async function run(data: string | undefined, options: TrainCliOptions): Promise<
 }
 
 /** Trains with the progress line; the first SIGINT or SIGTERM saves and leaves, a second one leaves at once. */
-export async function trainWithSignals(config: TrainConfigInput, resume: boolean): Promise<TrainResult> {
+export async function trainWithSignals(
+  config: TrainConfigInput,
+  resume: boolean,
+  maxMemory?: number,
+): Promise<TrainResult> {
   const stop = new AbortController();
   const onSignal = (signal: NodeJS.Signals) => {
     if (stop.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143);
@@ -67,7 +75,7 @@ export async function trainWithSignals(config: TrainConfigInput, resume: boolean
   process.on('SIGTERM', onSignal);
   const printer = trainingPrinter();
   try {
-    return await train(config, { onEvent: printer.event, signal: stop.signal, resume });
+    return await train(config, { onEvent: printer.event, signal: stop.signal, resume, maxMemory });
   } finally {
     printer.done();
     process.off('SIGINT', onSignal);

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { existsSync, writeFileSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -339,6 +340,29 @@ describe('equal rows', () => {
     for (let i = 0; i < 90_000; i++) sampled.add(hash(i % 60_000), false);
     expect(sampled.result.exact).toBe(false);
     expect(Math.abs(sampled.result.rows - 30_000)).toBeLessThan(6_000);
+  });
+});
+
+describe('a file that changes between the two passes', () => {
+  const changes: Record<string, (rows: Row[]) => Row[]> = {
+    'other words': (rows) => rows.map((row) => ({ ...row, body: `${row.body} again` })),
+    'other labels': (rows) => rows.map((row) => ({ ...row, tags: row.tags.map((tag) => `${tag}0`) })),
+    'another order of labels among rows': (rows) =>
+      rows.map((row, i) => ({ ...row, tags: rows[rows.length - 1 - i].tags })),
+    'more rows': (rows) => [...rows, ...rows],
+  };
+  it.each(Object.entries(changes))('is refused: %s', async (_, change) => {
+    const rows = rowsOf(40);
+    const from = await file(jsonl(rows), 'jsonl');
+    const out = join(home, `changed-${files++}`);
+    const { labelSeparator: __, ...options } = common;
+    let changed = false;
+    const onProgress = () => {
+      if (!changed) writeFileSync(from, jsonl(change(rows)));
+      changed = true;
+    };
+    await expect(ingest({ ...options, from, onProgress }, out)).rejects.toMatchObject({ code: 'DATA_CHANGED' });
+    expect(existsSync(out)).toBe(false);
   });
 });
 

@@ -108,7 +108,8 @@ class Ingestion {
     const { featurizer } = first;
     this.#checkLearnable(first.rows, featurizer, labels.names.length);
     const second = await this.#write(featurizer, labels.ids, labels.rare > 0);
-    if (second.rows !== first.rows) throw this.#changed(first.rows, second.rows);
+    if (second.rows !== first.rows) throw this.#changed(`${first.rows} rows`, `${second.rows}`);
+    if (second.digest !== first.digest) throw this.#changed('the rows', 'other words or labels');
     if (second.splits.train === undefined) throw this.#nothing('no row to train on is left');
     const { name, origin, licence, labelSeparator } = this.#options;
     const report = makeReport({
@@ -239,7 +240,7 @@ class Ingestion {
       const between = async () => {
         if (isFull(builder)) await hand();
       };
-      const { rows: walked } = await this.#walk.rows(builder, take, between, (at) =>
+      const { rows: walked, digest } = await this.#walk.rows(builder, take, between, (at) =>
         this.#progress({ stage: 'featurizing', ...at }),
       );
       await hand();
@@ -251,7 +252,7 @@ class Ingestion {
         const sha256 = await writer.finish({ features: featurizer.features, labels: ids.size });
         splits[split] = { rows: n, nnz, positives, sha256 };
       }
-      return { ...counts, rows: walked, frequencies, splits };
+      return { ...counts, rows: walked, digest, frequencies, splits };
     } finally {
       for (const writer of writers.values()) await writer.discard();
     }
@@ -280,14 +281,14 @@ class Ingestion {
     });
   }
 
-  #changed(before: number, after: number): EspalierError {
+  #changed(before: string, after: string): EspalierError {
     return new EspalierError({
       code: 'DATA_CHANGED',
       kind: 'data',
       op: 'espalier data',
       problem: 'the file changed while it was read',
-      expected: `${before} rows, as on the first pass`,
-      received: String(after),
+      expected: `${before} of the first pass`,
+      received: after,
       hint: 'run it again when nothing writes to the file',
       file: this.#options.from,
     });

@@ -31,6 +31,8 @@ export interface WalkProgress {
 export interface WalkCounts {
   rows: number;
   unlabelled: number;
+  /** Of features and labels in their order: the same when the same rows are read again. */
+  digest: number;
 }
 
 export class Walk {
@@ -117,7 +119,7 @@ export class Walk {
     onProgress: (progress: WalkProgress) => void = () => {},
   ): Promise<WalkCounts> {
     this.notices.clear();
-    const counts: WalkCounts = { rows: 0, unlabelled: 0 };
+    const counts: WalkCounts = { rows: 0, unlabelled: 0, digest: 0 };
     for (const { source, split } of this.#sources) {
       const { file } = source;
       const batches = source.batches(this.#columns, ({ bytes, totalBytes }) =>
@@ -162,6 +164,7 @@ export class Walk {
         );
       }
       const hash = builder.hashLast();
+      counts.digest = Math.imul(counts.digest ^ hash[0] ^ labelHash(labels), 0x01000193);
       take({ labels, split: fixed ?? this.#split(values, hash, place), place, hash });
     } catch (error) {
       if (!(error instanceof EspalierError) || error.facts.kind !== 'data') throw error;
@@ -178,6 +181,16 @@ export class Walk {
     const at = this.#id >= 0 ? unitHash(String(values[this.#id] ?? '')) : hash / 2 ** 32;
     return at < this.#testBelow ? 'test' : at < this.#validationBelow ? 'validation' : 'train';
   }
+}
+
+/** FNV-1a over the characters of all labels. */
+function labelHash(labels: readonly string[]): number {
+  let hash = 0x811c9dc5;
+  for (const label of labels) {
+    for (let i = 0; i < label.length; i++) hash = Math.imul(hash ^ label.charCodeAt(i), 0x01000193);
+    hash = Math.imul(hash ^ 0x1ff, 0x01000193);
+  }
+  return hash;
 }
 
 const NAMES: Readonly<Record<string, StoredSplit>> = {

@@ -12,6 +12,7 @@ import { rateFactor, type ScheduleSpec } from '../../optim/schedule.js';
 import { Device } from '../../tensor/device.js';
 import type { BytesByTag } from '../../tensor/memory.js';
 import { MemoryTimeline } from '../../tensor/timeline.js';
+import { ensureFits } from '../memory-limit.js';
 import type { NetworkTask, Split, TaskInstance } from './task.js';
 
 export interface NetworkOptions {
@@ -23,6 +24,8 @@ export interface NetworkOptions {
   readonly seed: number;
   /** Largest global norm of the gradient; default null: none. */
   readonly clip?: number | null;
+  /** Bytes that training may take beside its data; default: what the machine has left, by which it refuses. */
+  readonly maxMemory?: number;
   /** How activations are kept for backward; default: dense, each once. */
   readonly saved?: SavedActivations;
   /** Methods that take part, given what they work on; in this order at every point. */
@@ -92,6 +95,7 @@ export class NetworkTraining implements NetworkParts {
     this.steps = steps;
     this.device = new Device(options.kernels);
     this.phases = this.#planPhases();
+    for (const phase of this.phases) ensureFits(phase, task.dataBytes, options.maxMemory);
     this.device.ledger.acquire('data', task.dataBytes);
     this.instance = task.create(this.device);
     this.optimizer = new Optimizer(this.device, this.instance.learner.namedParameters(), options.optimizer);

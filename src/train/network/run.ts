@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { EspalierError } from '../../errors.js';
 import type { GradientCosine } from '../../methods/block-sparse/saved-activations.js';
 import type { ParticipantEvent } from '../../optim/participant.js';
-import { CheckpointStore, RunLog } from '../../store/index.js';
+import { type BrokenCheckpoint, CheckpointStore, RunLog } from '../../store/index.js';
 import { restoreArrays } from '../../store/safetensors-reader.js';
 import type { StoredArray } from '../../store/safetensors-writer.js';
 import type { NetworkTraining, Score } from './network.js';
@@ -18,6 +18,8 @@ export type NetworkEvent =
       readonly epoch: number;
       /** Means since the last progress event. */
       readonly loss: number;
+      /** How many steps these are: a log without gap or repeat counts every step once. */
+      readonly lossSteps: number;
       readonly accuracy: number;
       readonly rate: number;
       readonly predictionsPerSecond: number;
@@ -31,6 +33,13 @@ export type NetworkEvent =
   /** Between the gradients of a layer's weights from the pruned and from the dense input. */
   | ({ readonly event: 'gradient-cosine'; readonly step: number } & GradientCosine)
   | { readonly event: 'checkpoint'; readonly step: number; readonly directory: string }
+  /** A damaged checkpoint, passed over on the way back to a sound one. */
+  | {
+      readonly event: 'checkpoint-damaged';
+      readonly step: number;
+      readonly directory: string;
+      readonly problem: string;
+    }
   | {
       readonly event: 'method';
       readonly method: string;
@@ -61,14 +70,15 @@ const progressEveryMs = 200;
 /** Trains to the end, or to where it is told to stop; returns whether it finished. */
 export async function runNetwork(training: NetworkTraining, options: RunOptions = {}): Promise<boolean> {
   const { directory } = options;
-  if (directory === undefined) return run(training, options, null, null);
+  if (directory === undefined) return run(training, options, null, null, []);
   const store = await CheckpointStore.open(directory);
   const log = RunLog.open(join(directory, 'log.jsonl'));
   try {
-    const position = options.resume === true ? await restoreNetwork(training, store) : 0;
+    const fresh = { logPosition: 0, broken: [] };
+    const { logPosition, broken } = options.resume === true ? await restoreNetwork(training, store) : fresh;
     // Checkpoints of older releases do not know the log.
-    if (position !== null) log.truncateTo(position);
-    return await run(training, options, store, log);
+    if (logPosition !== null) log.truncateTo(logPosition);
+    return await run(training, options, store, log, broken);
   } finally {
     log.close();
   }
@@ -79,6 +89,7 @@ async function run(
   options: RunOptions,
   store: CheckpointStore | null,
   log: RunLog | null,
+  broken: readonly BrokenCheckpoint[],
 ): Promise<boolean> {
   const { evaluate, evaluateEvery = 1, signal, checkpointEvery = 1 } = options;
   const onEvent = (event: NetworkEvent) => {
@@ -89,6 +100,9 @@ async function run(
     log?.sync();
     return saveNetwork(training, to, log?.position());
   };
+  for (const { step, directory, error } of broken) {
+    onEvent({ event: 'checkpoint-damaged', step, directory, problem: error.message });
+  }
   const { steps, stepsPerEpoch } = training;
   const until = Math.min(steps, options.until ?? steps);
   const every = (epochs: number) => Math.max(1, Math.round(epochs * stepsPerEpoch));
@@ -102,6 +116,7 @@ async function run(
       steps,
       epoch: training.taken / stepsPerEpoch,
       loss: meter.losses / meter.steps,
+      lossSteps: meter.steps,
       accuracy: meter.correct / Math.max(1, meter.predictions),
       rate: training.rate(training.taken - 1),
       predictionsPerSecond: meter.predictions / Math.max(1e-9, seconds),
@@ -132,6 +147,8 @@ async function run(
       meter.since = performance.now();
     }
     if (store !== null && step < until && step % every(checkpointEvery) === 0) {
+      // What the log does not say before the checkpoint is lost when the run is resumed from it.
+      flush();
       const saved = await save(store);
       onEvent({ event: 'checkpoint', step, directory: saved });
       meter.since = performance.now();
@@ -194,14 +211,15 @@ export async function saveNetwork(
 
 /**
  * Brings the training to the newest sound checkpoint; it then goes on bit for bit. Without one nothing happens.
- * Returns where the log was then: 0 without a checkpoint, null where the checkpoint does not say.
+ * `logPosition` is where the log was then: 0 without a checkpoint, null where the checkpoint does not say; `broken`, what
+ * was passed over because it is damaged.
  */
 export async function restoreNetwork(
   training: NetworkTraining,
   store: CheckpointStore,
-): Promise<number | null> {
-  const { checkpoint } = await store.latest();
-  if (checkpoint === null) return 0;
+): Promise<{ readonly logPosition: number | null; readonly broken: readonly BrokenCheckpoint[] }> {
+  const { checkpoint, broken } = await store.latest();
+  if (checkpoint === null) return { logPosition: 0, broken };
   try {
     const parsed = savedState.safeParse(checkpoint.state);
     if (!parsed.success) {
@@ -220,7 +238,7 @@ export async function restoreNetwork(
     await restoreArrays(checkpoint.tensors, networkArrays(training));
     training.taken = step;
     training.optimizer.steps = optimizerSteps;
-    return logPosition ?? null;
+    return { logPosition: logPosition ?? null, broken };
   } finally {
     await checkpoint.tensors.close();
   }

@@ -96,6 +96,24 @@ function isSystemError(error: unknown): boolean {
 }
 
 /**
+ * Makes a directory and those above it.
+ *
+ * NOTE: where the file system is read-only, Node's own way says that there is no such directory. The plain call says why.
+ */
+export async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true });
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'ENOENT') throw error;
+    let [missing, parent] = [path, dirname(path)];
+    while (parent !== missing && (await stat(parent).catch(() => null)) === null)
+      [missing, parent] = [parent, dirname(parent)];
+    await mkdir(missing);
+    await mkdir(path, { recursive: true });
+  }
+}
+
+/**
  * Writes a file so that `path` holds either all of the new content or what it held before.
  *
  * The directory of `path` is made when missing. Any failure, of the disk or of an iterable `content`, removes
@@ -106,7 +124,7 @@ function isSystemError(error: unknown): boolean {
 export async function writeFileAtomic(path: string, content: FileContent): Promise<void> {
   const op = 'writeFileAtomic';
   await withFileErrors(op, path, async () => {
-    await mkdir(dirname(path), { recursive: true });
+    await makeDirectory(dirname(path));
     const temporary = temporaryBeside(path);
     try {
       const handle = await open(temporary, 'wx');
@@ -140,7 +158,7 @@ export async function replaceDirectoryAtomic(
   const op = 'replaceDirectoryAtomic';
   await withFileErrors(op, path, async () => {
     const parent = dirname(path);
-    await mkdir(parent, { recursive: true });
+    await makeDirectory(parent);
     const temporary = temporaryBeside(path);
     const old = temporaryBeside(path, 'old');
     try {

@@ -21,7 +21,9 @@ function sourcesOf(file: string): string[] {
   if (copied !== null) return [`src/${copied[1]}`];
   if (compiled !== null) return [`src/${compiled[1]}.ts`];
   // NOTE: binaries are made on the machine of the user: none may be packed.
-  return /^native\/.*\.(h|cpp|md)$|^(README|CHANGELOG)\.md$|^LICENSE$|^package\.json$|^docs\/glossary\.md$/.test(file)
+  return /^native\/.*\.(h|cpp|md)$|^(README|CHANGELOG)\.md$|^LICENSE$|^package\.json$|^docs\/glossary\.md$/.test(
+    file,
+  )
     ? [file]
     : [];
 }

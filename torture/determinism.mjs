@@ -20,7 +20,8 @@ const { values: options } = parseArgs({
     isa: { type: 'string' },
   },
 });
-const isas = options.isa?.split(',') ?? ['scalar', 'avx2', 'avx512'].slice(0, loadAddon().addon.best_isa() + 1);
+const isas =
+  options.isa?.split(',') ?? ['scalar', 'avx2', 'avx512'].slice(0, loadAddon().addon.best_isa() + 1);
 const home = await mkdtemp(join(tmpdir(), 'espalier-torture-determinism-'));
 const data = join(home, 'data');
 let count = 0;
@@ -41,10 +42,15 @@ try {
   for (const name of chosen(options.only, Object.keys(methods))) {
     const found = new Set();
     for (let r = 0; r < Number(options.runs); r++) found.add(await bitsOf(name));
-    check(`${name}: same seed, same threads, same bits`, found.size === 1, `${options.runs} runs, ${found.size} outcomes`);
+    check(
+      `${name}: same seed, same threads, same bits`,
+      found.size === 1,
+      `${options.runs} runs, ${found.size} outcomes`,
+    );
     const [first] = found;
     const other = { threads: [], isa: [] };
-    for (const threads of [1, 3]) if ((await bitsOf(name, { threads })) === first) other.threads.push(threads);
+    for (const threads of [1, 3])
+      if ((await bitsOf(name, { threads })) === first) other.threads.push(threads);
     const perIsa = new Map();
     for (const isa of isas) perIsa.set(isa, await bitsOf(name, { env: { ESPALIER_ISA: isa } }));
     for (const isa of isas) {
@@ -52,7 +58,9 @@ try {
       check(`${name} on ${isa}: repeats`, again === perIsa.get(isa), 'two runs');
     }
     const same = isas.filter((isa) => perIsa.get(isa) === perIsa.get(isas.at(-1)));
-    tell(`not promised, seen: as with 2 threads: ${other.threads.join(', ') || 'none'} of 1, 3; as on ${isas.at(-1)}: ${same.join(', ')}`);
+    tell(
+      `not promised, seen: as with 2 threads: ${other.threads.join(', ') || 'none'} of 1, 3; as on ${isas.at(-1)}: ${same.join(', ')}`,
+    );
   }
 } finally {
   await rm(home, { recursive: true, force: true });

@@ -74,7 +74,8 @@ async function torment(name) {
       const lot = counts.kills < times ? random() : 1;
       let leave = () => {};
       let asked = false;
-      if (lot < 0.45) leave = aim(child, run, 1 + Math.floor(6 * random()), random() < 0.5 ? 0 : 12 * random());
+      if (lot < 0.45)
+        leave = aim(child, run, 1 + Math.floor(6 * random()), random() < 0.5 ? 0 : 12 * random());
       else if (lot < 0.9) {
         const timer = setTimeout(() => child.kill('SIGKILL'), length * random());
         leave = () => clearTimeout(timer);
@@ -137,7 +138,11 @@ async function signals() {
     const at = performance.now();
     const end = await ended;
     const seconds = ((performance.now() - at) / 1000).toFixed(2);
-    check(`${second} after ${first} leaves at once`, end.code === code, `code ${end.code} after ${seconds} s`);
+    check(
+      `${second} after ${first} leaves at once`,
+      end.code === code,
+      `code ${end.code} after ${seconds} s`,
+    );
     const again = start(await argumentsFor('dense', { home, data, run, epochs: 100_000 }));
     while (!/training on/.test(again.said())) await sleep(5);
     await sleep(300);

@@ -51,7 +51,13 @@ async function run(name) {
   const epochs = steps / stepsPerEpoch[methods[name].network === undefined ? 'classifier' : 'network'];
   // A checkpoint a minute; networks save once an epoch, which is often, but is part of what is tried.
   const { child, ended } = start(
-    await argumentsFor(name, { home, data: join(home, 'data'), run: directory, epochs, checkpointMs: 60_000 }),
+    await argumentsFor(name, {
+      home,
+      data: join(home, 'data'),
+      run: directory,
+      epochs,
+      checkpointMs: 60_000,
+    }),
     { limitMs: 2 ** 31 - 1 },
   );
   const samples = [];
@@ -89,10 +95,26 @@ async function run(name) {
   const third = Math.max(1, Math.floor(settled.length / 3));
   const [early, late] = [median(settled.slice(0, third)), median(settled.slice(-third))];
   const figures = [
-    check(`${name}: all steps, all losses finite`, bad === 0 && last >= 0.99 * steps, `${last} steps, largest mean loss ${worst.toFixed(3)}`),
-    check(`${name}: memory does not grow`, late < 1.1 * early + 2 ** 24, `median of the first third ${MiB(early)}, of the last ${MiB(late)}, ${samples.length} samples`),
-    check(`${name}: the log is bounded`, size < logBytesPerStep * steps + 2 ** 20, `${MiB(size)} in ${lines} records`),
-    check(`${name}: drift stays within its bound`, drift < 1e-2, drift === 0 ? 'none is measured' : drift.toExponential(1)),
+    check(
+      `${name}: all steps, all losses finite`,
+      bad === 0 && last >= 0.99 * steps,
+      `${last} steps, largest mean loss ${worst.toFixed(3)}`,
+    ),
+    check(
+      `${name}: memory does not grow`,
+      late < 1.1 * early + 2 ** 24,
+      `median of the first third ${MiB(early)}, of the last ${MiB(late)}, ${samples.length} samples`,
+    ),
+    check(
+      `${name}: the log is bounded`,
+      size < logBytesPerStep * steps + 2 ** 20,
+      `${MiB(size)} in ${lines} records`,
+    ),
+    check(
+      `${name}: drift stays within its bound`,
+      drift < 1e-2,
+      drift === 0 ? 'none is measured' : drift.toExponential(1),
+    ),
   ];
   if (!figures.every(Boolean)) return;
   done[name] = `${last} steps, ${MiB(early)} to ${MiB(late)}, log ${MiB(size)}`;

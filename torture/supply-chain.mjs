@@ -43,13 +43,24 @@ for (const [what, args] of [
   })();
   const counts = answer.metadata?.vulnerabilities;
   if (counts === undefined) {
-    tell(`no answer from the registry about known faults ${what}: ${answer.message ?? audit.stderr.trim().split('\n')[0]}`);
-  } else check(`no known faults ${what}`, counts.total === 0, `${counts.total} of ${answer.metadata.dependencies.total} packages`);
+    tell(
+      `no answer from the registry about known faults ${what}: ${answer.message ?? audit.stderr.trim().split('\n')[0]}`,
+    );
+  } else
+    check(
+      `no known faults ${what}`,
+      counts.total === 0,
+      `${counts.total} of ${answer.metadata.dependencies.total} packages`,
+    );
 }
 
 const tests = spawnSync('npx', ['vitest', 'run', 'test/supply-chain.test.ts', 'test/package.test.ts'], {
   cwd: root,
   stdio: 'inherit',
 });
-check('licences, scripts and the origin of packed files', tests.status === 0, 'test/supply-chain.test.ts, test/package.test.ts');
+check(
+  'licences, scripts and the origin of packed files',
+  tests.status === 0,
+  'test/supply-chain.test.ts, test/package.test.ts',
+);
 verdict('supply-chain');

@@ -14,7 +14,9 @@ export const note = (line: string): void => {
 export function reportError(error: unknown): number {
   if (error instanceof RangeError && /array buffer allocation failed/i.test(error.message)) {
     note(`${pc.red('error')} ${pc.dim('OUT_OF_MEMORY')} the system has no room for a buffer that is needed`);
-    note(`  ${pc.cyan('what to do:')} free some memory, or ask \`espalier plan --max-memory SIZE\` what fits`);
+    note(
+      `  ${pc.cyan('what to do:')} free some memory, or ask \`espalier plan --max-memory SIZE\` what fits`,
+    );
     return 1;
   }
   if (error instanceof EspalierError) {

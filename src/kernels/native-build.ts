@@ -16,6 +16,8 @@ export interface BuildOptions {
   readonly packageRoot?: string;
   /** Default: `build` below the package. */
   readonly outDir?: string;
+  /** Further flags for the compiler and the linker, e.g. of sanitizers; with another `outDir`. */
+  readonly flags?: readonly string[];
   /** Compilers at a time; default: one per core. */
   readonly jobs?: number;
   /** One line per step. */
@@ -95,7 +97,11 @@ export async function buildNative(options: BuildOptions = {}): Promise<BuildResu
   }
   const objects = join(outDir, 'objects');
   await mkdir(objects, { recursive: true });
-  const units = planUnits(native, objects, nodeHeaders());
+  const { flags = [] } = options;
+  const units = planUnits(native, objects, nodeHeaders()).map((unit) => ({
+    ...unit,
+    flags: [...unit.flags, ...flags],
+  }));
 
   const stamps = new Map<Unit, string>();
   let compiled = 0;
@@ -122,7 +128,7 @@ export async function buildNative(options: BuildOptions = {}): Promise<BuildResu
   const linked = units.map((unit) => `${basename(unit.object)} ${stamps.get(unit)}\n`).join('');
   if (!existsSync(addon) || (await readText(`${addon}.stamp`)) !== linked) {
     const aside = `${addon}.${process.pid}.tmp`;
-    const args = [...linkFlags(), ...units.map((unit) => unit.object)];
+    const args = [...linkFlags(), ...flags, ...units.map((unit) => unit.object)];
     await compile(compiler, args, aside, 'BUILD_LINK', 'the native kernels do not link');
     await rm(`${addon}.stamp`, { force: true });
     // A running process keeps the old file; a rename never shows a half-written addon.

@@ -7,10 +7,10 @@
  *
  * A checkpoint is there as a whole or not at all, and is believed only after its checksums were verified.
  */
-import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { EspalierError, ensure } from '../errors.js';
-import { replaceDirectoryAtomic, withFileErrors } from '../files.js';
+import { makeDirectory, replaceDirectoryAtomic, withFileErrors } from '../files.js';
 import { checkFiles, type WrittenFile, writeChecked } from './checksum.js';
 import { decodeJson, encodeJson } from './json.js';
 import { sweep, whileActive } from './leftovers.js';
@@ -179,7 +179,7 @@ export class CheckpointStore {
     }));
     const directory = join(runDirectory, 'checkpoints');
     await withFileErrors(op, directory, async () => {
-      await mkdir(directory, { recursive: true });
+      await makeDirectory(directory);
       await sweep(directory, /^step-/);
     });
     return new CheckpointStore(directory, keep);

@@ -1,4 +1,4 @@
-/** A disk that fills up at any byte, or makes no links: one clear refusal, or the other way, and nothing half done. */
+/** A disk that fills up at any byte, is read-only, or makes no links: one clear refusal, or the other way, and nothing half done. */
 import { lstat, readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { afterEach, expect, test, vi } from 'vitest';
@@ -9,7 +9,7 @@ import { writeSafetensors } from './safetensors-writer.js';
 import { refusalOf, scratchDirectory } from './scratch.testing.js';
 
 const disk = vi.hoisted(() => {
-  const state = { links: true, room: Number.POSITIVE_INFINITY, take: (_bytes: number): number => 0 };
+  const state = { links: true, readOnly: false, room: Number.POSITIVE_INFINITY, take: (_bytes: number): number => 0 };
   /** How many of `bytes` still fit; throws, as the system does, when none do. */
   state.take = (bytes) => {
     const fit = Math.min(bytes, state.room);
@@ -43,7 +43,13 @@ vi.mock('node:fs/promises', async (original) => {
       syscall: 'symlink',
     });
   };
-  return { ...real, open, symlink };
+  // As Linux and Node do it: the recursive form hides the reason.
+  const mkdir = (async (path: string, options?: { recursive?: boolean }) => {
+    if (!disk.readOnly) return real.mkdir(path, options);
+    const code = options?.recursive === true ? 'ENOENT' : 'EROFS';
+    throw Object.assign(new Error(`${code}: mkdir`), { errno: -30, code, syscall: 'mkdir' });
+  }) as typeof real.mkdir;
+  return { ...real, open, symlink, mkdir };
 });
 
 vi.mock('node:fs', async (original) => {
@@ -56,6 +62,7 @@ vi.mock('node:fs', async (original) => {
 
 afterEach(() => {
   disk.links = true;
+  disk.readOnly = false;
   disk.room = Number.POSITIVE_INFINITY;
 });
 
@@ -147,6 +154,18 @@ test('a log keeps its whole records and goes on when there is room again', async
   const steps: number[] = [];
   for await (const { step } of readRunLog(path)) steps.push(step);
   expect(steps).toEqual([1, 3]);
+});
+
+test('a read-only disk is called so, not a directory that is missing', async () => {
+  const run = join(await scratchDirectory(), 'below', 'run');
+  disk.readOnly = true;
+  for (const work of [
+    () => saveModel(run, { config: {}, arrays: arraysOf(1) }),
+    () => CheckpointStore.open(run),
+    () => writeSafetensors(join(run, 'x.safetensors'), arraysOf(1)),
+  ]) {
+    expect((await refusalOf(work)).code).toBe('FILE_READ_ONLY');
+  }
 });
 
 test('where links cannot be made, the pointer is a text file', async () => {

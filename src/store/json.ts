@@ -8,6 +8,7 @@
  * lose otherwise (typed arrays, maps, dates, bigints, functions) is refused.
  */
 import { EspalierError } from '../errors.js';
+import { nestsTooDeep } from '../nesting.js';
 
 export type JsonObject = { [key: string]: unknown };
 
@@ -56,6 +57,7 @@ export function encodeJson(op: string, record: object, indent?: number): string 
 
 /** The object in `text`, numbers restored; throws `JSON_DAMAGED` when there is none. */
 export function decodeJson(op: string, text: string, file: string, line?: number): JsonObject {
+  if (nestsTooDeep(text)) throw damaged(op, file, line, 'values are nested too deep', text.slice(0, 40));
   let value: unknown;
   try {
     value = JSON.parse(text);

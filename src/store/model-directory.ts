@@ -16,7 +16,7 @@ import { createHash } from 'node:crypto';
 import { lstat, mkdir, readdir, readFile, realpath, rename, rm, stat, symlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { EspalierError, ensure } from '../errors.js';
-import { type FileContent, syncDirectory, withFileErrors, writeFileAtomic } from '../files.js';
+import { type FileContent, makeDirectory, syncDirectory, withFileErrors, writeFileAtomic } from '../files.js';
 import { checkFiles, type WrittenFile, writeChecked } from './checksum.js';
 import { encodeJson } from './json.js';
 import { sweep, temporaryPath, whileActive } from './leftovers.js';
@@ -58,7 +58,7 @@ export async function saveModel(runDirectory: string, parts: ModelParts): Promis
   const op = 'saveModel';
   for (const name of Object.keys(parts.files ?? {})) refuseName(op, name);
   return withFileErrors(op, runDirectory, async () => {
-    await mkdir(runDirectory, { recursive: true });
+    await makeDirectory(runDirectory);
     await sweep(runDirectory, /^model/);
     const temporary = temporaryPath(runDirectory, 'model-tmp');
     const saved = await whileActive(temporary, async () => {

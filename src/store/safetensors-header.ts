@@ -5,6 +5,7 @@
  * Everything a header claims is checked against the size of the file before anything is allocated for it.
  */
 import { EspalierError, ensure } from '../errors.js';
+import { nestsDeeperThan } from '../nesting.js';
 import { elementBytes, isStoredDtype, type StoredDtype, storedDtypes } from './dtypes.js';
 
 export interface TensorInfo {
@@ -127,23 +128,6 @@ function parseObject(json: Uint8Array, file: string): Record<string, unknown> {
   } catch (cause) {
     throw refuse('', cause);
   }
-}
-
-/** Looked at before parsing: `[[[[...` costs the parser 30 bytes of memory for every byte of file. */
-function nestsDeeperThan(limit: number, json: Uint8Array): boolean {
-  let depth = 0;
-  let quoted = false;
-  for (let i = 0; i < json.length; i++) {
-    const c = json[i];
-    if (quoted) {
-      if (c === 0x5c) i++;
-      else if (c === 0x22) quoted = false;
-    } else if (c === 0x22) quoted = true;
-    else if (c === 0x7b || c === 0x5b) {
-      if (++depth > limit) return true;
-    } else if (c === 0x7d || c === 0x5d) depth--;
-  }
-  return false;
 }
 
 function readMetadata(value: unknown, into: Map<string, string>, file: string): void {

@@ -1,12 +1,12 @@
 /** `train`: dataset directory in, run directory out: config, log, checkpoints, model. */
-import { mkdir, readFile, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatasetDirectory } from '../data/cache.js';
 import type { CsrDataset } from '../data/dataset.js';
 import { selectRows } from '../data/rows.js';
 import { labelBuckets } from '../data/statistics.js';
 import { EspalierError } from '../errors.js';
-import { withFileErrors, writeFileAtomic } from '../files.js';
+import { makeDirectory, withFileErrors, writeFileAtomic } from '../files.js';
 import { selectKernels } from '../kernels/index.js';
 import { propensities } from '../metrics/propensities.js';
 import { TopKMetrics } from '../metrics/top-k.js';
@@ -195,7 +195,7 @@ export async function validationRows(
 async function openRun(config: TrainConfig, fingerprint: string, resume: boolean): Promise<void> {
   const file = join(config.out, 'config.json');
   const text = `${JSON.stringify({ ...config, fingerprint }, null, 2)}\n`;
-  await withFileErrors('train', config.out, () => mkdir(config.out, { recursive: true }).then(() => {}));
+  await withFileErrors('train', config.out, () => makeDirectory(config.out));
   const exists = (await stat(file).catch(() => null)) !== null;
   if (exists && !resume) {
     throw new EspalierError({

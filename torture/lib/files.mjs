@@ -16,6 +16,7 @@ export async function filesOf(/** @type {string} */ directory) {
       .update(await readFile(join(directory, file)))
       .digest('hex');
   }
-  if (!Object.keys(found).some((file) => file.endsWith('.safetensors'))) throw new Error(`no weights in ${directory}`);
+  if (!Object.keys(found).some((file) => file.endsWith('.safetensors')))
+    throw new Error(`no weights in ${directory}`);
   return found;
 }

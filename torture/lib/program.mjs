@@ -38,9 +38,10 @@ export function start(args, { env = {}, uid, gid, limitMs = 600_000, nodeOptions
   });
   return {
     child,
-    ended: /** @type {Promise<{ code: number | null, signal: string | null, out: string, err: string, hung: boolean }>} */ (
-      ended
-    ),
+    ended:
+      /** @type {Promise<{ code: number | null, signal: string | null, out: string, err: string, hung: boolean }>} */ (
+        ended
+      ),
     /** What it has said on standard error so far. */
     said: () => err,
   };

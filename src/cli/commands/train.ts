@@ -40,7 +40,10 @@ export function trainCommand(): Command {
     .option('--allow-unstable', 'take rates beyond the stable range of a factored layer instead of refusing')
     .option('--tensorboard', 'also write event files for TensorBoard, to tensorboard/ in the run')
     .option('--resume <run>', 'continue a run from its newest checkpoint')
-    .option('--max-memory <size>', 'refuse what would take more, e.g. 2GiB; default: what the machine has left')
+    .option(
+      '--max-memory <size>',
+      'refuse what would take more, e.g. 2GiB; default: what the machine has left',
+    )
     .addHelpText('after', '\nExample:\n  espalier train data/wn --out runs/wn --set model.output.fanIn=64')
     .action(run);
 }

@@ -361,7 +361,9 @@ describe('a file that changes between the two passes', () => {
       if (!changed) writeFileSync(from, jsonl(change(rows)));
       changed = true;
     };
-    await expect(ingest({ ...options, from, onProgress }, out)).rejects.toMatchObject({ code: 'DATA_CHANGED' });
+    await expect(ingest({ ...options, from, onProgress }, out)).rejects.toMatchObject({
+      code: 'DATA_CHANGED',
+    });
     expect(existsSync(out)).toBe(false);
   });
 });

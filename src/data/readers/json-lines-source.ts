@@ -1,5 +1,6 @@
 /** JSON Lines: one object a line, its members are the columns. */
 import { EspalierError } from '../../errors.js';
+import { nestsTooDeep } from '../../nesting.js';
 import type { Notices, RecordBatch, RecordSource, SourceProgress } from './record-source.js';
 import { textBlocks } from './text-blocks.js';
 
@@ -59,6 +60,7 @@ export class JsonLinesSource implements RecordSource {
         begin = end + 1;
         if (row.trim() === '') continue;
         try {
+          if (nestsTooDeep(row)) throw this.#fault('a line nests its values too deep', line, row);
           const value: unknown = JSON.parse(row);
           if (typeof value !== 'object' || value === null || Array.isArray(value)) {
             throw this.#fault('a line is JSON, but no object', line, row);

@@ -38,7 +38,7 @@ export async function readNpy<W extends 'float32' | 'float64'>(
   const into: ChunkedArray<Float32Array> | ChunkedArray<Float64Array> =
     as === 'float32' ? chunkedFloat32() : chunkedFloat64();
   let kind: readonly [number, Read] | undefined;
-  const { length } = await walkNpy(chunks, place, (bytes, { descr }) => {
+  const { length } = await walkNpy(chunks, place, (bytes, { descr, length }) => {
     kind ??= kindOf(descr, place);
     const [size, read] = kind;
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -47,6 +47,7 @@ export async function readNpy<W extends 'float32' | 'float64'>(
     const { tail } = into;
     for (let i = 0, to = into.used; i < count; i++, to++) tail[to] = read(view, i * size);
     into.used += count;
+    if (into.used > length) throw wrong(place, `it says ${length} numbers and holds more`);
     return count * size;
   });
   if (into.length !== length) throw wrong(place, `it says ${length} numbers and holds ${into.length}`);

@@ -17,26 +17,35 @@ export interface CsrMatrix {
   readonly values: Float32Array;
 }
 
+export interface NpzOptions {
+  /** Most bytes of one array, unpacked; default 2^34. */
+  readonly maxBytes?: number;
+}
+
 /**
  * Reads a CSR matrix; needs the memory of its arrays.
  *
  * @throws `ZIP_FILE`, `NPY_FORMAT`, `NPZ_MATRIX` for what is no sound CSR matrix; `FILE_*`
  */
-export async function readCsrNpz(path: string): Promise<CsrMatrix> {
+export async function readCsrNpz(path: string, options: NpzOptions = {}): Promise<CsrMatrix> {
   return withFileErrors('readCsrNpz', path, async () => {
     const handle = await open(path, 'r');
     try {
-      return await readFrom(handle, path);
+      return await readFrom(handle, path, options.maxBytes ?? 2 ** 34);
     } finally {
       await handle.close();
     }
   });
 }
 
-async function readFrom(handle: FileHandle, file: string): Promise<CsrMatrix> {
+async function readFrom(handle: FileHandle, file: string, maxBytes: number): Promise<CsrMatrix> {
   const zip = await ZipReader.open(handle, file);
   const entry = (name: string) => {
     const found = zip.find(`${name}.npy`);
+    if (found !== undefined && found.size > maxBytes) {
+      const problem = `the array ${JSON.stringify(name)} is larger than it may be`;
+      throw refuse(file, problem, `at most ${maxBytes} bytes`, `${found.size}`, 'raise maxBytes');
+    }
     if (found !== undefined) return { chunks: zip.read(found), place: { file, name } };
     const held = zip.entries.map((e) => e.name).join(', ');
     throw refuse(

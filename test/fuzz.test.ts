@@ -1,0 +1,66 @@
+/** A small, seeded slice of `npm run torture -- fuzz`: readers answer hostile input with an EspalierError or a value. */
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import * as data from '../src/data/index.js';
+import * as readers from '../src/data/readers/index.js';
+import * as scipy from '../src/data/readers/scipy.js';
+import { EspalierError } from '../src/errors.js';
+import * as kernels from '../src/kernels/index.js';
+import { Classifier } from '../src/model/classifier.js';
+import * as io from '../src/model/model-io.js';
+import { modelSpec } from '../src/model/spec.js';
+import * as store from '../src/store/index.js';
+import { Device } from '../src/tensor/device.js';
+import * as config from '../src/train/config.js';
+import { clear, fuzzTargets, type Target } from '../torture/lib/fuzz-targets.mjs';
+import { caseOf } from '../torture/lib/mutate.mjs';
+
+const cases = 120;
+const names = [
+  ...[
+    'xc',
+    'jsonl',
+    'csv',
+    'parquet',
+    'npz',
+    'idx',
+    'safetensors',
+    'shards',
+    'config',
+    'run-log',
+    'dataset-file',
+  ],
+  ...['dataset-directory', 'featurizer', 'model', 'labels'],
+];
+let home: string;
+let targets: Record<string, Target>;
+
+beforeAll(async () => {
+  home = await mkdtemp(join(tmpdir(), 'espalier-fuzz-'));
+  const model = { Classifier, Device, modelSpec };
+  targets = await fuzzTargets(
+    { data, readers, scipy, kernels, store, config, io, model },
+    join(home, 'valid'),
+  );
+});
+afterAll(() => rm(home, { recursive: true, force: true }));
+
+it('the slice is of every reader', () => expect(Object.keys(targets)).toEqual(names));
+
+it.each(names)('%s: nothing but EspalierError, no prototype changed, nothing outside', async (name) => {
+  const place = join(home, 'target');
+  const members = Object.getOwnPropertyNames(Object.prototype).length;
+  const strange: string[] = [];
+  for (let index = 0; index < cases; index++) {
+    await clear(place);
+    await targets[name].read(caseOf(targets[name], 7, index), place).catch((error: unknown) => {
+      if (!(error instanceof EspalierError))
+        strange.push(`case ${index}: ${error instanceof Error ? error.stack : error}`);
+    });
+  }
+  expect(strange).toEqual([]);
+  expect(Object.getOwnPropertyNames(Object.prototype)).toHaveLength(members);
+  expect((await readdir(home)).sort()).toEqual(['target', 'valid']);
+});

@@ -1,0 +1,8 @@
+export interface Target {
+  corpus: Uint8Array[];
+  words: string[];
+  read: (bytes: Uint8Array, place: string) => Promise<void>;
+  repair?: (bytes: Uint8Array) => Uint8Array;
+}
+export function fuzzTargets(modules: object, home: string): Promise<Record<string, Target>>;
+export function clear(place: string): Promise<void>;

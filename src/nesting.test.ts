@@ -31,6 +31,8 @@ it('a line of brackets is refused by run logs and JSON lines before it is parsed
     for await (const record of readRunLog(path)) void record;
   };
   await expect(log()).rejects.toMatchObject({ code: 'JSON_DAMAGED' });
-  await expect(openSource(path, 'jsonl', new Notices()).columns()).rejects.toMatchObject({ code: 'JSON_LINES' });
+  await expect(openSource(path, 'jsonl', new Notices()).columns()).rejects.toMatchObject({
+    code: 'JSON_LINES',
+  });
   await rm(directory, { recursive: true });
 });

@@ -337,7 +337,7 @@ async function memory() {
     '--out',
     join(home, 'limited'),
     '--max-memory',
-    '80MiB',
+    '20MiB',
   ]).ended;
   check('--max-memory refuses likewise', refused(small, 'OUT_OF_MEMORY'), lastLine(small));
   // What no plan knew of.

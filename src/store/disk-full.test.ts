@@ -9,7 +9,12 @@ import { writeSafetensors } from './safetensors-writer.js';
 import { refusalOf, scratchDirectory } from './scratch.testing.js';
 
 const disk = vi.hoisted(() => {
-  const state = { links: true, readOnly: false, room: Number.POSITIVE_INFINITY, take: (_bytes: number): number => 0 };
+  const state = {
+    links: true,
+    readOnly: false,
+    room: Number.POSITIVE_INFINITY,
+    take: (_bytes: number): number => 0,
+  };
   /** How many of `bytes` still fit; throws, as the system does, when none do. */
   state.take = (bytes) => {
     const fit = Math.min(bytes, state.room);

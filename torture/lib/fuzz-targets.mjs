@@ -11,7 +11,8 @@ import { zipSync } from 'fflate';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 
 /** @typedef {{ data: any, readers: any, scipy: any, store: any, config: any, io: any, kernels: any, model: any }} Modules */
-/** @typedef {{ corpus: Uint8Array[], words: string[], read: (bytes: Uint8Array, place: string) => Promise<void>, repair?: (bytes: Uint8Array) => Uint8Array }} Target */
+/** @typedef {{ corpus: Uint8Array[], words: string[], read: (bytes: Uint8Array, place: string) => Promise<void>, repair?: (bytes: Uint8Array) => Uint8Array,
+ *   json?: (bytes: Buffer) => { part: [number, number], whole: (json: string) => Buffer } }} Target */
 
 const text = (/** @type {string} */ s) => new Uint8Array(Buffer.from(s, 'utf8'));
 const json = (/** @type {unknown} */ value) => text(JSON.stringify(value));
@@ -253,6 +254,15 @@ export async function fuzzTargets(modules, home) {
     },
     safetensors: {
       corpus: [await readFile(tensors)],
+      json: (bytes) => {
+        const end = 8 + Number(bytes.readBigUInt64LE(0));
+        const whole = (header) => {
+          const length = Buffer.alloc(8);
+          length.writeBigUInt64LE(BigInt(Buffer.byteLength(header)));
+          return Buffer.concat([length, Buffer.from(header), bytes.subarray(end)]);
+        };
+        return { part: [8, end], whole };
+      },
       words: [
         ...jsonWords,
         '"__metadata__":{"a":"b"},',

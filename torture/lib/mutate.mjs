@@ -71,6 +71,76 @@ function damage(
   }
 }
 
+const strange = [
+  ...[
+    null,
+    true,
+    -1,
+    0,
+    1.5,
+    1e308,
+    2 ** 32,
+    2 ** 53,
+    -0,
+    '',
+    '../x',
+    '__proto__',
+    '\ud800',
+    [],
+    {},
+    [[]],
+    [null],
+    { a: 1 },
+  ],
+  ...['0'.repeat(64), 'a'.repeat(1000), Array.from({ length: 200 }, (_, i) => i)],
+];
+
+/** A value of JSON with one to four of its members replaced, removed, doubled or moved. */
+function rearranged(/** @type {unknown} */ root, /** @type {(n: number) => number} */ below) {
+  const value = structuredClone(root);
+  for (let n = 1 + below(4); n > 0; n--) {
+    /** @type {[any, string][]} */
+    const places = [];
+    const walk = (/** @type {any} */ node) => {
+      for (const key of Object.keys(node)) {
+        places.push([node, key]);
+        if (typeof node[key] === 'object' && node[key] !== null) walk(node[key]);
+      }
+    };
+    walk(value);
+    if (places.length === 0) return value;
+    const [node, key] = places[below(places.length)];
+    const [other, name] = places[below(places.length)];
+    const change = below(5);
+    if (change === 0) node[key] = strange[below(strange.length)];
+    else if (change === 1) delete node[key];
+    else if (change === 2) node[`${key}${below(3)}`] = structuredClone(node[key]);
+    else if (change === 3) node[key] = structuredClone(other[name]);
+    else if (typeof node[key] === 'number') node[key] += [1, -1, 0.5, 256, 2 ** 31][below(5)];
+    else
+      Object.defineProperty(node, '__proto__', {
+        value: { polluted: 1 },
+        enumerable: true,
+        configurable: true,
+      });
+  }
+  return value;
+}
+
+/** A valid input with its JSON rearranged; undefined where it holds none. */
+function restructured(
+  /** @type {import('./fuzz-targets.mjs').Target} */ target,
+  /** @type {(n: number) => number} */ below,
+) {
+  const from = Buffer.from(target.corpus[below(target.corpus.length)]);
+  const { part = [0, from.length], whole = (/** @type {string} */ json) => Buffer.from(json) } =
+    target.json?.(from) ?? {};
+  try {
+    const value = JSON.parse(from.subarray(...part).toString('utf8'));
+    if (typeof value === 'object' && value !== null) return whole(JSON.stringify(rearranged(value, below)));
+  } catch {}
+}
+
 /** Words of the format between arbitrary values. */
 function grown(/** @type {import('./fuzz-targets.mjs').Target} */ { words }, /** @type {number} */ seed) {
   const piece = fc.oneof(
@@ -84,7 +154,7 @@ function grown(/** @type {import('./fuzz-targets.mjs').Target} */ { words }, /**
   return Buffer.concat(pieces.map(bytesOf));
 }
 
-/** Case number `index` of a target: a quarter grown, the rest damaged. */
+/** Case number `index` of a target: a quarter grown, a quarter with its JSON rearranged, the rest damaged. */
 export function caseOf(
   /** @type {import('./fuzz-targets.mjs').Target} */ target,
   /** @type {number} */ seed,
@@ -94,6 +164,8 @@ export function caseOf(
   random();
   const below = (/** @type {number} */ n) => Math.floor(n * random());
   if (index % 4 === 3) return grown(target, below(2 ** 31));
+  const other = index % 4 === 2 ? restructured(target, below) : undefined;
+  if (other !== undefined) return other;
   let bytes = Buffer.from(target.corpus[below(target.corpus.length)]);
   for (let n = 1 << below(4); n > 0; n--)
     bytes = Buffer.from(damage(bytes, target, below)).subarray(0, longest);

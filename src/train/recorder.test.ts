@@ -38,7 +38,7 @@ it('the log of long runs is small: progress grows rarer, and means stay those of
     for (let i = 1; i <= 36_000; i++) {
       now = 200 * i;
       const event: TrainEvent = {
-        ...{ ...facts, event: 'progress', step: 3 * i, loss: i },
+        ...{ ...facts, event: 'progress', step: 3 * i, loss: i, lossSteps: 3 },
         ...{ examplesPerSecond: 1, etaSeconds: 1, rssBytes: 1 },
       };
       recorder.write(event);
@@ -52,7 +52,8 @@ it('the log of long runs is small: progress grows rarer, and means stay those of
   expect(records.length).toBeGreaterThan(5_000);
   expect(records.length).toBeLessThan(9_000);
   let [before, sum] = [0, 0];
-  for (const { step, loss } of records) {
+  for (const { step, loss, lossSteps } of records) {
+    expect(lossSteps).toBe(step - before);
     sum += (step - before) * (loss as number);
     before = step;
   }

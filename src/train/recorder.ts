@@ -81,7 +81,12 @@ function merge(held: Progress | null, next: Progress, from: number): Progress {
     next.auxiliary === null || held.auxiliary === null
       ? next.auxiliary
       : { ...next.auxiliary, loss: mean(held.auxiliary.loss, next.auxiliary.loss) };
-  return { ...next, loss: mean(held.loss, next.loss), auxiliary };
+  return {
+    ...next,
+    loss: mean(held.loss, next.loss),
+    lossSteps: held.lossSteps + next.lossSteps,
+    auxiliary,
+  };
 }
 
 /** What TensorBoard shows of an event; null: nothing. */

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { blockSparse, denseSparseDense, gates, kernels, network, nn } from '../../dist/index.js';
-import { RunLog, writeSafetensors } from '../../dist/store/index.js';
+import { writeSafetensors } from '../../dist/store/index.js';
 import { blobs } from './blobs.mjs';
 
 const [method, run, epochsText, seedText, threadsText] = process.argv.slice(2);
@@ -39,7 +39,6 @@ const training = new network.NetworkTraining(task, {
   ...options,
 });
 await mkdir(run, { recursive: true });
-const log = RunLog.open(join(run, 'log.jsonl'));
 const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.on(signal, () => {
@@ -49,10 +48,9 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
   });
 }
 const finished = await network.runNetwork(training, {
-  ...{ directory: run, resume: existsSync(join(run, 'checkpoints')), checkpointEvery: 1, log },
+  ...{ directory: run, resume: existsSync(join(run, 'checkpoints')), checkpointEvery: 1 },
   ...{ evaluate: 'test', evaluateEvery: epochs / 4, signal: stop.signal },
 });
-log.close();
 if (finished) {
   // As safetensors, so that bits can be compared file by file.
   await mkdir(join(run, 'model'), { recursive: true });

@@ -19,7 +19,7 @@ export interface LabelClusters {
   readonly clusters: number;
   /** [labels], each < C; neighbouring clusters come from one split. */
   readonly clusterOf: Uint32Array;
-  /** [C + 1]: the labels of cluster c are order[begin[c]] to order[begin[c + 1]]. */
+  /** [C + 1], the labels of cluster c are order[begin[c]] to order[begin[c + 1]]. */
   readonly begin: Uint32Array;
   /**
    * [labels], a permutation in which every cluster, and every half inside of it, is contiguous: labels that stand

@@ -2,7 +2,7 @@
 import type { CsrDataset } from './dataset.js';
 
 export interface RowsByLabel {
-  /** [labels + 1]: the rows of label l are rowOf[begin[l]] to rowOf[begin[l + 1]]. */
+  /** [labels + 1], the rows of label l are rowOf[begin[l]] to rowOf[begin[l + 1]]. */
   readonly begin: Float64Array;
   /** [positives], ascending within a label. */
   readonly rowOf: Uint32Array;

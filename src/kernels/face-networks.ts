@@ -258,7 +258,7 @@ export interface LstmCellBackwardArgs {
   readonly gates: Floats;
   readonly cBefore: Floats;
   readonly c: Floats;
-  /** [batch, hidden]: from the layer above */
+  /** [batch, hidden], from the layer above */
   readonly dh: Floats;
   /** From the step after; null: none. */
   readonly dhNext: Floats | null;
@@ -274,7 +274,7 @@ export interface GruCellArgs {
   readonly hidden: number;
   /** in [batch, 3, hidden]: sums of r, z, n from the input; out: their values */
   readonly gates: Floats;
-  /** [batch, 3, hidden]: sums from hBefore */
+  /** [batch, 3, hidden], sums from hBefore */
   readonly fromH: Floats;
   readonly hBefore: Floats;
   /** out [batch, hidden] */

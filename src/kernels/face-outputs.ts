@@ -21,7 +21,7 @@ export type LabelLoss = IndependentLoss | 'softmax';
 export interface SoftmaxNorms {
   /** sum: log Z_b is written by the last slab, and nothing else. use: it is read. */
   readonly pass: 'sum' | 'use';
-  /** [2, batch]: log Z, and the share of the target that each positive of the row has (1 / their number). */
+  /** [2, batch], log Z, and the share of the target that each positive of the row has (1 / their number). */
   readonly values: Floats;
 }
 
@@ -198,7 +198,7 @@ export interface FanInRegrowArgs extends FanInWeights {
   readonly evidence: GrowthEvidence | null;
   /** starts [groups + 1] as in GroupedWeights; columns are then [groups, fanIn]. Default: every label its own. */
   readonly groups?: { readonly count: number; readonly starts: Uint32Array } | null;
-  /** [rows of columns, fanIn]: what pruning goes by, in place of |weights|. Groups need them. */
+  /** [rows of columns, fanIn], what pruning goes by, in place of |weights|. Groups need them. */
   readonly scores?: Floats | null;
   /**
    * bf16: h and G are rounded by at most 2^-8 of themselves for the dense gradient, and pairs multiplied, where the
@@ -350,7 +350,7 @@ export interface GroupedWeights {
 export interface GroupedStepArgs extends OutputStepCommon, GroupedWeights {}
 
 export interface GroupedTopKArgs extends TopKCommon, GroupedWeights {
-  /** [labels]: the label of every slot, which results name and ties compare. */
+  /** [labels], the label of every slot, which results name and ties compare. */
   readonly labelOf: Uint32Array;
 }
 

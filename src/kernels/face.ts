@@ -157,7 +157,7 @@ export interface BalancedSplitArgs extends CsrArgs {
   readonly order: Uint32Array;
   /** [segments + 1], positions in `order`, never falling */
   readonly bounds: Int32Array;
-  /** [2 * segments]: two positions within each segment, the first centres; ignored where n < 2 */
+  /** [2 * segments], two positions within each segment, the first centres; ignored where n < 2 */
   readonly starts: Uint32Array;
   /** > 0 */
   readonly minGain: number;

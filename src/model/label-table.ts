@@ -4,7 +4,7 @@
 export interface LabelTableData {
   /** UTF-8, one name after the other. */
   readonly bytes: Uint8Array;
-  /** [labels + 1]: name l is bytes [offsets[l], offsets[l + 1]). */
+  /** [labels + 1], name l is bytes [offsets[l], offsets[l + 1]). */
   readonly offsets: Float64Array;
 }
 

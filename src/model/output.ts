@@ -19,7 +19,7 @@ type GroupedSpec = Extract<OutputSpec, { kind: 'grouped' }>;
 
 /** What the rows that train say of the labels; absent where weights are loaded next. */
 export interface LabelFacts {
-  /** [labels]: share of the rows, for the dense head. */
+  /** [labels], share of the rows, for the dense head. */
   readonly shares?: Float64Array;
   /** [labels], a permutation in which labels that stand together are alike, for groups by `clusters`. */
   readonly order?: Uint32Array;

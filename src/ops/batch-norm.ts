@@ -11,7 +11,7 @@ export interface BatchNormOpArgs {
   readonly gamma: Tensor;
   /** [C] */
   readonly beta: Tensor;
-  /** [C]: moves towards the batch's in training, stands for it otherwise. */
+  /** [C], moves towards the batch's in training, stands for it otherwise. */
   readonly runningMean: Tensor;
   /** [C] */
   readonly runningVar: Tensor;

@@ -7,7 +7,7 @@ import { expectRank, expectShape } from './check.js';
 import { weightGradient } from './saved-gradients.js';
 
 export interface LinearArgs {
-  /** [..., in]: the rows of all leading dimensions */
+  /** [..., in], the rows of all leading dimensions */
   readonly x: Tensor;
   /** [out, in] */
   readonly weight: Tensor;

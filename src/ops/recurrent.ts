@@ -30,7 +30,7 @@ export interface LstmArgs extends RecurrentArgs {
 }
 
 export interface GruArgs extends RecurrentArgs {
-  /** [3 * H]: of the products with the state. */
+  /** [3 * H], of the products with the state. */
   readonly stateBias: Tensor;
 }
 

@@ -50,7 +50,7 @@ export class HeadTailOutput implements PlannableOutput {
   #headLabels: Uint32Array;
   /** [L - H], ascending */
   #tailLabels: Uint32Array;
-  /** [L]: the number within the head, or ~ the number within the tail. */
+  /** [L], the number within the head, or ~ the number within the tail. */
   #place: Int32Array;
   /** Of a dry layer, whose accounted arrays are empty: the labels of its head, for resizing. */
   #dryHeadLabels: Uint32Array;

@@ -21,7 +21,7 @@ import { shareTargets } from './softmax.js';
 export interface SampledSoftmaxOptions extends Omit<DenseOutputOptions, 'loss' | 'precision'> {
   /** Labels drawn for every step, with replacement. */
   readonly samples: number;
-  /** [L]: shares of the labels in the data; frequent ones are drawn more often. Absent: all alike. */
+  /** [L], shares of the labels in the data; frequent ones are drawn more often. Absent: all alike. */
   readonly shares?: ArrayLike<number>;
 }
 

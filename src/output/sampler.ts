@@ -10,7 +10,7 @@ export interface SamplerOptions {
   readonly labels: number;
   /** n, with replacement: a label drawn twice counts once. */
   readonly draws: number;
-  /** [labels]: how often each occurs, in any unit; q grows with its 3/4th power. Absent: all alike. */
+  /** [labels], how often each occurs, in any unit; q grows with its 3/4th power. Absent: all alike. */
   readonly shares?: ArrayLike<number>;
 }
 

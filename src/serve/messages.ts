@@ -25,7 +25,7 @@ export interface JobAnswer {
   readonly labels: Uint32Array;
   /** [rows, k] */
   readonly scores: Float32Array | Float64Array;
-  /** [rows]: features of each input that the model knows. */
+  /** [rows], features of each input that the model knows. */
   readonly known: Uint32Array;
   /** [rows][explain]; empty when nothing was asked. */
   readonly explanations: readonly (readonly HighlightedExplanation[])[];

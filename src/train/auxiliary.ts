@@ -23,7 +23,7 @@ export interface AuxiliaryShape {
 export interface ClusterTargets {
   readonly shape: AuxiliaryShape;
   readonly clusterOf: Uint32Array;
-  /** [clusters]: share of rows with a label of the cluster. */
+  /** [clusters], share of rows with a label of the cluster. */
   readonly shares: Float64Array;
   readonly event: Extract<TrainEvent, { event: 'clusters' }>;
 }

@@ -30,7 +30,7 @@ interface Layer {
   readonly left: number;
   /** What is not 0. */
   readonly values: Float32Array;
-  /** [cols]: how many weights of each column are left. */
+  /** [cols], how many weights of each column are left. */
   readonly byColumn: Uint32Array;
 }
 

@@ -26,7 +26,7 @@ export function balancedSplit(args: BalancedSplitArgs): void {
 interface Segment {
   readonly n: number;
   readonly order: Uint32Array;
-  /** [n]: products with the sum of the left half, then scores. */
+  /** [n], products with the sum of the left half, then scores. */
   readonly left: Float64Array;
   readonly right: Float64Array;
   readonly onLeft: Uint8Array;

@@ -16,7 +16,7 @@ export class LabelLosses {
   readonly #positives: Positives;
   readonly #batch: number;
   readonly #end: number;
-  /** [batch]: log Z of the labels so far, in the first walk of softmax. */
+  /** [batch], log Z of the labels so far, in the first walk of softmax. */
   readonly #logSum: Float64Array;
 
   constructor({ loss, norms, positives, batch, begin, end }: LossShape) {

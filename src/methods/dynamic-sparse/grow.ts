@@ -36,7 +36,7 @@ type RegrowParts = Pick<
 
 /** A layer that grows: labels, or slots of labels in groups, each with a row of columns or a share in one. */
 export interface GrowingLayer extends RegrowParts {
-  /** [labels]: the label of every slot, where slots are in another order. */
+  /** [labels], the label of every slot, where slots are in another order. */
   readonly labelOf?: Uint32Array;
   /** Positives as its kernels number them, with what must live as long. */
   placed(positives: Positives, batch: number): { positives: Positives };

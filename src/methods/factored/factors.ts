@@ -30,7 +30,7 @@ export class Factors {
   readonly Q: Master;
   /** [d, d], U^-T */
   readonly inverse: Floats;
-  /** [2, d]: wbar = W^T 1, then omega. */
+  /** [2, d], wbar = W^T 1, then omega. */
   readonly edge: Master;
   /** What rows of V still have to take. */
   readonly waiting: WaitingChanges;

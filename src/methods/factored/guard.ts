@@ -71,7 +71,7 @@ export class Guard {
   readonly #band: number;
   readonly #probeEvery: number;
   readonly #events: StabilityEvent[] = [];
-  /** [4]: bound of the ratio of the singular values, updates since the last check, since the last probe, in all. */
+  /** [4], bound of the ratio of the singular values, updates since the last check, since the last probe, in all. */
   readonly state: Float64Array;
 
   constructor(factors: Factors, options: { readonly band?: number; readonly probeEvery?: number }) {

@@ -41,7 +41,7 @@ export function spectralRadius(m: number, a: Float64Array, turns = 24): number {
 export interface StepSpectrum {
   /** Eigenvalues of h^T diag(k) h other than the zeros outside of the span of h. */
   readonly values: Float64Array;
-  /** [values, m]: row i holds z with z h the unit eigenvector of values[i]. */
+  /** [values, m], row i holds z with z h the unit eigenvector of values[i]. */
   readonly combinations: Float64Array;
 }
 

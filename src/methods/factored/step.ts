@@ -17,9 +17,9 @@ export interface Forward {
   readonly hU: Tensor;
   /** [m, m], h Q h^T: inner products of the outputs of two examples; q on its diagonal. */
   readonly overlaps: Tensor;
-  /** [m, 2]: s = h . wbar, and h . omega. */
+  /** [m, 2], s = h . wbar, and h . omega. */
   readonly sides: Tensor;
-  /** [count]: outputs at the targets, without h . omega. */
+  /** [count], outputs at the targets, without h . omega. */
   readonly atTargets: Tensor;
 }
 
@@ -59,7 +59,7 @@ export interface OutputGradient {
   readonly loss: number;
   /** [m] by q */
   readonly gq: Tensor;
-  /** [m, 2]: by s, and the sum of those by a. */
+  /** [m, 2], by s, and the sum of those by a. */
   readonly sides: Tensor;
   /** [count] by the outputs at the targets. */
   readonly ga: Tensor;

@@ -2,7 +2,7 @@
 import type { Device } from '../../tensor/device.js';
 
 export class TakenCounts {
-  /** [places]: 1 + row; 0 where free. The next free place after its own holds a row that found that one occupied. */
+  /** [places], 1 + row; 0 where free. The next free place after its own holds a row that found that one occupied. */
   readonly rows: Uint32Array;
   /** [places] */
   readonly counts: Uint16Array;

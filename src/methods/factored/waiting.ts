@@ -17,11 +17,11 @@ const mostAtOnce = 4096;
 export class WaitingChanges {
   readonly #device: Device;
   readonly #inputs: number;
-  /** [64, d]: left sides, then right sides. */
+  /** [64, d], left sides, then right sides. */
   readonly sides: Floats;
-  /** [32, 32]: right_f . left_r of different changes f < r. */
+  /** [32, 32], right_f . left_r of different changes f < r. */
   readonly cross: Floats;
-  /** [1]: how many wait. */
+  /** [1], how many wait. */
   readonly count: Float64Array;
   /** How many of them a row has taken. */
   readonly taken: TakenCounts;

@@ -22,11 +22,11 @@ export interface GateOptions {
 /** Srinivas, Subramanya & Babu 2016: the gates of one parameter. */
 export class Gated implements Parametrization {
   readonly kind = 'gates';
-  /** [n]: the weights, whatever their gates say. */
+  /** [n], the weights, whatever their gates say. */
   readonly weights: Floats;
   /** [n], in [0, 1] */
   readonly gates: Floats;
-  /** [ceil(n / 32)]: of the last `prepare`. */
+  /** [ceil(n / 32)], of the last `prepare`. */
   readonly bits: Uint32Array;
   readonly #device: Device;
   readonly #parameter: Parameter;

@@ -104,7 +104,7 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
     return this.#columns;
   }
 
-  /** [L]: the place of every label; labels of neighbouring slots share inputs. */
+  /** [L], the place of every label; labels of neighbouring slots share inputs. */
   get slotOf(): Uint32Array {
     return this.#slotOf;
   }

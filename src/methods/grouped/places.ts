@@ -69,9 +69,9 @@ export function checkPlaces(slotOf: Uint32Array, starts: Uint32Array, size: numb
 export interface Regrouped {
   readonly slotOf: Uint32Array;
   readonly starts: Uint32Array;
-  /** [groups]: the old group whose inputs a group continues, or -1. */
+  /** [groups], the old group whose inputs a group continues, or -1. */
   readonly groupFrom: Int32Array;
-  /** [labels]: the old slot whose weights a slot continues, or -1. */
+  /** [labels], the old slot whose weights a slot continues, or -1. */
   readonly slotFrom: Int32Array;
 }
 

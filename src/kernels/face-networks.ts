@@ -81,7 +81,7 @@ export interface LoadImagesArgs {
   /** [batch] */
   readonly ids: Uint32Array;
   /**
-   * [batch, 3]: the pixel at (i, j) comes from (i + moves[0], j + moves[1]), after a flip from left to right where
+   * [batch, 3], the pixel at (i, j) comes from (i + moves[0], j + moves[1]), after a flip from left to right where
    * moves[2] is not 0; null: nothing moves.
    */
   readonly moves: Int32Array | null;

@@ -88,7 +88,15 @@ export async function recordsOf(/** @type {string} */ run) {
 }
 
 /** What depends on time, or on where a run was interrupted, and so differs between two runs of the same bits. */
-const passing = new Set(['start', 'progress', 'checkpoint', 'checkpoint-damaged', 'memory', 'end', 'clusters']);
+const passing = new Set([
+  'start',
+  'progress',
+  'checkpoint',
+  'checkpoint-damaged',
+  'memory',
+  'end',
+  'clusters',
+]);
 const strip = (/** @type {Record<string, unknown>} */ { t: _, seconds: __, ...rest }) => JSON.stringify(rest);
 
 /**

@@ -14,10 +14,14 @@ const fixture = join(root, 'fixtures/planted');
 const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
 let project: string;
 
-/** Which file of the repository a packed file is, or is made of: by `npm run build:ts`, its compiler, then its copies. */
+/**
+ * Which file of the repository a packed file is, or is made of: by `npm run build:ts`, its compiler, then the copies and
+ * the bundle of scripts/assets.mjs (the dashboard's script, with preact and uplot in it).
+ */
 function sourcesOf(file: string): string[] {
   const compiled = /^dist\/(.*?)(\.d\.ts|\.js)$/.exec(file);
-  const copied = /^dist\/(serve\/page\/.*)$/.exec(file);
+  const copied = /^dist\/(serve\/page\/.*|ui\/page\/page\.(?:css|html))$/.exec(file);
+  if (file === 'dist/ui/page/page.js') return ['src/ui/page/main.tsx'];
   if (copied !== null) return [`src/${copied[1]}`];
   if (compiled !== null) return [`src/${compiled[1]}.ts`];
   // NOTE: binaries are made on the machine of the user: none may be packed.

@@ -33,7 +33,14 @@ const shipped = new Set([
   'BlueOak-1.0.0',
 ]);
 /** Further ones of tools that only build and test. */
-const tools = new Set([...shipped, 'MPL-2.0', 'CC-BY-4.0', 'MIT OR Apache-2.0', '(MIT AND Zlib)']);
+const tools = new Set([
+  ...shipped,
+  'Python-2.0',
+  'MPL-2.0',
+  'CC-BY-4.0',
+  'MIT OR Apache-2.0',
+  '(MIT AND Zlib)',
+]);
 
 describe('the supply chain', () => {
   it('runs nothing when it is installed, neither ours nor that of a dependency at run time', () => {

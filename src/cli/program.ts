@@ -9,6 +9,7 @@ import { evaluateCommand } from './commands/evaluate.js';
 import { explainCommand } from './commands/explain.js';
 import { exportCommand } from './commands/export.js';
 import { inspectCommand } from './commands/inspect.js';
+import { labelsCommand } from './commands/labels.js';
 import { planCommand } from './commands/plan.js';
 import { predictCommand } from './commands/predict.js';
 import { quickstartCommand } from './commands/quickstart.js';
@@ -38,6 +39,7 @@ export function makeProgram(): Command {
     explainCommand(),
     inspectCommand(),
     compareCommand(),
+    labelsCommand(),
     exportCommand(),
     serveCommand(),
     uiCommand(),

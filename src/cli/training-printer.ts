@@ -14,6 +14,19 @@ export function trainingPrinter(): { event(event: TrainEvent): void; done(): voi
         );
         if (e.resumedAt > 0) line.say(`resumed at step ${e.resumedAt}`);
         break;
+      case 'continued': {
+        const { labels, features, fittedRows } = e;
+        const n = (count: number) => count.toLocaleString('en');
+        const rowless = labels.addedWithoutRows === 0 ? '' : ` (${n(labels.addedWithoutRows)} without a row)`;
+        line.say(
+          `from ${e.model}: ${n(labels.kept)} labels kept, ${n(labels.added)} new${rowless}, ${n(labels.dropped)} dropped; ${n(features.kept)} features kept${features.added + features.dropped > 0 ? `, ${n(features.added)} new, ${n(features.dropped)} dropped` : ''}`,
+        );
+        if (fittedRows !== null && e.mode === 'continue')
+          line.say(
+            `vocabulary and document frequencies stay those of the ${n(fittedRows)} rows they were fitted on`,
+          );
+        break;
+      }
       case 'clusters':
         line.say(
           `${e.clusters.toLocaleString('en')} clusters of up to ${e.largest} labels in ${e.seconds.toFixed(1)} s, for the auxiliary objective`,

@@ -7,10 +7,11 @@ import { Dropout, EmbeddingBag, GELU, LayerNorm, Linear, ReLU, Sequential } from
 import type { ForwardContext, Module } from '../nn/module.js';
 import type { SparseBatch } from '../ops/sparse-batch.js';
 import type { OptimizerSpec } from '../optim/rules.js';
+import { HeadTailOutput } from '../output/head-tail.js';
 import type { OutputLayer } from '../output/layer.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { makeOutput } from './output.js';
+import { makeOutput, sizedSpec } from './output.js';
 import type { EncoderSpec, IntermediateSpec, ModelSpec, OutputSpec } from './spec.js';
 
 export interface ClassifierShape {
@@ -29,19 +30,19 @@ export interface ClassifierOptions {
 
 export class Classifier {
   readonly device: Device;
-  readonly shape: ClassifierShape;
-  readonly spec: ModelSpec;
   readonly encoder: Sequential<SparseBatch>;
   /** Between encoder and output layer, where the description has one. */
   readonly intermediate: Sequential | null;
-  readonly output: OutputLayer;
+  #shape: ClassifierShape;
+  #spec: ModelSpec;
+  #output: OutputLayer;
   /** Every source of randomness after construction, by name: saved in checkpoints. */
   readonly streams: ReadonlyMap<string, RandomStream>;
 
   constructor(device: Device, shape: ClassifierShape, spec: ModelSpec, options: ClassifierOptions) {
     this.device = device;
-    this.shape = shape;
-    this.spec = spec;
+    this.#shape = { features: shape.features, labels: shape.labels };
+    this.#spec = spec;
     const stream = (name: string) => RandomStream.named(options.seed, name);
     this.encoder = makeEncoder(device, shape.features, spec.encoder, stream('encoder'));
     const streams = { dropout: stream('dropout'), output: stream('output'), rewire: stream('rewire') };
@@ -61,7 +62,30 @@ export class Classifier {
       initialBias: startBias(device, spec, options.labelShares),
     };
     const facts = { shares: options.labelShares, order: options.labelOrder };
-    this.output = makeOutput(device, spec.output, layer, streams.rewire, facts);
+    this.#output = makeOutput(device, spec.output, layer, streams.rewire, facts);
+  }
+
+  get shape(): ClassifierShape {
+    return this.#shape;
+  }
+
+  /** As a model file describes it: after labels came or went, with the sizes that the layer has then. */
+  get spec(): ModelSpec {
+    return this.#spec;
+  }
+
+  get output(): OutputLayer {
+    return this.#output;
+  }
+
+  /** New label j continues old label map[j]; -1 starts a new one. The logits of labels that stay do not change. */
+  resizeLabels(map: Int32Array): void {
+    const { output } = this;
+    output.resizeLabels(map);
+    // Without a head the tail is the whole layer, in the same order.
+    if (output instanceof HeadTailOutput && output.head.labels === 0) this.#output = output.tail;
+    this.#shape = { ...this.#shape, labels: map.length };
+    this.#spec = { ...this.#spec, output: sizedSpec(this.#spec.output, this.#output) };
   }
 
   /** Learnt numbers, connections not counted. */

@@ -76,8 +76,7 @@ export async function loadClassifier(path: string, kernels: Kernels): Promise<Lo
     });
     await restoreArrays(stored.tensors, modelArrays(classifier));
     classifier.output.loaded();
-    const labelNames: string[] = [];
-    for await (const name of stored.labels()) labelNames.push(name);
+    const labelNames = await labelNamesOf(stored);
     const featurizer = parseFeaturizer(await featurizerText(stored));
     const { directory, manifest } = stored;
     return { directory, classifier, shape, spec, labelNames, featurizer, metrics: manifest.metrics };
@@ -102,6 +101,19 @@ export function describe(stored: StoredModel): { readonly shape: ClassifierShape
   const { features, labels, model: spec } = parsed.data;
   checkSizes(stored.tensors.tensors, { features, labels }, spec, stored.directory);
   return { shape: { features, labels }, spec };
+}
+
+/** Names of all labels in order; empty where they have none. */
+export async function labelNamesOf(stored: StoredModel): Promise<string[]> {
+  const names: string[] = [];
+  for await (const name of stored.labels()) names.push(name);
+  return names;
+}
+
+/** The settings that a model was trained with; null where it does not say. */
+export function trainingOf(stored: StoredModel): Record<string, unknown> | null {
+  const { training } = description.parse(stored.manifest.config);
+  return z.record(z.string(), z.unknown()).nullable().catch(null).parse(training ?? null);
 }
 
 /** The text rule of a model, as it was saved; null where it was trained on numbers. */

@@ -78,6 +78,17 @@ export function headCount({ head }: Pick<GroupedSpec, 'head'>, labels: number): 
   return Math.min(labels, Math.round(head < 1 ? head * labels : head));
 }
 
+/** The description of a layer whose labels came and went: the head counted, and ragged groups too. */
+export function sizedSpec(spec: OutputSpec, output: OutputLayer): OutputSpec {
+  if (spec.kind !== 'grouped') return spec;
+  const tail = output instanceof HeadTailOutput ? output.tail : output;
+  const head = output instanceof HeadTailOutput ? output.head.labels : 0;
+  const groups = tail instanceof GroupedFanInOutput ? tail.groups : 0;
+  const { groups: _, ...rest } = spec;
+  const ragged = groups > Math.ceil(tail.labels / spec.group);
+  return { ...rest, head, ...(ragged ? { groups } : {}) };
+}
+
 function makeHeadTail(
   device: Device,
   spec: GroupedSpec,

@@ -116,6 +116,8 @@ const outputUnion = z.discriminatedUnion('kind', [
     fanIn: positiveInteger.default(128),
     /** Labels that share their inputs. */
     group: positiveInteger.default(32),
+    /** How many groups there are, where labels that came and went left some of them smaller; written, not chosen. */
+    groups: positiveInteger.optional(),
     /** Which labels share: as they are numbered, drawn at random, or alike by the rows that show them. */
     order: z.enum(['identity', 'random', 'clusters']).default('identity'),
     /** Most frequent labels that get a dense layer: below 1 a share of the labels, else how many. */

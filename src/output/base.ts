@@ -18,10 +18,11 @@ import type {
 import { makeMoments, type OptimizerSpec, ruleAt } from '../optim/rules.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { checkGradients, checkHidden, checkLabel, checkLabelMap, checkPositives } from './check.js';
+import { checkGradients, checkHidden, checkLabel, checkLabelMap, checkPositives, checkStart } from './check.js';
 import type {
   Connections,
   GrowthSource,
+  LabelStart,
   NamedArray,
   OutputCapabilities,
   OutputPlan,
@@ -397,6 +398,33 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
   }
 
   abstract resizeLabels(map: Int32Array): void;
+
+  startLabels(labels: Uint32Array, start: LabelStart): void {
+    checkStart(`${this.kind}.startLabels`, labels, start, this);
+    if (this.device.dry) return;
+    this.chooseInputs(labels, start.weights);
+    const { width, inputs } = this;
+    for (const [i, label] of labels.entries()) {
+      const row = this.rowAt(label);
+      for (const [k, input] of this.connections(label).inputs.entries()) {
+        const weight = start.weights[i * inputs + input];
+        if (this.short === null) this.weights[row * width + k] = weight;
+        else this.short[row * width + k] = nearestBf16(weight);
+      }
+      this.bias[row] = start.bias[i];
+      for (const moment of [this.weightMoments.m, this.weightMoments.v])
+        moment?.fill(0, row * width, (row + 1) * width);
+      for (const moment of [this.biasMoments.m, this.biasMoments.v]) moment?.fill(0, row, row + 1);
+    }
+  }
+
+  /** The row of weights of a label. */
+  protected rowAt(label: number): number {
+    return label;
+  }
+
+  /** Connections of labels that are to have these weights [n, d]; nothing where all inputs are connected. */
+  protected chooseInputs(_labels: Uint32Array, _weights: Floats): void {}
 
   state(): { readonly model: NamedArray[]; readonly optimizer: NamedArray[] } {
     const matrix = [this.#labels, this.width];

@@ -2,6 +2,7 @@
 import { EspalierError, ensure } from '../errors.js';
 import type { Floats, Positives } from '../kernels/face.js';
 import { shapeText, type Tensor } from '../tensor/tensor.js';
+import type { LabelStart } from './layer.js';
 
 /** Positives of layers whose targets are 0 or 1: pairs as below, and no values, which would be forgotten. */
 export function checkPositives(op: string, positives: Positives, batch: number, labels: number): void {
@@ -99,6 +100,29 @@ export function checkLabel(op: string, label: number, labels: number): void {
     problem: 'there is no such label',
     expected: `0 to ${labels - 1}`,
     received: `${label}`,
+  }));
+}
+
+/** Labels that start anew, each once, with a row of weights and a bias each. */
+export function checkStart(
+  op: string,
+  labels: Uint32Array,
+  { weights, bias }: LabelStart,
+  layer: { readonly labels: number; readonly inputs: number },
+): void {
+  const seen = new Set<number>();
+  for (const label of labels) {
+    checkLabel(op, label, layer.labels);
+    seen.add(label);
+  }
+  const n = labels.length;
+  ensure(seen.size === n && weights.length === n * layer.inputs && bias.length === n, () => ({
+    code: 'LABEL_START',
+    kind: 'usage',
+    op,
+    problem: 'there is not one row of weights and one bias for each of the labels, named once',
+    expected: `${n} different labels, ${n * layer.inputs} weights and ${n} biases`,
+    received: `${seen.size} labels, ${weights.length} weights and ${bias.length} biases`,
   }));
 }
 

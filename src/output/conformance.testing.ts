@@ -9,7 +9,7 @@ import type { OptimizerSpec } from '../optim/rules.js';
 import { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { Backend } from './backends.testing.js';
-import type { NamedArray, OutputLayer } from './layer.js';
+import type { NamedArray, OutputLayer, TopK } from './layer.js';
 import { DenseOracle } from './oracle.testing.js';
 
 export interface Setup {
@@ -105,6 +105,15 @@ const snapshot = (layer: OutputLayer) => {
   const { model, optimizer } = layer.state();
   return [...model, ...optimizer].map(({ name, data }) => ({ name, data: Array.from(data) }));
 };
+
+/** [rows][labels] of the scores that a ranking of all labels holds. */
+function byLabel({ k, labels: ranked, scores }: TopK, labels: number): number[][] {
+  return Array.from({ length: ranked.length / k }, (_, b) => {
+    const row = new Array<number>(labels).fill(Number.NaN);
+    for (let i = b * k; i < (b + 1) * k; i++) if (ranked[i] < labels) row[ranked[i]] = scores[i];
+    return row;
+  });
+}
 
 function flattenRows(layer: OutputLayer, bias: (label: number) => number): void {
   const arrays = new Map(layer.state().model.map(({ name, data }) => [name, data]));
@@ -439,6 +448,55 @@ export function describeOutputLayer(subject: Subject, backend: Backend): void {
         const rare = make({ initialBias: Float64Array.from({ length: labels }, (_, l) => -2 + (l % 3)) });
         rare.resizeLabels(map);
         expect(rare.connections(1).bias).toBe(-2);
+      });
+
+      it('leaves the logits of labels that stay as they were, bit for bit', async () => {
+        const grown = Int32Array.from({ length: 2 * labels + 3 }, (_, j) => (j < labels ? j : -1));
+        const mixed = Int32Array.from([...grown.subarray(1), -1]);
+        for (const map of [grown, mixed]) {
+          const layer = make({ optimizer: adam });
+          await layer.step(hidden(one.h), one.positives, { rate: 0.05 });
+          await layer.rewire(4, 100);
+          const logits = async (of: Uint32Array) => Array.from((await layer.scores(hidden(one.h), of)).data);
+          const kept = map.filter((from) => from >= 0);
+          const before = await logits(Uint32Array.from(kept));
+          const topped = byLabel(await layer.topK(hidden(one.h), labels), labels);
+          layer.resizeLabels(map);
+          const places = Array.from(map.keys()).filter((j) => map[j] >= 0);
+          expect(await logits(Uint32Array.from(places))).toEqual(before);
+          const after = byLabel(await layer.topK(hidden(one.h), map.length), map.length);
+          for (const [b, row] of after.entries())
+            expect(places.map((j) => row[j])).toEqual(places.map((j) => topped[b][map[j]]));
+        }
+      });
+
+      it('starts labels from given weights, over the connections that carry most of them', async () => {
+        const layer = make({ optimizer: adam });
+        await layer.step(hidden(one.h), one.positives, { rate: 0.05 });
+        layer.resizeLabels(map);
+        const before = Array.from(map.keys(), (l) => layer.connections(l));
+        const chosen = Uint32Array.of(map.length - 1, 1);
+        const weights = Float64Array.from({ length: 2 * inputs }, (_, i) => Math.sin(1 + i * i));
+        layer.startLabels(chosen, { weights, bias: [0.25, -3] });
+        for (const l of map.keys()) {
+          const now = layer.connections(l);
+          const at = chosen.indexOf(l);
+          if (at < 0) {
+            expect(now).toEqual(before[l]);
+            continue;
+          }
+          expect(now.bias).toBe([0.25, -3][at]);
+          const row = Array.from(now.inputs, (j) => weights[at * inputs + j]);
+          // In bfloat16 a weight keeps 8 bits.
+          expect(distance(now.weights, row)).toBeLessThanOrEqual(subject.name.includes('bf16') ? 2 ** -8 : tolerance);
+        }
+        // What follows sees the new weights: the loss is that of the layer it says it is.
+        const oracle = new DenseOracle(layer, plainSgd);
+        const next = problem('started', batch, inputs, map.length);
+        const found = await layer.evaluate(hidden(next.h), next.positives);
+        expect(distance([found], [oracle.lossOf(next.h, next.positives).loss])).toBeLessThanOrEqual(tolerance);
+        for (const wrong of [Uint32Array.of(1, 1), Uint32Array.of(1, map.length), Uint32Array.of(1)])
+          expect(() => layer.startLabels(wrong, { weights, bias: [0, 0] })).toThrow(/LABEL_/);
       });
 
       it('holds the bytes of a layer made at that size, dry or not', () => {

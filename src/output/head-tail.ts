@@ -6,12 +6,13 @@ import { EspalierError, ensure } from '../errors.js';
 import type { Floats, Positives } from '../kernels/face.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { checkGradients, checkPositives } from './check.js';
+import { checkGradients, checkPositives, checkStart } from './check.js';
 import { mergeTopK } from './head-tail-top-k.js';
 import type {
   Connections,
   GrowthLogSums,
   GrowthSource,
+  LabelStart,
   NamedArray,
   OutputCapabilities,
   OutputPlan,
@@ -354,6 +355,22 @@ export class HeadTailOutput implements PlannableOutput {
     }
     this.#headLabels.set(heads);
     this.#derive();
+  }
+
+  startLabels(labels: Uint32Array, { weights, bias }: LabelStart): void {
+    checkStart('head-tail.startLabels', labels, { weights, bias }, this);
+    if (this.#device.dry) return;
+    for (const part of ['head', 'tail'] as const) {
+      const own = Array.from(labels.keys()).filter((i) => this.#place[labels[i]] >= 0 === (part === 'head'));
+      const places = Uint32Array.from(own, (i) => {
+        const place = this.#place[labels[i]];
+        return place >= 0 ? place : ~place;
+      });
+      const rows = new Float64Array(own.length * this.inputs);
+      for (const [at, i] of own.entries())
+        rows.set(weights.subarray(i * this.inputs, (i + 1) * this.inputs), at * this.inputs);
+      this[part].startLabels(places, { weights: rows, bias: own.map((i) => bias[i]) });
+    }
   }
 
   #dryPlaces(): Int32Array {

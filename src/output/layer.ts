@@ -54,6 +54,14 @@ export interface Connections {
   readonly bias: number;
 }
 
+/** Where labels start: weights over all inputs; a sparse layer keeps those that it has connections for. */
+export interface LabelStart {
+  /** [n, d] */
+  readonly weights: Floats;
+  /** [n]; without meaning where a layer has no biases. */
+  readonly bias: ArrayLike<number>;
+}
+
 export interface NamedArray {
   readonly name: string;
   readonly shape: Shape;
@@ -163,6 +171,11 @@ export interface OutputLayer {
   rewire(step: number, totalSteps: number, growth?: GrowthSource): Promise<RewireReport | null>;
   /** New label j continues old label map[j]; -1 starts a new one. Optimiser state follows. */
   resizeLabels(map: Int32Array): void;
+  /**
+   * Gives labels, each named once, start weights instead of drawn ones, and forgets what the optimiser knew of them.
+   * Connections that belong to these labels alone go where their weights are largest.
+   */
+  startLabels(labels: Uint32Array, start: LabelStart): void;
   connections(label: number): Connections;
   /** The cost of a step of this shape, from a dry run of the same code. */
   plan(shape: StepShape): Promise<OutputPlan>;

@@ -41,6 +41,23 @@ export const trainConfig = z.strictObject({
     })
     .nullable()
     .default(null),
+  /** A saved model to go on from; null: all weights are drawn. */
+  start: z
+    .strictObject({
+      /** Run directory or model directory. */
+      model: z.string().min(1),
+      /**
+       * `continue`: the same features, and all its labels; settings that are not given are those of its training.
+       * `share`: the encoder, and the labels and features of the same names; settings are those of any run.
+       */
+      mode: z.enum(['continue', 'share']).default('continue'),
+      /** Where labels start that the model does not have: from the hidden vectors of their rows, or drawn. */
+      newLabels: z.enum(['rows', 'drawn']).default('rows'),
+      /** What becomes of labels of the model that the dataset does not have, when continuing. */
+      missingLabels: z.enum(['refuse', 'drop']).default('refuse'),
+    })
+    .nullable()
+    .default(null),
   /** What the encoder keeps for backward: see block-sparse activations. null: everything, dense. */
   saved: savedSpec.nullable().default(null),
   schedule: z

@@ -40,6 +40,22 @@ function bucketScores(report: TopKReport): Scores['buckets'] {
   return { head: of('head'), torso: of('torso'), tail: of('tail') };
 }
 
+export interface StartReport {
+  /** The immutable directory that was started from. */
+  readonly model: string;
+  readonly mode: 'continue' | 'share';
+  readonly labels: {
+    readonly kept: number;
+    readonly added: number;
+    readonly dropped: number;
+    /** Of those added, the ones that no training row shows. */
+    readonly addedWithoutRows: number;
+  };
+  readonly features: { readonly kept: number; readonly added: number; readonly dropped: number };
+  /** Rows that vocabulary and document frequencies were fitted on; null for numbered features. */
+  readonly fittedRows: number | null;
+}
+
 export interface AuxiliaryProgress {
   /** Weight of its loss. */
   readonly lambda: number;
@@ -63,6 +79,8 @@ export type TrainEvent =
       readonly plannedBytes: number;
       readonly weights: number;
     }
+  /** What was taken over from a saved model. */
+  | ({ readonly event: 'continued' } & StartReport)
   | {
       /** Labels in clusters, for the auxiliary objective. */
       readonly event: 'clusters';

@@ -2,6 +2,7 @@
 
 import { Batch, BatchPlan, batchBytes, batchShape } from '../data/batches.js';
 import type { CsrDataset } from '../data/dataset.js';
+import type { Featurizer } from '../data/featurizer/index.js';
 import { labelFrequencies } from '../data/statistics.js';
 import type { Kernels } from '../kernels/face.js';
 import { SavedActivations } from '../methods/block-sparse/saved-activations.js';
@@ -13,10 +14,12 @@ import { rateFactor } from '../optim/schedule.js';
 import { Device } from '../tensor/device.js';
 import { type AuxiliaryShape, auxiliaryHead, type Clusters, clustersOf } from './auxiliary.js';
 import type { TrainConfig } from './config.js';
-import type { TrainEvent } from './events.js';
+import type { StartReport, TrainEvent } from './events.js';
 import { type GrowthShape, growthShape, TrainingGrowth } from './growth.js';
 import { ensureFits } from './memory-limit.js';
 import { type MemoryPlan, planMemory, type RunShape } from './memory-report.js';
+import { startNewLabels } from './new-labels.js';
+import { startFrom } from './start.js';
 import type { StepRates } from './step.js';
 
 /** Rows scored at once; the hidden vectors and a few best labels per row are all that scoring holds. */
@@ -35,6 +38,8 @@ export class TrainSession {
   readonly saved: SavedActivations | null;
   /** What was found about the labels for the auxiliary objective, if it is asked for. */
   readonly clusters: Extract<TrainEvent, { event: 'clusters' }> | null;
+  /** What was taken over from a saved model, if anything. */
+  readonly started: StartReport | null;
   #auxiliary: AuxiliaryHead | null;
   readonly order: BatchPlan;
   readonly batch: Batch;
@@ -57,6 +62,7 @@ export class TrainSession {
     this.optimizer = parts.optimizer;
     this.saved = parts.saved;
     this.clusters = parts.clusters;
+    this.started = parts.started;
     this.#auxiliary = parts.auxiliary;
     this.order = parts.order;
     this.batch = parts.batch;
@@ -67,7 +73,7 @@ export class TrainSession {
   }
 
   static async create(
-    config: TrainConfig,
+    given: TrainConfig,
     kernels: Kernels,
     data: {
       readonly rows: CsrDataset;
@@ -75,10 +81,13 @@ export class TrainSession {
       readonly baseRss: number;
       /** Largest peak of the process; default: what is there now. */
       readonly maxMemory?: number;
+      readonly featurizer?: Featurizer | null;
     },
   ): Promise<TrainSession> {
-    const { rows, validation, baseRss } = data;
+    const { rows, validation, baseRss, featurizer = null } = data;
     const device = new Device(kernels);
+    const started = given.start === null ? null : await startFrom(given, given.start, device, rows, featurizer);
+    const config = started === null ? given : { ...given, model: started.classifier.spec };
     const clusters = await clustersOf(config, kernels, rows);
     const { targets, clusteringBytes } = clusters;
     const { largest, evidence, shape, plan } = await planRun(device, config, data, clusters);
@@ -89,12 +98,14 @@ export class TrainSession {
     device.ledger.acquire('data', shape.dataBytes);
     device.ledger.acquire('auxiliary', clusteringBytes);
     device.ledger.release('auxiliary', clusteringBytes);
-    const classifier = new Classifier(device, rows, config.model, {
-      seed: config.seed,
-      outputOptimizer: config.outputOptimizer,
-      labelShares: Float64Array.from(frequencies, (f) => f / Math.max(1, rows.rows)),
-      labelOrder: clusters.order,
-    });
+    const classifier =
+      started?.classifier ??
+      new Classifier(device, rows, config.model, {
+        seed: config.seed,
+        outputOptimizer: config.outputOptimizer,
+        labelShares: Float64Array.from(frequencies, (f) => f / Math.max(1, rows.rows)),
+        labelOrder: clusters.order,
+      });
     const { seed, model } = config;
     const about = targets === null ? null : { ...targets, biasStart: model.biasStart };
     const auxiliary =
@@ -104,6 +115,8 @@ export class TrainSession {
     device.arena.reserve(plan.arenaBytes);
     const order = new BatchPlan({ rows: rows.rows, batch: config.batch, seed: config.seed });
     const batch = new Batch(largest);
+    if (started !== null)
+      await startNewLabels(classifier, rows, frequencies, started.fresh, batch, config.start?.newLabels);
     return new TrainSession({
       config,
       device,
@@ -115,6 +128,7 @@ export class TrainSession {
       optimizer: new Optimizer(device, classifier.namedParameters(), config.optimizer),
       saved: config.saved === null ? null : new SavedActivations(config.saved),
       clusters: targets?.event ?? null,
+      started: started?.report ?? null,
       auxiliary,
       order,
       batch,

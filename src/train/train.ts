@@ -22,6 +22,7 @@ import { denseRivals, type MemoryTable } from './memory-report.js';
 import { RunRecorder } from './recorder.js';
 import { restoreCheckpoint, saveCheckpoint } from './resume.js';
 import { evaluationBatch, TrainSession } from './session.js';
+import { withStart } from './start.js';
 
 export interface TrainOptions {
   readonly onEvent?: (event: TrainEvent) => void;
@@ -60,15 +61,16 @@ export interface TrainResult {
  */
 export async function train(input: TrainConfigInput, options: TrainOptions = {}): Promise<TrainResult> {
   const baseRss = process.memoryUsage.rss();
-  const config = parseConfig(input);
+  const config = parseConfig(await withStart(input));
   const directory = await DatasetDirectory.open(config.data);
   const kernels = selectKernels({ backend: config.backend, threads: config.threads || undefined });
   const rows = await directory.load(config.rows === 'all' ? 'trainAll' : 'train');
   const validation = await validationRows(directory, config);
   await openRun(config, directory.fingerprint, options.resume ?? false);
   const checkpoints = await CheckpointStore.open(config.out, { keep: config.checkpoint.keep });
+  const featurizer = config.start === null ? null : ((await directory.featurizer()) ?? null);
   const session = await TrainSession.create(config, kernels, {
-    ...{ rows, validation, baseRss, maxMemory: options.maxMemory },
+    ...{ rows, validation, baseRss, featurizer, maxMemory: options.maxMemory },
   });
   const log = RunLog.open(join(config.out, 'log.jsonl'));
   let recorder: RunRecorder | null = null;
@@ -98,6 +100,7 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
     for (const { step, directory: path, error } of resumed.broken) {
       emit({ event: 'checkpoint-damaged', step, path, problem: error.message });
     }
+    if (session.started !== null) emit({ event: 'continued', ...session.started });
     if (session.clusters !== null) emit(session.clusters);
     let scores: Scores | null = null;
     const result = await runLoop(session, from, {

@@ -1,3 +1,5 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { DatasetDirectory } from '../../data/cache.js';
 import { importNpz, type NpzPair } from '../../data/import-npz.js';
@@ -13,6 +15,8 @@ import { buildDataset, datasetNames } from '../../data/named-datasets.js';
 import { type DataFormat, dataFormats, formatOf } from '../../data/readers/index.js';
 import { labelFrequencies } from '../../data/statistics.js';
 import { EspalierError, suggest } from '../../errors.js';
+import { featurizerText, labelNamesOf, parseFeaturizer } from '../../model/model-io.js';
+import { openModel } from '../../store/index.js';
 import { setPath } from '../../train/config.js';
 import { bar, out, ProgressLine } from '../terminal.js';
 import { collect } from './train.js';
@@ -22,6 +26,7 @@ interface DataOptions {
   readonly from?: string;
   readonly test?: string;
   readonly validation?: string;
+  readonly like?: string;
   readonly names?: string;
   readonly source?: string;
   readonly text?: string;
@@ -86,6 +91,10 @@ export function dataCommand(): Command {
       collect,
       [],
     )
+    .option(
+      '--like <path>',
+      'featurize as this dataset or model does, and keep its labels; new ones come behind them',
+    )
     .option('--threads <n>', 'threads that featurize (default: all cores)', count)
     .option('--memory <MiB>', 'memory for counting words (default: 512)', count)
     .option('--names <file>', 'label names, one per line, for XC and .npz')
@@ -99,6 +108,7 @@ Examples:
   espalier data --from posts.csv.gz --text title,body --labels tags --label-separator , --out data/posts
   espalier data --from items.jsonl --text title --categorical shop --numeric price --labels category --out data/items
   espalier data --from train.txt --test test.txt --out data/mine
+  espalier data --from new.csv --like runs/first --labels tags --label-separator , --out data/new
   espalier data --from x.npz --labels y.npz --test x_test.npz --test-labels y_test.npz --out data/mine`,
     )
     .action(data);
@@ -152,6 +162,10 @@ async function data(name: string | undefined, options: DataOptions): Promise<voi
   for (const line of longTailText(labelFrequencies(train))) out(line);
   if (report !== undefined) printReport(report);
   out();
+  if (options.like !== undefined) {
+    out(`to go on with: espalier train ${options.out} --continue MODEL --out runs/next`);
+    return;
+  }
   out('to begin with:');
   out(
     `  espalier train ${options.out} --out runs/first ${suggestions.map(({ set }) => `--set ${set}`).join(' ')}`,
@@ -195,8 +209,49 @@ async function fromFile(
     await importNpz(files, options.out, validationShare === undefined ? {} : { validationShare });
     return undefined;
   }
-  const { report } = await ingest(ingestOptions(from, format, options, progress), options.out);
+  const settings = ingestOptions(from, format, options, progress);
+  const like = options.like === undefined ? undefined : await likeness(options.like, options);
+  const { report } = await ingest({ ...settings, like }, options.out);
   return report;
+}
+
+/** Featurizer and labels of a dataset directory, or of a model. */
+async function likeness(path: string, { text, numeric, categorical, set }: DataOptions) {
+  const given = Object.entries({ text, numeric, categorical }).filter(([, value]) => value !== undefined);
+  if (given.length > 0 || set.length > 0) {
+    const [name] = given[0] ?? ['set'];
+    throw usage('DATA_LIKE', `--like takes columns and settings from ${path}`, `no --${name}`);
+  }
+  const isDataset = (await stat(join(path, 'dataset.json')).catch(() => null)) !== null;
+  const { featurizer, labels } = isDataset ? await likeDataset(path) : await likeModel(path);
+  if (featurizer === null) {
+    throw usage(
+      'DATA_LIKE',
+      `${path} was made of numbered features, which have no vocabulary to keep`,
+      'a dataset or model of text, numeric or categorical columns',
+    );
+  }
+  if (labels.length === 0)
+    throw usage('DATA_LIKE', `the labels of ${path} have no names`, 'labels with names');
+  return { featurizer, labels };
+}
+
+async function likeDataset(path: string) {
+  const directory = await DatasetDirectory.open(path);
+  const { labelNames = [] } = await directory.names();
+  return { featurizer: (await directory.featurizer()) ?? null, labels: labelNames };
+}
+
+async function likeModel(path: string) {
+  const stored = await openModel(path);
+  try {
+    return {
+      featurizer: parseFeaturizer(await featurizerText(stored)),
+      labels: await labelNamesOf(stored),
+    };
+  } finally {
+    await stored.close();
+  }
 }
 
 function ingestOptions(
@@ -260,7 +315,7 @@ function usage(code: string, problem: string, expected: string, hint?: string): 
   return new EspalierError({ code, kind: 'usage', op: 'espalier data', problem, expected, hint });
 }
 
-function printReport({ rows, labels, duplicates, notices, hints }: IngestReport): void {
+function printReport({ rows, labels, duplicates, notices, hints, terms, like }: IngestReport): void {
   const number = (n: number) => n.toLocaleString('en');
   const { head, torso, tail } = {
     head: labels.buckets.labels[0],
@@ -273,6 +328,12 @@ function printReport({ rows, labels, duplicates, notices, hints }: IngestReport)
   );
   out(
     `${number(labels.count)} labels${labels.multiClass ? ', one a row' : ''}: ${number(head)} head, ${number(torso)} torso, ${number(tail)} tail (each a third of the label marks); ${number(labels.once)} stand on one training row`,
+  );
+  const unknown = `${((100 * terms.unknown) / Math.max(1, terms.read)).toFixed(1)} % of ${number(terms.read)} words and other terms are not in the vocabulary`;
+  out(
+    like === null
+      ? unknown
+      : `${number(like.labels)} labels kept, ${number(like.newLabels)} new; vocabulary and document frequencies stay those of ${number(like.fittedRows)} earlier rows: ${unknown}`,
   );
   for (const { what, count: n, first } of notices) {
     const place = `${first.file}${first.line === undefined ? '' : `:${first.line}`}${first.column === undefined ? '' : `:${first.column}`}`;

@@ -25,6 +25,9 @@ export interface ConfigOptions {
 interface TrainCliOptions extends ConfigOptions {
   readonly resume?: string;
   readonly maxMemory?: string;
+  readonly continue?: string;
+  readonly warmStart?: string;
+  readonly dropMissingLabels?: boolean;
 }
 
 export function trainCommand(): Command {
@@ -39,12 +42,25 @@ export function trainCommand(): Command {
     .option('--threads <n>', 'same as --set threads=n')
     .option('--allow-unstable', 'take rates beyond the stable range of a factored layer instead of refusing')
     .option('--tensorboard', 'also write event files for TensorBoard, to tensorboard/ in the run')
-    .option('--resume <run>', 'continue a run from its newest checkpoint')
     .option(
       '--max-memory <size>',
       'refuse what would take more, e.g. 2GiB; default: what the machine has left',
     )
-    .addHelpText('after', '\nExample:\n  espalier train data/wn --out runs/wn --set model.output.fanIn=64')
+    .option('--resume <run>', 'continue a stopped run from its newest checkpoint')
+    .option(
+      '--continue <model>',
+      'train a finished model on: new rows, new labels; settings are those of its training, for one epoch',
+    )
+    .option('--drop-missing-labels', 'with --continue: labels that the dataset does not have leave the model')
+    .option('--warm-start <model>', 'start from the encoder of a model, and from the labels of the same names')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  espalier train data/wn --out runs/wn --set model.output.fanIn=64
+  espalier data --from new.csv --like runs/wn --labels tags --out data/new
+  espalier train data/new --continue runs/wn --out runs/wn-2`,
+    )
     .action(run);
 }
 
@@ -102,7 +118,27 @@ async function gather(data: string | undefined, options: TrainCliOptions): Promi
     const { fingerprint: _, ...stored } = await readJson(join(options.resume, 'config.json'));
     return { ...stored, out: options.resume } as TrainConfigInput;
   }
-  return gatherConfig(data, options);
+  const { continue: model, warmStart, dropMissingLabels } = options;
+  if ((model !== undefined && warmStart !== undefined) || (dropMissingLabels && model === undefined)) {
+    throw new EspalierError({
+      code: 'START_OPTIONS',
+      kind: 'usage',
+      op: 'espalier train',
+      problem:
+        model === undefined
+          ? '--drop-missing-labels belongs to --continue'
+          : '--continue and --warm-start are two ways to start',
+      expected: 'one of --continue and --warm-start',
+    });
+  }
+  const config = (await gatherConfig(data, options)) as Record<string, unknown>;
+  if (model !== undefined) setPath(config, `start.model=${JSON.stringify(model)}`);
+  if (dropMissingLabels) setPath(config, 'start.missingLabels=drop');
+  if (warmStart !== undefined) {
+    setPath(config, `start.model=${JSON.stringify(warmStart)}`);
+    setPath(config, 'start.mode=share');
+  }
+  return config as TrainConfigInput;
 }
 
 /** The settings of a config file with those of the command line on top. */

@@ -37,6 +37,10 @@ export interface FeatureBlock {
   readonly indices: Uint32Array;
   /** [nnz] */
   readonly values: Float32Array;
+  /** Words, n-grams and category values read, by occurrence. */
+  readonly terms: number;
+  /** Of these, the ones that the vocabulary does not have. */
+  readonly unknownTerms: number;
 }
 
 /** What was learnt from rows, beside the terms. */
@@ -71,6 +75,9 @@ export class Featurizer {
   #indices = new Uint32Array(1 << 12);
   #values = new Float32Array(1 << 12);
   #weights = new Float64Array(1 << 8);
+  /** Of the block at work. */
+  #terms = 0;
+  #unknown = 0;
 
   /** @param table null for hashed features */
   constructor(options: FeaturizerOptions, facts: FittedFacts, table: TermTable | null, df: Uint32Array) {
@@ -168,6 +175,8 @@ export class Featurizer {
   featurizeBlock(block: RowBlock): FeatureBlock {
     const indptr = new Int32Array(block.rows + 1);
     let nnz = 0;
+    this.#terms = 0;
+    this.#unknown = 0;
     for (let row = 0; row < block.rows; row++) {
       nnz = this.#row(block, row, nnz);
       indptr[row + 1] = nnz;
@@ -179,6 +188,8 @@ export class Featurizer {
       indptr,
       indices: this.#indices.slice(0, nnz),
       values: this.#values.slice(0, nnz),
+      terms: this.#terms,
+      unknownTerms: this.#unknown,
     };
   }
 
@@ -195,6 +206,8 @@ export class Featurizer {
       if (this.#isCategory(column)) {
         // Behind the terms of the row, for now: they have a weight of their own.
         const id = reader.count === 0 ? -1 : this.#feature(0);
+        this.#terms += reader.count;
+        if (reader.count > 0 && id < 0) this.#unknown++;
         if (id >= 0 && tf[id] === 0) {
           tf[id] = CATEGORY;
           this.#indices[used++] = id;
@@ -222,10 +235,14 @@ export class Featurizer {
     const tf = this.#tf;
     const indices = this.#indices;
     const { count } = this.#reader;
+    this.#terms += count;
     let used = from;
     for (let t = 0; t < count; t++) {
       const id = this.#feature(t);
-      if (id < 0) continue;
+      if (id < 0) {
+        this.#unknown++;
+        continue;
+      }
       if (tf[id] === 0) indices[used++] = id;
       tf[id]++;
     }

@@ -49,7 +49,8 @@ export interface Ingested {
  * @throws `DATA_*` for wrong columns, labels and splits, with what would be right; what the readers throw
  */
 export async function ingest(options: IngestOptions, path: string): Promise<Ingested> {
-  const { text = [], numeric = [], categorical = [], indicators = [], labels } = options;
+  const { indicators = [], labels, like } = options;
+  const { text = [], numeric = [], categorical = [] } = like?.featurizer.options ?? options;
   if (text.length + numeric.length + categorical.length === 0 || labels.length + indicators.length === 0) {
     throw new EspalierError({
       code: 'DATA_COLUMNS',
@@ -60,7 +61,9 @@ export async function ingest(options: IngestOptions, path: string): Promise<Inge
       file: options.from,
     });
   }
-  const featurizerOptions = checkFeaturizerOptions({ ...options.featurizer, text, numeric, categorical });
+  const featurizerOptions =
+    like?.featurizer.options ??
+    checkFeaturizerOptions({ ...options.featurizer, text, numeric, categorical });
   const walk = await Walk.open(options, featurizerOptions);
   const pool = FeaturePool.open(options.threads ?? ingestDefaults.threads);
   try {
@@ -104,7 +107,8 @@ class Ingestion {
     const first = await this.#count();
     const { minLabelRows = ingestDefaults.minLabelRows } = this.#options;
     const likelySeparator = first.labels.likelySeparator;
-    const labels = first.labels.finish(minLabelRows);
+    const { like } = this.#options;
+    const labels = first.labels.finish(minLabelRows, like?.labels);
     const { featurizer } = first;
     this.#checkLearnable(first.rows, featurizer, labels.names.length);
     const second = await this.#write(featurizer, labels.ids, labels.rare > 0);
@@ -120,6 +124,15 @@ class Ingestion {
       testOnlyLabels: labels.testOnly,
       notices: this.#walk.notices.all,
       likelySeparator: labelSeparator === undefined ? likelySeparator : undefined,
+      terms: second.terms,
+      like:
+        like === undefined
+          ? null
+          : {
+              labels: like.labels.length,
+              newLabels: labels.names.length - like.labels.length,
+              fittedRows: like.featurizer.facts.documents,
+            },
     });
     const files: Record<string, string> = {};
     const write = (file: string, content: string) => writeDatasetText(this.#directory, file, content, files);
@@ -150,13 +163,17 @@ class Ingestion {
     const duplicates = new Duplicates();
     const moments = new Moments(this.#featurizerOptions.numeric.length);
     const builder = this.#builder;
-    await this.#pool.beginCounting(
-      this.#featurizerOptions,
-      this.#options.memory ?? ingestDefaults.memory,
-      spill,
-    );
+    // The vocabulary of an earlier dataset is not learnt again: this pass sees labels and equal rows alone.
+    const { like } = this.#options;
+    if (like === undefined)
+      await this.#pool.beginCounting(
+        this.#featurizerOptions,
+        this.#options.memory ?? ingestDefaults.memory,
+        spill,
+      );
     const hand = async () => {
       const block = builder.take();
+      if (like !== undefined) return;
       moments.add(block);
       await this.#pool.count(block);
     };
@@ -173,7 +190,8 @@ class Ingestion {
       this.#progress({ stage: 'counting', ...at }),
     );
     await hand();
-    const featurizer = fitted(this.#featurizerOptions, await this.#pool.counts(), moments);
+    const featurizer =
+      like?.featurizer ?? fitted(this.#featurizerOptions, await this.#pool.counts(), moments);
     await rm(spill, { recursive: true });
     return { ...counts, labels, duplicates: duplicates.result, featurizer };
   }
@@ -187,6 +205,7 @@ class Ingestion {
     const frequencies = new Uint32Array(ids.size);
     const { notices } = this.#walk;
     const counts = { empty: 0, labelless: 0 };
+    const terms = { read: 0, unknown: 0 };
     const builder = this.#builder;
     /** Rows in the builder, then of each block under way. */
     let rows: {
@@ -198,7 +217,9 @@ class Ingestion {
     const settle = async () => {
       const head = underway.shift();
       if (head === undefined) return;
-      const { indptr, indices, values } = await head.features;
+      const { indptr, indices, values, terms: read, unknownTerms } = await head.features;
+      terms.read += read;
+      terms.unknown += unknownTerms;
       for (const [r, { labels, split, place }] of head.rows.entries()) {
         const [begin, end] = [indptr[r], indptr[r + 1]];
         if (begin === end) {
@@ -252,7 +273,7 @@ class Ingestion {
         const sha256 = await writer.finish({ features: featurizer.features, labels: ids.size });
         splits[split] = { rows: n, nnz, positives, sha256 };
       }
-      return { ...counts, rows: walked, digest, frequencies, splits };
+      return { ...counts, rows: walked, digest, frequencies, splits, terms };
     } finally {
       for (const writer of writers.values()) await writer.discard();
     }

@@ -120,22 +120,31 @@ export class LabelCounts {
     return undefined;
   }
 
-  /** Ids of the labels of at least `minRows` rows that are not test rows, numbered by name. */
-  finish(minRows: number): {
+  /**
+   * Ids of the labels of at least `minRows` rows that are not test rows, numbered by name, behind those of `kept`,
+   * which stay whatever their rows.
+   */
+  finish(
+    minRows: number,
+    kept: readonly string[] = [],
+  ): {
     readonly names: string[];
     readonly ids: ReadonlyMap<string, number>;
     readonly rare: number;
     readonly testOnly: number;
   } {
     const names: string[] = [];
+    const known = new Set(kept);
     let [rare, testOnly] = [0, 0];
     for (const [name, id] of this.#ids) {
+      if (known.has(name)) continue;
       if (this.#fitted[id] === 0) testOnly++;
       else if (this.#fitted[id] < minRows) rare++;
       else names.push(name);
     }
     // NOTE: by code units, not by locale: the same numbers on every machine.
     names.sort((a, b) => (a < b ? -1 : 1));
+    names.unshift(...kept);
     this.#ids.clear();
     return { names, ids: new Map(names.map((name, id) => [name, id])), rare, testOnly };
   }

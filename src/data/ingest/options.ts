@@ -1,4 +1,5 @@
 /** How a file of the user's own becomes a dataset. */
+import type { Featurizer } from '../featurizer/featurizer.js';
 import type { FeaturizerOptionsInput } from '../featurizer/options.js';
 import type { DataFormat } from '../readers/index.js';
 
@@ -15,6 +16,8 @@ export interface IngestOptions {
   readonly text?: readonly string[];
   readonly numeric?: readonly string[];
   readonly categorical?: readonly string[];
+  /** Featurizer and labels of an earlier dataset or model, which are kept; labels that are new come behind them. */
+  readonly like?: { readonly featurizer: Featurizer; readonly labels: readonly string[] };
   /** Settings of the featurizer beside its columns. */
   readonly featurizer?: Omit<FeaturizerOptionsInput, 'text' | 'numeric' | 'categorical'>;
   /** The split of a row hangs on the hash of this column; default: of the row, so that equal rows stay together. */

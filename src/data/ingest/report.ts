@@ -23,6 +23,15 @@ export interface IngestReport {
     Record<string, { readonly rows: number; readonly labelsPerRow: number; readonly featuresPerRow: number }>
   >;
   readonly features: number;
+  /** Words, n-grams and category values read, by occurrence, and how many of them the vocabulary does not have. */
+  readonly terms: { readonly read: number; readonly unknown: number };
+  /** What was taken over from an earlier dataset or model; null where all was learnt from these rows. */
+  readonly like: {
+    readonly labels: number;
+    readonly newLabels: number;
+    /** Rows that vocabulary and document frequencies were fitted on, and stay. */
+    readonly fittedRows: number;
+  } | null;
   readonly labels: {
     readonly count: number;
     /** Left out: of too few training rows, or of test rows only. */
@@ -54,6 +63,8 @@ export interface ReportFacts {
   readonly testOnlyLabels: number;
   readonly notices: readonly Notice[];
   readonly likelySeparator: string | undefined;
+  readonly terms: IngestReport['terms'];
+  readonly like: IngestReport['like'];
 }
 
 export function makeReport(facts: ReportFacts): IngestReport {
@@ -73,6 +84,8 @@ export function makeReport(facts: ReportFacts): IngestReport {
     duplicates,
     splits,
     features,
+    terms: facts.terms,
+    like: facts.like,
     labels: {
       count: frequencies.length,
       rare: facts.rareLabels,

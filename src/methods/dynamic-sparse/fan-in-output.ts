@@ -28,7 +28,7 @@ import {
   type PruneRule,
 } from './options.js';
 import { beginRewiring, rewireProgress } from './rewire.js';
-import { checkColumns, columnType, drawColumns } from './topology.js';
+import { checkColumns, columnType, drawColumns, largestInputs } from './topology.js';
 
 export class FixedFanInOutput extends LabelMatrixOutput {
   readonly kind = 'fan-in';
@@ -286,6 +286,16 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     }
     this.device.allocator.release('indices', old);
     for (const row of fresh) this.#drawRows(row, row + 1);
+    this.#buildIndex();
+    this.#explored = this.#startExploring();
+  }
+
+  protected override chooseInputs(labels: Uint32Array, weights: Floats): void {
+    const { width, inputs } = this;
+    for (const [i, label] of labels.entries()) {
+      const largest = largestInputs(weights.subarray(i * inputs, (i + 1) * inputs), width);
+      this.#columns.set(largest, label * width);
+    }
     this.#buildIndex();
     this.#explored = this.#startExploring();
   }

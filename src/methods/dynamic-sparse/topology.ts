@@ -184,3 +184,10 @@ export function smallestSlots(
     order[i] = k;
   }
 }
+
+/** The `count` columns of the largest magnitudes, ascending; of equal ones the smaller. */
+export function largestInputs(magnitudes: Floats, count: number): Uint32Array {
+  const order = Uint32Array.from({ length: magnitudes.length }, (_, j) => j);
+  order.sort((a, b) => Math.abs(magnitudes[b]) - Math.abs(magnitudes[a]) || a - b);
+  return order.slice(0, count).sort();
+}

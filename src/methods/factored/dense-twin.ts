@@ -4,9 +4,10 @@
  */
 import type { Floats, Positives } from '../../kernels/face.js';
 import { RandomStream } from '../../kernels/random.js';
-import { checkGradients, checkHidden, checkLabel, checkLabelMap, checkPairs } from '../../output/check.js';
+import { checkGradients, checkHidden, checkLabel, checkLabelMap, checkPairs, checkStart } from '../../output/check.js';
 import type {
   Connections,
+  LabelStart,
   NamedArray,
   OutputCapabilities,
   OutputLayer,
@@ -196,6 +197,14 @@ export class DenseTwin implements OutputLayer {
     }
     this.#device.allocator.release('weights', old);
     this.#labels = map.length;
+  }
+
+  startLabels(labels: Uint32Array, start: LabelStart): void {
+    checkStart('factored-dense.startLabels', labels, start, this);
+    if (this.#device.dry) return;
+    const { inputs: d } = this;
+    for (const [i, label] of labels.entries())
+      this.#weights.set(start.weights.subarray(i * d, (i + 1) * d), label * d);
   }
 
   async plan({ batch, positives }: StepShape): Promise<OutputPlan> {

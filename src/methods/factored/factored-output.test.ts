@@ -95,6 +95,37 @@ function suite({ name, kernels, tolerance, exact }: Backend): void {
       }
     });
 
+    it('keeps the outputs of labels that stay bit for bit when others come, after its changes were made', async () => {
+      const { layer } = twins(device, common);
+      for (const p of problems.slice(0, 2)) await layer.step(take(p), p.targets, { rate: 1 });
+      await layer.settle();
+      const [p] = problems;
+      const all = Uint32Array.from({ length: layer.labels }, (_, l) => l);
+      const before = Array.from((await layer.scores(take(p), all)).data);
+      layer.resizeLabels(Int32Array.from({ length: layer.labels + 9 }, (_, j) => (j < all.length ? j : -1)));
+      expect(Array.from((await layer.scores(take(p), all)).data)).toEqual(before);
+    });
+
+    it('starts labels from given weights, also where only a model was loaded; Q and wbar follow', async () => {
+      const { layer } = twins(device, common);
+      for (const p of problems.slice(0, 3)) await layer.step(take(p), p.targets, { rate: 1 });
+      const { layer: loaded } = twins(device, common);
+      for (const [i, { data }] of layer.state().model.entries()) loaded.state().model[i].data.set(data);
+      loaded.loaded();
+      const labels = Uint32Array.of(7, 2);
+      const weights = Float64Array.from({ length: 2 * inputs }, (_, i) => Math.cos(3 + i * i) / 4);
+      for (const one of [layer, loaded]) {
+        const others = Array.from(one.connections(5).weights);
+        one.startLabels(labels, { weights, bias: [0, 0] });
+        for (const [i, label] of labels.entries()) {
+          const given = weights.subarray(i * inputs, (i + 1) * inputs);
+          expect(relative(one.connections(label).weights, given)).toBeLessThan(within);
+        }
+        expect(relative(one.connections(5).weights, others)).toBeLessThan(within);
+        expect((await one.probe()).drift).toBeLessThan(exact ? 1e-12 : 1e-5);
+      }
+    });
+
     it('follows labels that go, come, double and move, exactly in Q and wbar too', async () => {
       const { layer, twin } = twins(device, common);
       const both = [layer, twin];

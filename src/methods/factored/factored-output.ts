@@ -5,9 +5,10 @@
 import { ensure } from '../../errors.js';
 import type { Floats, Positives } from '../../kernels/face.js';
 import { RandomStream } from '../../kernels/random.js';
-import { checkHidden, checkLabel, checkPairs } from '../../output/check.js';
+import { checkHidden, checkLabel, checkPairs, checkStart } from '../../output/check.js';
 import type {
   Connections,
+  LabelStart,
   NamedArray,
   OutputCapabilities,
   OutputLayer,
@@ -24,7 +25,7 @@ import type { Tensor } from '../../tensor/tensor.js';
 import { Factors } from './factors.js';
 import { Guard, type StabilityEvent, type StabilityReport } from './guard.js';
 import { checkFactored, checkValues, type FactoredOptions, sphericalLossNames } from './options.js';
-import { resizedFactors } from './resize.js';
+import { resizedFactors, startedFactors } from './resize.js';
 import { allScores, someScores, topFactored } from './score.js';
 import { backward, forward, lossOf, outputGram } from './step.js';
 import { applyUpdate, stepFactor } from './update.js';
@@ -257,7 +258,15 @@ export class FactoredOutput implements OutputLayer {
 
   /** New labels start like those of a new layer; Q and wbar lose and gain exactly what left and came. */
   resizeLabels(map: Int32Array): void {
+    this.#inverted();
     resizedFactors(this.#factors, map, this.#options.stream, this.#bound);
+  }
+
+  /** Q and wbar follow exactly; this layer has no biases. */
+  startLabels(labels: Uint32Array, start: LabelStart): void {
+    checkStart('factored.startLabels', labels, start, this);
+    this.#inverted();
+    startedFactors(this.#factors, labels, start.weights);
   }
 
   async plan({ batch, positives }: StepShape): Promise<OutputPlan> {
@@ -308,6 +317,18 @@ export class FactoredOutput implements OutputLayer {
     }));
     this.#factors.round();
     this.#unverified = true;
+  }
+
+  /** Rows that are written need U^-T, which a model file does not hold. */
+  #inverted(): void {
+    if (!this.#unverified || this.#device.dry) return;
+    ensure(this.#factors.invert() !== null, () => ({
+      code: 'FACTORED_SINGULAR',
+      kind: 'data',
+      op: 'FactoredOutput',
+      problem: 'the weights that were loaded cannot take new rows: their mixing matrix has no inverse',
+      hint: 'write them out with `espalier export`, or train the model again',
+    }));
   }
 
   /** After loading: Q, wbar and U^-T belong to these weights, or are made anew (a model file has no Q). */

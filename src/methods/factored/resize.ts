@@ -1,5 +1,6 @@
 /** Labels that come, go and move: V row by row, Q and wbar by exactly what changed. */
 import { ensure } from '../../errors.js';
+import type { Floats } from '../../kernels/face.js';
 import type { RandomStream } from '../../kernels/random.js';
 import { checkLabelMap } from '../../output/check.js';
 import type { Factors } from './factors.js';
@@ -37,21 +38,36 @@ export function resizedFactors(factors: Factors, map: Int32Array, stream: Random
   count(factors, fresh, () => 1);
 }
 
-/** Rows of V whose weights are drawn: v = (w - omega) U^-1. */
+/** Labels take given weights [n, d]; Q and wbar lose the old ones and gain these. */
+export function startedFactors(factors: Factors, labels: Uint32Array, weights: Floats): void {
+  if (factors.device.dry || labels.length === 0) return;
+  factors.settleAllNow();
+  const rows = Array.from(labels);
+  count(factors, rows, () => -1);
+  putRows(factors, rows, (out) => out.set(weights));
+  count(factors, rows, () => 1);
+}
+
 function drawRows(factors: Factors, rows: readonly number[], stream: RandomStream, bound: number): void {
+  const n = rows.length * factors.inputs;
+  const key = stream.reserve(n);
+  if (factors.device.dry || rows.length === 0) return;
+  putRows(factors, rows, (out) => factors.kernels.uniform({ ...key, n, low: -bound, high: bound, out }));
+}
+
+/** Rows of V for weights [n, d] that `fill` writes: v = (w - omega) U^-1. */
+function putRows(factors: Factors, rows: readonly number[], fill: (out: Floats) => void): void {
   const { device, kernels, inputs: d, inverse, edge } = factors;
-  const key = stream.reserve(rows.length * d);
-  if (device.dry || rows.length === 0) return;
-  const drawn = device.temporary('workspace', [rows.length, d]);
+  const given = device.temporary('workspace', [rows.length, d]);
   const turned = device.temporary('workspace', [rows.length, d]);
   const n = rows.length * d;
-  kernels.uniform({ ...key, n, low: -bound, high: bound, out: drawn.data });
-  for (let i = 0; i < n; i++) drawn.data[i] -= edge.master[d + (i % d)];
-  kernels.gemm({ transB: true, m: rows.length, n: d, k: d, a: drawn.data, b: inverse, c: turned.data });
+  fill(given.data);
+  for (let i = 0; i < n; i++) given.data[i] -= edge.master[d + (i % d)];
+  kernels.gemm({ transB: true, m: rows.length, n: d, k: d, a: given.data, b: inverse, c: turned.data });
   for (const [i, row] of rows.entries()) {
     factors.V.set(turned.data.subarray(i * d, (i + 1) * d), row * d);
   }
-  for (const used of [drawn, turned]) device.release(used);
+  for (const used of [given, turned]) device.release(used);
 }
 
 /** Q += sum of times(l) w_l^T w_l, wbar += sum of times(l) w_l, over some labels. */

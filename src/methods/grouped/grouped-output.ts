@@ -30,7 +30,7 @@ import { Explored } from '../dynamic-sparse/explored.js';
 import { type GrowingLayer, growByGradient, growthOf, pruneOf } from '../dynamic-sparse/grow.js';
 import { defaultPerLabel, growsBy, type PruneRule } from '../dynamic-sparse/options.js';
 import { rewireProgress } from '../dynamic-sparse/rewire.js';
-import { checkColumns, columnType, drawColumns } from '../dynamic-sparse/topology.js';
+import { checkColumns, columnType, drawColumns, largestInputs } from '../dynamic-sparse/topology.js';
 import { checkGroupedOptions, type GroupedOutputOptions } from './options.js';
 import { checkPlaces, groupOf, orderInto, regroup, startsInto } from './places.js';
 import { beginGroupedRewiring, type GroupedRewireTarget, scoreGroups } from './rewire.js';
@@ -386,6 +386,32 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
     for (const slot of fresh) {
       const key = stream.reserve(width);
       if (!device.dry) this.#drawWeights(key, slot, slot + 1);
+    }
+    this.#explored = this.#startExploring();
+  }
+
+  protected override rowAt(label: number): number {
+    return this.#slotOf[label];
+  }
+
+  /** Groups of these labels alone choose together, every label with the same say. */
+  protected override chooseInputs(labels: Uint32Array, weights: Floats): void {
+    const { width, inputs } = this;
+    const members = new Map<number, number[]>();
+    for (const [i, label] of labels.entries()) {
+      const group = groupOf(this.#starts, this.#slotOf[label]);
+      members.set(group, [...(members.get(group) ?? []), i]);
+    }
+    for (const [group, own] of members) {
+      if (own.length < this.#starts[group + 1] - this.#starts[group]) continue;
+      const say = new Float64Array(inputs);
+      for (const i of own) {
+        const row = weights.subarray(i * inputs, (i + 1) * inputs);
+        let squares = 0;
+      for (const w of row) squares += w * w;
+        for (let j = 0; j < inputs && squares > 0; j++) say[j] += row[j] ** 2 / squares;
+      }
+      this.#columns.set(largestInputs(say, width), group * width);
     }
     this.#explored = this.#startExploring();
   }

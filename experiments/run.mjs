@@ -19,12 +19,13 @@ import { dsd } from './dsd.mjs';
 import { extreme } from './extreme.mjs';
 import { fanIn } from './fan-in.mjs';
 import { gates } from './gates.mjs';
+import { newLabels } from './new-labels.mjs';
 import { regression } from './regression.mjs';
 import { words } from './words.mjs';
 
 const experiments = {
   ...{ activations, dsd, 'fan-in': fanIn, words, regression, gates },
-  ...{ extreme, 'amazon-3m': amazon },
+  ...{ extreme, 'amazon-3m': amazon, 'new-labels': newLabels },
 };
 const root = fileURLToPath(new URL('..', import.meta.url));
 const given = process.argv.indexOf('--data');

@@ -34,7 +34,8 @@ export interface ClientOptions {
   readonly fetch?: typeof globalThis.fetch;
 }
 
-export type PredictSettings = Pick<PredictRequest, 'k' | 'threshold' | 'explain' | 'evidence'> & CallOptions;
+export type PredictSettings = Pick<PredictRequest, 'k' | 'threshold' | 'precision' | 'explain' | 'evidence'> &
+  CallOptions;
 
 export interface CallOptions {
   readonly signal?: AbortSignal;

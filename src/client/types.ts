@@ -21,6 +21,11 @@ export interface PredictRequest {
   readonly k?: number;
   /** Leave out labels below this probability, or score where the model has no probabilities. */
   readonly threshold?: number;
+  /**
+   * Leave out labels of probabilities at which predictions of labels as frequent were right less often than this, on
+   * validation rows; for models with a calibration.
+   */
+  readonly precision?: number;
   /** Say of so many of the best labels why; default 0. */
   readonly explain?: number;
   /** Features and hidden units per explanation; default 10. */
@@ -32,7 +37,7 @@ export interface PredictedLabel {
   readonly name: string;
   /** Logit. */
   readonly score: number;
-  /** Null where the model's loss gives none. */
+  /** Calibrated where the model has a calibration; null where it has none and its loss gives none. */
   readonly probability: number | null;
 }
 
@@ -80,6 +85,8 @@ export interface Why {
 export interface PredictResult {
   /** Best first. */
   readonly predictions: readonly PredictedLabel[];
+  /** Present with `threshold` or `precision`: whether nothing was sure enough. */
+  readonly none?: boolean;
   /** Features of the input that the model knows: at 0 the answer says only how frequent labels are. */
   readonly knownFeatures: number;
   /** Present when asked for. */

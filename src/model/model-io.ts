@@ -7,6 +7,7 @@ import type { Kernels } from '../kernels/face.js';
 import { openModel, type SavedModel, type StoredModel, saveModel } from '../store/index.js';
 import { restoreArrays } from '../store/safetensors-reader.js';
 import { Device } from '../tensor/device.js';
+import { type CalibrationState, calibrationFile, parseCalibration } from './calibration.js';
 import { Classifier, type ClassifierShape, hiddenWidth, intermediateOf } from './classifier.js';
 import { type ModelSpec, modelSpec } from './spec.js';
 import { modelArrays } from './state.js';
@@ -26,6 +27,8 @@ export interface SaveOptions {
   readonly version: string;
   readonly labelNames: readonly string[] | undefined;
   readonly featurizer: Featurizer | null;
+  /** Absent or null: probabilities are what the loss makes them. */
+  readonly calibration?: CalibrationState | null;
 }
 
 export async function saveClassifier(
@@ -34,7 +37,7 @@ export async function saveClassifier(
   options: SaveOptions,
 ): Promise<SavedModel> {
   const { shape, spec } = classifier;
-  const { featurizer, labelNames } = options;
+  const { featurizer, labelNames, calibration = null } = options;
   return saveModel(runDirectory, {
     config: {
       kind: 'classifier',
@@ -47,7 +50,10 @@ export async function saveClassifier(
     labels: labelNames,
     metrics: options.metrics,
     versions: { espalier: options.version },
-    files: featurizer === null ? {} : { [featurizerFile]: `${JSON.stringify(featurizer)}\n` },
+    files: {
+      ...(featurizer === null ? {} : { [featurizerFile]: `${JSON.stringify(featurizer)}\n` }),
+      ...(calibration === null ? {} : { [calibrationFile]: `${JSON.stringify(calibration)}\n` }),
+    },
   });
 }
 
@@ -61,6 +67,8 @@ export interface LoadedModel {
   readonly labelNames: readonly string[];
   /** Null where the model was trained on features without a text rule. */
   readonly featurizer: Featurizer | null;
+  /** How scores become probabilities; null where it was not learnt. */
+  readonly calibration: CalibrationState | null;
   /** What was measured when it was saved. */
   readonly metrics: unknown;
 }
@@ -78,8 +86,10 @@ export async function loadClassifier(path: string, kernels: Kernels): Promise<Lo
     classifier.output.loaded();
     const labelNames = await labelNamesOf(stored);
     const featurizer = parseFeaturizer(await featurizerText(stored));
+    const calibration = await calibrationOf(stored, shape.labels);
     const { directory, manifest } = stored;
-    return { directory, classifier, shape, spec, labelNames, featurizer, metrics: manifest.metrics };
+    const { metrics } = manifest;
+    return { directory, classifier, shape, spec, labelNames, featurizer, calibration, metrics };
   } finally {
     await stored.close();
   }
@@ -113,13 +123,24 @@ export async function labelNamesOf(stored: StoredModel): Promise<string[]> {
 /** The settings that a model was trained with; null where it does not say. */
 export function trainingOf(stored: StoredModel): Record<string, unknown> | null {
   const { training } = description.parse(stored.manifest.config);
-  return z.record(z.string(), z.unknown()).nullable().catch(null).parse(training ?? null);
+  return z
+    .record(z.string(), z.unknown())
+    .nullable()
+    .catch(null)
+    .parse(training ?? null);
 }
 
 /** The text rule of a model, as it was saved; null where it was trained on numbers. */
 export async function featurizerText(stored: StoredModel): Promise<string | null> {
   if (!Object.hasOwn(stored.manifest.files, featurizerFile)) return null;
   return readFile(stored.path(featurizerFile), 'utf8');
+}
+
+/** The calibration of a model; null for one that has none, as older models have. */
+export async function calibrationOf(stored: StoredModel, labels: number): Promise<CalibrationState | null> {
+  if (!Object.hasOwn(stored.manifest.files, calibrationFile)) return null;
+  const file = stored.path(calibrationFile);
+  return parseCalibration(await readFile(file, 'utf8'), labels, file);
 }
 
 export function parseFeaturizer(text: string | null): Featurizer | null {

@@ -5,7 +5,7 @@ import type { Classifier, ClassifierShape } from './classifier.js';
 import { describeLabel, type Explanation, explainRow, type LabelFacts } from './explain.js';
 import { type ModelInput, rowOf } from './input.js';
 import { type LoadedModel, loadClassifier } from './model-io.js';
-import { type Prediction, predictionsOf, topRows } from './predict.js';
+import { confident, type Prediction, predictionsOf, topRows } from './predict.js';
 import type { ModelSpec } from './spec.js';
 
 export interface PredictOptions {
@@ -13,6 +13,11 @@ export interface PredictOptions {
   readonly k?: number;
   /** Leave out labels below this probability, or score where the model has no probabilities. */
   readonly threshold?: number;
+  /**
+   * Leave out labels of probabilities at which predictions of labels as frequent were right less often than this, on
+   * validation rows; for models with a calibration.
+   */
+  readonly precision?: number;
   /** Say of so many of the best labels why; default 0. */
   readonly explain?: number;
   /** Features and hidden units per explanation; default 10. */
@@ -22,6 +27,8 @@ export interface PredictOptions {
 export interface Answer {
   /** Best first. */
   readonly predictions: readonly Prediction[];
+  /** Whether `threshold` or `precision` left nothing: the input is of no label that the model is sure of. */
+  readonly none: boolean;
   /** Features of the input that the model knows: at 0 the answer says only how frequent labels are. */
   readonly knownFeatures: number;
   /** As many as asked for; empty by default. */
@@ -40,6 +47,7 @@ export class Model implements LoadedModel {
   readonly spec: ModelSpec;
   readonly labelNames: readonly string[];
   readonly featurizer: LoadedModel['featurizer'];
+  readonly calibration: LoadedModel['calibration'];
   readonly metrics: unknown;
   /** Every question uses the one step arena: they are answered one after the other. */
   #last: Promise<unknown> = Promise.resolve();
@@ -51,6 +59,7 @@ export class Model implements LoadedModel {
     this.spec = loaded.spec;
     this.labelNames = loaded.labelNames;
     this.featurizer = loaded.featurizer;
+    this.calibration = loaded.calibration;
     this.metrics = loaded.metrics;
   }
 
@@ -60,7 +69,7 @@ export class Model implements LoadedModel {
 
   /**
    * The best labels of one input.
-   * @throws EspalierError `PREDICT_NO_TEXT`, `PREDICT_FIELD`, `PREDICT_FEATURE`, `TOP_K_RANGE`
+   * @throws EspalierError `PREDICT_NO_TEXT`, `PREDICT_FIELD`, `PREDICT_FEATURE`, `TOP_K_RANGE`, `NO_CALIBRATION`
    * @example const { predictions } = await model.predict('small domesticated carnivore', { k: 5 });
    */
   async predict(input: ModelInput, options: PredictOptions = {}): Promise<Answer> {
@@ -70,18 +79,18 @@ export class Model implements LoadedModel {
 
   /** The same for many inputs at once, which is faster than one by one. */
   predictAll(inputs: readonly ModelInput[], options: PredictOptions = {}): Promise<Answer[]> {
-    const { k = 5, threshold = Number.NEGATIVE_INFINITY, explain = 0, evidence = 10 } = options;
+    const { k = 5, threshold, precision, explain = 0, evidence = 10 } = options;
     return this.#inTurn(async () => {
       const rows = inputs.map((input) => rowOf(this, input));
       if (rows.length === 0) return [];
       const top = await topRows(this, rows, k);
       return rows.map((row, r) => {
-        const predictions = predictionsOf(top, r, this.spec, (label) => this.labelNames[label]).filter(
-          ({ probability, score }) => (probability ?? score) >= threshold,
-        );
+        const all = predictionsOf(top, r, this, (label) => this.labelNames[label]);
+        const predictions = confident(all, { threshold, precision }, this.calibration);
         const labels = predictions.slice(0, explain).map(({ label }) => label);
         const explanations = labels.length === 0 ? [] : explainRow(this, row, labels, evidence);
-        return { predictions, knownFeatures: row.indices.length, explanations };
+        const none = predictions.length === 0 && all.length > 0;
+        return { predictions, none, knownFeatures: row.indices.length, explanations };
       });
     });
   }

@@ -3,7 +3,9 @@ import type { FeaturizerRow } from '../data/featurizer/index.js';
 import { EspalierError } from '../errors.js';
 import type { SparseBatch } from '../ops/sparse-batch.js';
 import type { TopK } from '../output/layer.js';
+import { Calibration, type CalibrationState } from './calibration.js';
 import type { LoadedModel } from './model-io.js';
+import { sigmoid } from './platt.js';
 import type { ModelSpec } from './spec.js';
 
 export interface Prediction {
@@ -11,7 +13,7 @@ export interface Prediction {
   readonly name: string;
   /** Logit. */
   readonly score: number;
-  /** sigmoid(score) for models trained with bce; null otherwise. Not calibrated. */
+  /** Calibrated on validation rows where the model has a calibration; else sigmoid(score) for bce, null for others. */
   readonly probability: number | null;
 }
 
@@ -27,7 +29,7 @@ export async function predictRows(
   k: number,
 ): Promise<Prediction[][]> {
   const top = await topRows(model, rows, k);
-  return rows.map((_, r) => predictionsOf(top, r, model.spec, (label) => model.labelNames[label]));
+  return rows.map((_, r) => predictionsOf(top, r, model, (label) => model.labelNames[label]));
 }
 
 /** The same as numbers; of fewer labels than `k`, so many columns. Empties the step arena. */
@@ -53,7 +55,7 @@ function topBatch(
 export function predictionsOf(
   top: TopK,
   r: number,
-  { loss }: Pick<ModelSpec, 'loss'>,
+  { spec, calibration }: ScoreReading,
   nameOf: (label: number) => string | undefined,
   most = top.k,
 ): Prediction[] {
@@ -62,14 +64,52 @@ export function predictionsOf(
     const label = top.labels[i];
     if (label === 0xffffffff) break;
     const score = top.scores[i];
-    row.push({ label, name: nameOf(label) ?? String(label), score, probability: probabilityOf(score, loss) });
+    const probability = probabilityOf({ spec, calibration }, label, score);
+    row.push({ label, name: nameOf(label) ?? String(label), score, probability });
   }
   return row;
 }
 
-/** sigmoid(score) where the loss makes that a probability. */
-export function probabilityOf(score: number, loss: ModelSpec['loss']): number | null {
-  return loss === 'bce' ? 1 / (1 + Math.exp(-score)) : null;
+/** What reads scores: of a model, in this thread or another. */
+export type ScoreReading = Pick<LoadedModel, 'calibration'> & { readonly spec: Pick<ModelSpec, 'loss'> };
+
+/** By the model's calibration; without one, sigmoid(score) where the loss makes that a probability. */
+export function probabilityOf(
+  { spec, calibration }: ScoreReading,
+  label: number,
+  score: number,
+): number | null {
+  if (calibration !== null) return Calibration.of(calibration).probability(label, score);
+  return spec.loss === 'bce' ? sigmoid(score) : null;
+}
+
+export interface Confidence {
+  /** Least probability, or score where there are no probabilities. */
+  readonly threshold?: number;
+  /** Least precision of predictions like this one on validation rows. */
+  readonly precision?: number;
+}
+
+/** The predictions that are sure enough; throws `NO_CALIBRATION` where a precision is asked of a model without one. */
+export function confident(
+  predictions: Prediction[],
+  { threshold = Number.NEGATIVE_INFINITY, precision }: Confidence,
+  calibration: CalibrationState | null,
+): Prediction[] {
+  const sure = predictions.filter(({ probability, score }) => (probability ?? score) >= threshold);
+  if (precision === undefined) return sure;
+  if (calibration === null) {
+    throw new EspalierError({
+      code: 'NO_CALIBRATION',
+      kind: 'usage',
+      op: 'predict',
+      problem: 'the model has no calibration, so nothing is known of the precision of its predictions',
+      expected: 'a model trained with validation rows',
+      hint: 'ask for a threshold instead, or train the model again',
+    });
+  }
+  const read = Calibration.of(calibration);
+  return sure.filter(({ label, probability }) => (probability ?? 0) >= read.threshold(label, precision));
 }
 
 /** The best `k` labels of each row of text, or of columns by name; a bare text goes to the first text column. */
@@ -91,7 +131,7 @@ export async function predictTexts(
   const batch = featurizer.featurize(rows);
   const top = await topBatch(model, batch, k);
   return rows.map((_, r) => ({
-    predictions: predictionsOf(top, r, model.spec, (label) => model.labelNames[label]),
+    predictions: predictionsOf(top, r, model, (label) => model.labelNames[label]),
     knownWords: batch.indptr[r + 1] - batch.indptr[r],
   }));
 }

@@ -2,6 +2,7 @@
 import { EspalierError, suggest } from '../errors.js';
 import type { Kernels } from '../kernels/face.js';
 import { openModel, type SavedModel } from '../store/index.js';
+import { mapCalibration } from './calibration.js';
 import { loadClassifier, saveClassifier, trainingOf } from './model-io.js';
 
 export interface RemovedLabels {
@@ -25,7 +26,8 @@ export async function removeLabels(
 ): Promise<RemovedLabels> {
   const loaded = await loadClassifier(path, kernels);
   const { classifier, labelNames, shape, featurizer } = loaded;
-  const known = labelNames.length > 0 ? labelNames : Array.from({ length: shape.labels }, (_, l) => String(l));
+  const known =
+    labelNames.length > 0 ? labelNames : Array.from({ length: shape.labels }, (_, l) => String(l));
   const places = new Map(known.map((name, label) => [name, label]));
   const gone = new Set<number>();
   for (const name of names) {
@@ -53,6 +55,7 @@ export async function removeLabels(
     version: stored.manifest.versions.espalier ?? 'unknown',
     labelNames: labelNames.length === 0 ? undefined : Array.from(map, (l) => labelNames[l]),
     featurizer,
+    calibration: loaded.calibration === null ? null : mapCalibration(loaded.calibration, map),
   });
   return { saved, removed: gone.size, left: map.length };
 }

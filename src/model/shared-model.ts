@@ -6,9 +6,10 @@ import { openModel } from '../store/index.js';
 import { restoreArrays } from '../store/safetensors-reader.js';
 import { BlankDevice, type SharedArrays } from '../tensor/blank.js';
 import type { Device } from '../tensor/device.js';
+import type { CalibrationState } from './calibration.js';
 import { Classifier, type ClassifierShape } from './classifier.js';
 import { LabelTable, type LabelTableData } from './label-table.js';
-import { describe, featurizerText, type LoadedModel, parseFeaturizer } from './model-io.js';
+import { calibrationOf, describe, featurizerText, type LoadedModel, parseFeaturizer } from './model-io.js';
 import type { ModelSpec } from './spec.js';
 import { modelArrays } from './state.js';
 
@@ -24,6 +25,7 @@ export interface SharedModel {
   readonly labels: LabelTableData;
   /** Null for a model of numbered features. */
   readonly featurizer: SharedFeaturizer | null;
+  readonly calibration: CalibrationState | null;
   readonly metrics: unknown;
   /** Of the software that trained it. */
   readonly versions: Readonly<Record<string, string>>;
@@ -50,10 +52,11 @@ export async function shareModel(
     classifier.output.loaded();
     const labels = await LabelTable.gather(stored.labels());
     const featurizer = parseFeaturizer(await featurizerText(stored))?.share() ?? null;
+    const calibration = await calibrationOf(stored, shape.labels);
     const { directory, manifest } = stored;
     return {
       ...{ directory, id: basename(directory), shape, spec },
-      ...{ arrays: device.arrays, labels: labels.data, featurizer },
+      ...{ arrays: device.arrays, labels: labels.data, featurizer, calibration },
       ...{ metrics: manifest.metrics, versions: manifest.versions },
     };
   } finally {
@@ -63,12 +66,12 @@ export async function shareModel(
 
 /** A model over the arrays of `shared`, for this thread; nothing is copied. */
 export function adoptModel(shared: SharedModel, kernels: Kernels): LoadedModel {
-  const { directory, shape, spec, metrics } = shared;
+  const { directory, shape, spec, calibration, metrics } = shared;
   const device = new BlankDevice(kernels, shared.arrays);
   const classifier = makeBlank(device, shape, spec);
   device.settle();
   const featurizer = shared.featurizer === null ? null : Featurizer.fromShared(shared.featurizer);
-  return { directory, classifier, shape, spec, labelNames: [], featurizer, metrics };
+  return { directory, classifier, shape, spec, labelNames: [], featurizer, calibration, metrics };
 }
 
 function makeBlank(device: Device, shape: ClassifierShape, spec: ModelSpec): Classifier {

@@ -18,7 +18,14 @@ import type {
 import { makeMoments, type OptimizerSpec, ruleAt } from '../optim/rules.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { checkGradients, checkHidden, checkLabel, checkLabelMap, checkPositives, checkStart } from './check.js';
+import {
+  checkGradients,
+  checkHidden,
+  checkLabel,
+  checkLabelMap,
+  checkPositives,
+  checkStart,
+} from './check.js';
 import type {
   Connections,
   GrowthSource,

@@ -488,13 +488,17 @@ export function describeOutputLayer(subject: Subject, backend: Backend): void {
           expect(now.bias).toBe([0.25, -3][at]);
           const row = Array.from(now.inputs, (j) => weights[at * inputs + j]);
           // In bfloat16 a weight keeps 8 bits.
-          expect(distance(now.weights, row)).toBeLessThanOrEqual(subject.name.includes('bf16') ? 2 ** -8 : tolerance);
+          expect(distance(now.weights, row)).toBeLessThanOrEqual(
+            subject.name.includes('bf16') ? 2 ** -8 : tolerance,
+          );
         }
         // What follows sees the new weights: the loss is that of the layer it says it is.
         const oracle = new DenseOracle(layer, plainSgd);
         const next = problem('started', batch, inputs, map.length);
         const found = await layer.evaluate(hidden(next.h), next.positives);
-        expect(distance([found], [oracle.lossOf(next.h, next.positives).loss])).toBeLessThanOrEqual(tolerance);
+        expect(distance([found], [oracle.lossOf(next.h, next.positives).loss])).toBeLessThanOrEqual(
+          tolerance,
+        );
         for (const wrong of [Uint32Array.of(1, 1), Uint32Array.of(1, map.length), Uint32Array.of(1)])
           expect(() => layer.startLabels(wrong, { weights, bias: [0, 0] })).toThrow(/LABEL_/);
       });

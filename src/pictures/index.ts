@@ -19,4 +19,5 @@ export {
   ticks,
 } from './intervals.js';
 export { type Lines, linesSvg } from './lines.js';
+export { type ReliabilityPanel, reliabilitySvg } from './reliability.js';
 export { escaped } from './svg.js';

@@ -48,6 +48,7 @@ export const predictResponseSchema = z.object({
   results: z.array(
     z.object({
       predictions: z.array(label),
+      none: z.boolean().optional(),
       knownFeatures: z.number().int(),
       explanations: z.array(why).optional(),
     }),

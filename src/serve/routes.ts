@@ -86,7 +86,10 @@ export async function addRoutes(app: FastifyInstance, parts: RouteParts): Promis
     return {
       ...{ model: model.id, ...model.shape, output: model.spec.output.kind, loss: model.spec.loss },
       fields: fieldsOf(model),
-      ...{ probabilities: model.spec.loss === 'bce', limits: { k, rows, bodyBytes } },
+      ...{
+        probabilities: model.spec.loss === 'bce' || model.calibration !== null,
+        limits: { k, rows, bodyBytes },
+      },
     };
   });
 

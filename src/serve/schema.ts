@@ -24,6 +24,7 @@ export function predictSchema({ rows, k, explain }: ServeLimits) {
     features: one(features, rows).optional(),
     k: z.number().int().min(1).max(k).default(5),
     threshold: z.number().optional(),
+    precision: z.number().gt(0).lt(1).optional(),
     explain: z.number().int().min(0).max(explain).default(0),
     evidence: z.number().int().min(1).max(1000).default(10),
   });
@@ -37,7 +38,8 @@ export const labelSchema = z.strictObject({
 
 export interface ParsedPredict {
   readonly job: PredictJob;
-  readonly threshold: number;
+  readonly threshold: number | undefined;
+  readonly precision: number | undefined;
 }
 
 /** Checks bodies of POST /predict; throws a `Refusal` that names the place. */
@@ -52,7 +54,7 @@ export function predictParser(limits: ServeLimits): (body: unknown) => ParsedPre
     }
     const parsed = schema.safeParse(body);
     if (!parsed.success) throw refuseIssue(parsed.error.issues[0], known);
-    const { text, fields, features, k, explain, evidence, threshold } = parsed.data;
+    const { text, fields, features, k, explain, evidence, threshold, precision } = parsed.data;
     const given = [text, fields, features].filter((input) => input !== undefined);
     if (given.length !== 1) {
       throw new Refusal(400, 'BODY_SHAPE', 'a request asks about one of text, fields and features', {
@@ -64,7 +66,7 @@ export function predictParser(limits: ServeLimits): (body: unknown) => ParsedPre
     const inputs: readonly ModelInput[] = Array.isArray(input) ? input : [input as ModelInput];
     return {
       job: { rows: inputs.length, inputs, k, explain, evidence },
-      threshold: threshold ?? Number.NEGATIVE_INFINITY,
+      ...{ threshold, precision },
     };
   };
 }

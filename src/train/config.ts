@@ -79,6 +79,16 @@ export const trainConfig = z.strictObject({
       every: z.number().positive().default(1),
     })
     .prefault({}),
+  /** Probabilities learnt on the validation rows that are scored; null: those of the loss. */
+  calibration: z
+    .strictObject({
+      /** Best labels of each row that are looked at. */
+      perRow: positiveInteger.default(10),
+      /** Right predictions from which a label has a scaling of its own. */
+      leastRight: positiveInteger.default(50),
+    })
+    .nullable()
+    .prefault({}),
   checkpoint: z
     .strictObject({
       /** Minutes between checkpoints. */

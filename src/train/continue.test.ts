@@ -117,7 +117,12 @@ async function precision(run: string, isAsked: (label: number) => boolean): Prom
 describe.each(Object.entries(kinds))('output %s', (name, kind) => {
   const run = (what: string) => `${name} ${what}`;
   const more = (out: string): TrainConfigInput => ({
-    ...{ data: join(home, 'more'), out: join(home, out), epochs: 2, start: { model: join(home, run('first')) } },
+    ...{
+      data: join(home, 'more'),
+      out: join(home, out),
+      epochs: 2,
+      start: { model: join(home, run('first')) },
+    },
   });
   const n = first.length;
   const old = first.map((_, l) => l);
@@ -218,10 +223,10 @@ describe('what does not go together', () => {
       code: 'START_LABELS',
       facts: { problem: expect.stringContaining('label 0') },
     });
-    await expect(train({ ...on('wider', 'refused'), ...start({}) })).rejects.toMatchObject({
+    await expect(train({ ...on('wider', 'refused too'), ...start({}) })).rejects.toMatchObject({
       code: 'START_FEATURES',
     });
-    const other = { ...on('more', 'refused'), ...start({}), model: { encoder: { embedding: 16 } } };
+    const other = { ...on('more', 'refused again'), ...start({}), model: { encoder: { embedding: 16 } } };
     await expect(train(other)).rejects.toMatchObject({ code: 'START_MODEL' });
     const dropped = await train({ ...on('fewer', 'dropped'), ...start({ missingLabels: 'drop' }) });
     expect(dropped.classifier.output.labels).toBe(first.length - 3);

@@ -4,14 +4,26 @@ import { labelBuckets, labelFrequencies } from '../data/statistics.js';
 import { EspalierError } from '../errors.js';
 import type { Kernels } from '../kernels/face.js';
 import { propensities } from '../metrics/propensities.js';
+import type { Reliability } from '../metrics/reliability.js';
 import { TopKMetrics, type TopKReport } from '../metrics/top-k.js';
 import { type LoadedModel, loadClassifier } from '../model/model-io.js';
 import { type Scorer, scoreDataset } from '../model/score.js';
+import type { TopK } from '../output/layer.js';
+import { PairCollector, reliabilityOf } from './probabilities.js';
 
 export interface EvaluationReport extends TopKReport {
   readonly model: string;
   readonly data: string;
   readonly split: Split;
+  /**
+   * Probabilities of the best labels of each row against what was right: by sigmoid(score), and by the model's
+   * calibration, null where it has none.
+   */
+  readonly reliability: {
+    readonly perRow: number;
+    readonly raw: Reliability;
+    readonly calibrated: Reliability | null;
+  };
 }
 
 /**
@@ -52,12 +64,23 @@ export async function evaluateModel(
     propensities: propensities(frequencies, trained.rows),
     buckets: labelBuckets(frequencies),
   });
-  const both: Scorer = {
-    add: (...scored) => {
-      metrics.add(...scored);
-      also?.add(...scored);
+  const perRow = Math.min(labels, loaded.calibration?.perRow ?? 10);
+  const pairs = new PairCollector(perRow);
+  const all: Scorer = {
+    add: (best, truth, rowIds) => {
+      metrics.add(best, truth, rowIds);
+      pairs.add(best, truth, rowIds);
+      also?.add(firstOf(best, Math.max(...ks)), truth, rowIds);
     },
   };
-  await scoreDataset(classifier, rows, both, { batch: 256, k: Math.max(...ks), onProgress });
-  return { model: loaded.directory, data: directory.path, split, ...metrics.report() };
+  await scoreDataset(classifier, rows, all, { batch: 256, k: Math.max(...ks, perRow), onProgress });
+  const reliability = { perRow, ...reliabilityOf(pairs.pairs, loaded.calibration) };
+  return { model: loaded.directory, data: directory.path, split, ...metrics.report(), reliability };
+}
+
+/** The best `count` labels of every row. */
+function firstOf({ k, labels, scores }: TopK, count: number): TopK {
+  if (count >= k) return { k, labels, scores };
+  const isFirst = (_: number, i: number) => i % k < count;
+  return { k: count, labels: labels.filter(isFirst), scores: scores.filter(isFirst) };
 }

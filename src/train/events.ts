@@ -132,6 +132,18 @@ export type TrainEvent =
   | ({ readonly event: 'snapshot'; readonly step: number } & ModelSnapshot)
   /** Between the gradients of a layer's weights from its pruned and from its dense input. */
   | ({ readonly event: 'gradient-cosine'; readonly step: number } & GradientCosine)
+  | {
+      readonly event: 'calibration';
+      readonly step: number;
+      readonly method: 'none' | 'temperature' | 'platt';
+      /** Expected calibration error, in [0, 1]; after: on rows that the scaling did not see. */
+      readonly before: number;
+      readonly after: number;
+      readonly pairs: number;
+      /** Buckets and labels with a scaling of their own. */
+      readonly buckets: readonly string[];
+      readonly labels: number;
+    }
   | ({ readonly event: 'layer'; readonly step: number } & LayerEvent)
   | { readonly event: 'checkpoint'; readonly step: number; readonly path: string }
   /** A damaged checkpoint, passed over on the way back to a sound one. */

@@ -52,7 +52,8 @@ export async function startNewLabels(
         continue;
       }
       const { mean } = hiddenMoments(classifier, rows, own, batch);
-      for (let j = 0; j < d; j++) direction[j] = (mean[j] - middle.mean[j]) / (middle.deviation[j] + middle.typical);
+      for (let j = 0; j < d; j++)
+        direction[j] = (mean[j] - middle.mean[j]) / (middle.deviation[j] + middle.typical);
     }
     const bias = new Float64Array(some.length);
     // Connections are chosen by the directions; how long the weights may be is known after that.

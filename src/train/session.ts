@@ -86,7 +86,8 @@ export class TrainSession {
   ): Promise<TrainSession> {
     const { rows, validation, baseRss, featurizer = null } = data;
     const device = new Device(kernels);
-    const started = given.start === null ? null : await startFrom(given, given.start, device, rows, featurizer);
+    const started =
+      given.start === null ? null : await startFrom(given, given.start, device, rows, featurizer);
     const config = started === null ? given : { ...given, model: started.classifier.spec };
     const clusters = await clustersOf(config, kernels, rows);
     const { targets, clusteringBytes } = clusters;
@@ -185,6 +186,7 @@ export async function planRun(
     saved: config.saved,
     evaluateBatch: validation === null ? 0 : evaluationBatch,
     timeline,
+    k: Math.max(5, Math.min(config.calibration?.perRow ?? 0, rows.labels)),
   });
   return { largest, evidence, shape, plan };
 }

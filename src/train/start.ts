@@ -206,7 +206,8 @@ function featureMap(
   const same = (own === null && now === null) || JSON.stringify(own) === JSON.stringify(now);
   if (same && before === features) return null;
   const named = (of: Featurizer | null) => of !== null && of.options.vocabulary.kind === 'terms';
-  if (mode === 'share' && named(own) && named(now)) return mapNames(own?.featureNames() ?? [], now?.featureNames() ?? []);
+  if (mode === 'share' && named(own) && named(now))
+    return mapNames(own?.featureNames() ?? [], now?.featureNames() ?? []);
   throw new EspalierError({
     code: 'START_FEATURES',
     kind: 'usage',

@@ -4,12 +4,13 @@ import { join } from 'node:path';
 import { DatasetDirectory } from '../data/cache.js';
 import type { CsrDataset } from '../data/dataset.js';
 import { selectRows } from '../data/rows.js';
-import { labelBuckets } from '../data/statistics.js';
+import { BUCKETS, labelBuckets } from '../data/statistics.js';
 import { EspalierError } from '../errors.js';
 import { makeDirectory, withFileErrors, writeFileAtomic } from '../files.js';
 import { selectKernels } from '../kernels/index.js';
 import { propensities } from '../metrics/propensities.js';
 import { TopKMetrics } from '../metrics/top-k.js';
+import type { CalibrationState } from '../model/calibration.js';
 import type { Classifier } from '../model/classifier.js';
 import { saveClassifier } from '../model/model-io.js';
 import { scoreDataset } from '../model/score.js';
@@ -19,6 +20,7 @@ import { parseConfig, type TrainConfig, type TrainConfigInput } from './config.j
 import { type Scores, scoresOf, type TrainEvent } from './events.js';
 import { runLoop } from './loop.js';
 import { denseRivals, type MemoryTable } from './memory-report.js';
+import { calibrate, PairCollector } from './probabilities.js';
 import { RunRecorder } from './recorder.js';
 import { restoreCheckpoint, saveCheckpoint } from './resume.js';
 import { evaluationBatch, TrainSession } from './session.js';
@@ -103,13 +105,24 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
     if (session.started !== null) emit({ event: 'continued', ...session.started });
     if (session.clusters !== null) emit(session.clusters);
     let scores: Scores | null = null;
+    let scored: PairCollector | null = null;
     const result = await runLoop(session, from, {
       emit,
       signal: options.signal,
       validate: async () => {
         if (validation === null) return null;
         const metrics = metricsFor(session.frequencies, rows.rows);
-        await scoreDataset(session.classifier, validation, metrics, { batch: evaluationBatch, k: 5 });
+        const { perRow } = config.calibration ?? { perRow: 0 };
+        const pairs = new PairCollector(perRow);
+        const both: Parameters<typeof scoreDataset>[2] = {
+          add: (best, truth, rowIds) => {
+            metrics.add(best, truth, rowIds);
+            pairs.add(best, truth, rowIds);
+          },
+        };
+        const k = Math.max(5, Math.min(perRow, rows.labels));
+        await scoreDataset(session.classifier, validation, both, { batch: evaluationBatch, k });
+        scored = pairs;
         scores = scoresOf(metrics.report());
         return scores;
       },
@@ -121,7 +134,17 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
     });
     const memory = await memoryTable(session);
     const examplesPerSecond = result.examples / Math.max(1e-9, result.seconds);
-    const model = result.finished ? await save(session, directory, scores) : null;
+    const calibration = result.finished ? calibrationFor(session, scored) : null;
+    if (calibration !== null) {
+      const { method, ece, buckets, labels } = calibration;
+      emit({
+        ...{ event: 'calibration', step: result.step, method, ...ece },
+        pairs: calibration.rows * calibration.perRow,
+        buckets: BUCKETS.filter((bucket) => buckets[bucket] !== null),
+        labels: labels.length,
+      });
+    }
+    const model = result.finished ? await save(session, directory, scores, calibration) : null;
     if (model !== null) {
       emit({
         event: 'end',
@@ -168,6 +191,7 @@ async function save(
   session: TrainSession,
   directory: DatasetDirectory,
   metrics: Scores | null,
+  calibration: CalibrationState | null,
 ): Promise<string> {
   const saved = await saveClassifier(session.config.out, session.classifier, {
     training: session.config,
@@ -175,8 +199,15 @@ async function save(
     version,
     labelNames: session.rows.labelNames,
     featurizer: (await directory.featurizer()) ?? null,
+    calibration,
   });
   return saved.directory;
+}
+
+function calibrationFor(session: TrainSession, scored: PairCollector | null): CalibrationState | null {
+  const { calibration, model } = session.config;
+  if (calibration === null || scored === null) return null;
+  return calibrate(scored, session.frequencies, { ...calibration, isLogit: model.loss === 'bce' });
 }
 
 /** Validation rows spread evenly over the split; none when the model trains on them. */

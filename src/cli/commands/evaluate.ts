@@ -4,8 +4,10 @@ import { Command } from 'commander';
 import { DatasetDirectory, type Split } from '../../data/cache.js';
 
 import { EspalierError } from '../../errors.js';
+import { writeFileAtomic } from '../../files.js';
 import { selectKernels } from '../../kernels/index.js';
 import { loadClassifier } from '../../model/model-io.js';
+import { reliabilitySvg } from '../../pictures/index.js';
 import { evaluationOf, PredictionDetails, saveEvaluation } from '../../reports/index.js';
 import { type EvaluationReport, evaluateModel } from '../../train/evaluate.js';
 import { note, out, ProgressLine } from '../terminal.js';
@@ -16,39 +18,39 @@ export function evaluateCommand(): Command {
     .argument('<model>', 'run directory or model directory')
     .argument('<data>', 'dataset directory')
     .option('--split <name>', 'train, validation, trainAll or test', 'test')
+    .option('--picture <file>', 'write a reliability diagram of the probabilities as SVG')
     .option('--json', 'print JSON instead of a table')
     .option('--save', 'keep figures, confusions and sample predictions in the run, for `espalier ui`')
-    .action(
-      async (model: string, data: string, options: { split: string; json?: boolean; save?: boolean }) => {
-        if (options.save === true) await checkRun(model);
-        const directory = await DatasetDirectory.open(data);
-        if (!directory.splits.includes(options.split as Split)) {
-          throw new EspalierError({
-            code: 'DATASET_SPLIT',
-            kind: 'usage',
-            op: 'espalier evaluate',
-            problem: `the dataset has no split ${JSON.stringify(options.split)}`,
-            expected: directory.splits.join(', '),
-          });
-        }
-        const line = new ProgressLine();
-        const split = options.split as Split;
-        const kernels = selectKernels();
-        const loaded = await loadClassifier(model, kernels);
-        const details = new PredictionDetails(loaded, {
-          texts: split === 'test' ? await directory.testRows() : undefined,
-          labelNames: (await directory.names()).labelNames,
+    .action(async (model: string, data: string, options: EvaluateOptions) => {
+      if (options.save === true) await checkRun(model);
+      const directory = await DatasetDirectory.open(data);
+      if (!directory.splits.includes(options.split as Split)) {
+        throw new EspalierError({
+          code: 'DATASET_SPLIT',
+          kind: 'usage',
+          op: 'espalier evaluate',
+          problem: `the dataset has no split ${JSON.stringify(options.split)}`,
+          expected: directory.splits.join(', '),
         });
-        const progress = (done: number, rows: number) => line.show(`scored ${done} of ${rows} rows`);
-        const report = await evaluateModel(loaded, directory, split, kernels, progress, [1, 3, 5], details);
-        line.clear();
-        if (options.save === true) {
-          note(`wrote ${await saveEvaluation(model, evaluationOf(report, details.details()))}`);
-        }
-        if (options.json) out(JSON.stringify(report));
-        else printEvaluation(report);
-      },
-    );
+      }
+      const line = new ProgressLine();
+      const split = options.split as Split;
+      const kernels = selectKernels();
+      const loaded = await loadClassifier(model, kernels);
+      const details = new PredictionDetails(loaded, {
+        texts: split === 'test' ? await directory.testRows() : undefined,
+        labelNames: (await directory.names()).labelNames,
+      });
+      const progress = (done: number, rows: number) => line.show(`scored ${done} of ${rows} rows`);
+      const report = await evaluateModel(loaded, directory, split, kernels, progress, [1, 3, 5], details);
+      line.clear();
+      if (options.picture !== undefined) await writeFileAtomic(options.picture, pictureOf(report));
+      if (options.save === true) {
+        note(`wrote ${await saveEvaluation(model, evaluationOf(report, details.details()))}`);
+      }
+      if (options.json) out(JSON.stringify(report));
+      else printEvaluation(report);
+    });
 }
 
 /** Only a run directory keeps evaluations: models are immutable. */
@@ -65,6 +67,26 @@ async function checkRun(path: string): Promise<void> {
   });
 }
 
+interface EvaluateOptions {
+  readonly split: string;
+  readonly picture?: string;
+  readonly json?: boolean;
+  readonly save?: boolean;
+}
+
+/** Before and after calibration, side by side. */
+function pictureOf({ reliability: { raw, calibrated }, split }: EvaluationReport): string {
+  const panel = (name: string, { bins, ece }: typeof raw) => ({
+    title: `${name}: ECE ${(100 * ece).toFixed(2)} %`,
+    bins,
+  });
+  const after = calibrated === null ? [] : [panel('calibrated', calibrated)];
+  return reliabilitySvg({
+    title: `Probabilities on ${split} rows`,
+    panels: [panel('sigmoid of the score', raw), ...after],
+  });
+}
+
 export function printEvaluation(report: EvaluationReport): void {
   out(`${report.rows.toLocaleString('en')} ${report.split} rows (95 % interval in brackets)`);
   const cell = (name: string, e: { value: number; low: number; high: number } | undefined) =>
@@ -74,6 +96,11 @@ export function printEvaluation(report: EvaluationReport): void {
   for (const at of report.at) {
     out(`${cell(`P@${at.k}`, at.precision)}${cell(`nDCG@${at.k}`, at.ndcg)}${cell(`PSP@${at.k}`, at.psp)}`);
   }
+  const { perRow, raw, calibrated } = report.reliability;
+  const ece = (of: typeof raw) => `${(100 * of.ece).toFixed(2)} %`;
+  out(
+    `  expected calibration error of the best ${perRow} labels: ${calibrated === null ? `${ece(raw)} (no calibration)` : `${ece(calibrated)}, without calibration ${ece(raw)}`}`,
+  );
   const first = report.at[0]?.buckets;
   if (first !== undefined) {
     const share = (name: 'head' | 'torso' | 'tail') =>

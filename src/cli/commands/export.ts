@@ -16,13 +16,14 @@ export function exportCommand(): Command {
     )
     .action(async (model: string, options: { out: string }) => {
       const loaded = await loadClassifier(model, selectKernels());
-      const { labelNames, featurizer, metrics } = loaded;
+      const { labelNames, featurizer, calibration, metrics } = loaded;
       const saved = await saveClassifier(options.out, plainClassifier(loaded), {
         training: undefined,
         metrics,
         version,
         labelNames: labelNames.length === 0 ? undefined : labelNames,
         featurizer,
+        calibration,
       });
       out(`model: ${saved.directory}`);
     });

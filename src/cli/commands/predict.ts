@@ -14,6 +14,8 @@ type InputKind = (typeof inputKinds)[number];
 
 interface PredictOptions {
   readonly k: number;
+  readonly threshold?: number;
+  readonly precision?: number;
   readonly features?: boolean;
   readonly input: InputKind;
   readonly json?: boolean;
@@ -25,6 +27,12 @@ export function predictCommand(): Command {
     .description('answer lines of standard input with the best labels')
     .argument('<model>', 'run directory or model directory')
     .option('--k <n>', 'labels per line', positive, 5)
+    .option('--threshold <p>', 'leave out labels below this probability; "none" where none is left', finite)
+    .option(
+      '--precision <p>',
+      'leave out labels that were right less often than this on validation rows',
+      inUnit,
+    )
     .option('--features', 'lines are sparse rows (index:value ...) instead of text')
     .addOption(
       new Option(
@@ -49,6 +57,18 @@ function positive(text: string): number {
   throw new InvalidArgumentError('a whole number from 1 to 10000');
 }
 
+function finite(text: string): number {
+  const n = Number(text);
+  if (text.trim() !== '' && Number.isFinite(n)) return n;
+  throw new InvalidArgumentError('a number');
+}
+
+function inUnit(text: string): number {
+  const n = Number(text);
+  if (n > 0 && n < 1) return n;
+  throw new InvalidArgumentError('a number between 0 and 1');
+}
+
 async function predict(path: string, options: PredictOptions): Promise<void> {
   const model = await Model.load(path, selectKernels());
   const explain = options.explain === true ? 1 : (options.explain ?? 0);
@@ -56,19 +76,26 @@ async function predict(path: string, options: PredictOptions): Promise<void> {
   for await (const text of createInterface({ input: process.stdin, crlfDelay: Number.POSITIVE_INFINITY })) {
     line++;
     const input = options.features ? parseRow(text, line) : inputOf(text, line, options.input, model);
-    print(text, await model.predict(input, { k: options.k, explain }), options);
+    const { k, threshold, precision } = options;
+    print(text, await model.predict(input, { k, threshold, precision, explain }), options);
   }
 }
 
-function print(text: string, { predictions, explanations, knownFeatures }: Answer, options: PredictOptions) {
+function print(
+  text: string,
+  { predictions, none, explanations, knownFeatures }: Answer,
+  options: PredictOptions,
+) {
   if (options.json) {
     const why = options.explain === undefined ? {} : { explanations };
-    out(JSON.stringify({ input: text, predictions, ...why }));
+    const asked = options.threshold !== undefined || options.precision !== undefined;
+    out(JSON.stringify({ input: text, predictions, ...(asked ? { none } : {}), ...why }));
     return;
   }
   const nothing = knownFeatures === 0 && !options.features;
   const remark = nothing ? ' (no known word: what follows is only how frequent labels are)' : '';
   printPredictions(`${text}${remark}`, predictions);
+  if (none) out(`${'none'.padStart(14)}`);
   for (const [i, why] of explanations.entries()) {
     out(`  ${predictions[i].name}:`);
     for (const reason of because(why)) out(`    ${reason}`);

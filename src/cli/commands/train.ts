@@ -52,7 +52,10 @@ export function trainCommand(): Command {
       'train a finished model on: new rows, new labels; settings are those of its training, for one epoch',
     )
     .option('--drop-missing-labels', 'with --continue: labels that the dataset does not have leave the model')
-    .option('--warm-start <model>', 'start from the encoder of a model, and from the labels of the same names')
+    .option(
+      '--warm-start <model>',
+      'start from the encoder of a model, and from the labels of the same names',
+    )
     .addHelpText(
       'after',
       `

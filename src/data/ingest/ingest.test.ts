@@ -386,3 +386,45 @@ describe('the long tail', () => {
     }
   });
 });
+
+describe('rows like earlier ones', () => {
+  it('have the features of the saved vocabulary; labels stay where they were, new ones come behind', async () => {
+    const first = join(home, 'first');
+    await ingest({ ...common, from: await file(jsonl(rowsOf(120)), 'jsonl') }, first);
+    const directory = await DatasetDirectory.open(first);
+    const featurizer = (await directory.featurizer()) as Featurizer;
+    const { labelNames = [] } = await directory.names();
+    const later = rowsOf(60).map((row, i) => ({
+      ...row,
+      title: i % 2 === 0 ? `${row.title} zebra` : row.title,
+      tags: i % 4 === 0 ? ['a new one', ...row.tags] : row.tags,
+    }));
+    const { labels, labelSeparator, id } = common;
+    const path = join(home, 'later');
+    const { report } = await ingest(
+      {
+        ...{ labels, labelSeparator, id, threads: 1, from: await file(jsonl(later), 'jsonl') },
+        ...{ like: { featurizer, labels: labelNames }, validationShare: 0, testShare: 0 },
+      },
+      path,
+    );
+    const made = await DatasetDirectory.open(path);
+    expect(JSON.stringify(await made.featurizer())).toBe(JSON.stringify(featurizer));
+    expect((await made.names()).labelNames).toEqual([...labelNames, 'a new one']);
+    expect(report.like).toEqual({
+      labels: labelNames.length,
+      newLabels: 1,
+      fittedRows: featurizer.facts.documents,
+    });
+    const block = featurizer.featurize(later.map(({ title, body }) => ({ title, body })));
+    expect(report.terms).toEqual({ read: block.terms, unknown: block.unknownTerms });
+    // The words of every second title; numbers of bodies that the first rows show once may be unknown too.
+    expect(report.terms.unknown).toBeGreaterThanOrEqual(30);
+    const train = await made.load('train');
+    expect(train.rows).toBe(60);
+    expect(Array.from(train.indices)).toEqual(Array.from(block.indices));
+    expect(Array.from(train.values)).toEqual(Array.from(block.values));
+    const marks = Array.from(train.labelIds).filter((label) => label === labelNames.length);
+    expect(marks).toHaveLength(15);
+  });
+});

@@ -62,8 +62,7 @@ export async function ingest(options: IngestOptions, path: string): Promise<Inge
     });
   }
   const featurizerOptions =
-    like?.featurizer.options ??
-    checkFeaturizerOptions({ ...options.featurizer, text, numeric, categorical });
+    like?.featurizer.options ?? checkFeaturizerOptions({ ...options.featurizer, text, numeric, categorical });
   const walk = await Walk.open(options, featurizerOptions);
   const pool = FeaturePool.open(options.threads ?? ingestDefaults.threads);
   try {

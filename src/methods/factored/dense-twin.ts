@@ -4,7 +4,14 @@
  */
 import type { Floats, Positives } from '../../kernels/face.js';
 import { RandomStream } from '../../kernels/random.js';
-import { checkGradients, checkHidden, checkLabel, checkLabelMap, checkPairs, checkStart } from '../../output/check.js';
+import {
+  checkGradients,
+  checkHidden,
+  checkLabel,
+  checkLabelMap,
+  checkPairs,
+  checkStart,
+} from '../../output/check.js';
 import type {
   Connections,
   LabelStart,

@@ -408,7 +408,7 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
       for (const i of own) {
         const row = weights.subarray(i * inputs, (i + 1) * inputs);
         let squares = 0;
-      for (const w of row) squares += w * w;
+        for (const w of row) squares += w * w;
         for (let j = 0; j < inputs && squares > 0; j++) say[j] += row[j] ** 2 / squares;
       }
       this.#columns.set(largestInputs(say, width), group * width);

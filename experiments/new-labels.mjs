@@ -7,7 +7,7 @@ import { spread } from './lib/spread.mjs';
 
 const settings = {
   batch: 256,
-  epochs: 6,
+  epochs: 4,
   optimizer: { kind: 'adam', rate: 2e-3 },
   outputOptimizer: { kind: 'adam', rate: 2e-3 },
   model: {

@@ -65,14 +65,14 @@ export class PredictionDetails {
   }
 
   #sample(best: TopK, i: number, row: number, truth: Uint32Array): void {
-    const { loss } = this.#model.spec;
     const predictions: Sample['predictions'][number][] = [];
     for (let r = 0; r < Math.min(samplePredictions, best.k); r++) {
       const label = best.labels[i * best.k + r];
       if (label >= this.#model.shape.labels) break;
       const score = best.scores[i * best.k + r];
       predictions.push({
-        ...{ label, name: this.#nameOf(label), score, probability: probabilityOf(score, loss) },
+        ...{ label, name: this.#nameOf(label), score },
+        probability: probabilityOf(this.#model, label, score),
         right: truth.includes(label),
       });
     }

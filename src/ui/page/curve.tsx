@@ -24,6 +24,10 @@ interface CurveProps {
   readonly lines: readonly Line[];
   readonly xName: string;
   readonly show: (value: Figure) => string;
+  /** As the axis says it; default as the legend does. */
+  readonly tick?: (value: Figure) => string;
+  /** Round numbers of this quantity, e.g. powers of two for bytes. */
+  readonly incrs?: number[];
   readonly showX: (value: Figure) => string;
   readonly log?: boolean;
   /** The axis begins at 0. */
@@ -90,9 +94,11 @@ export function Curve(props: CurveProps) {
     showX,
     log = false,
     zero = false,
-    height = 190,
+    height = 206,
     empty,
     parts,
+    tick,
+    incrs,
   } = props;
   const theme = useTheme();
   const host = useRef<HTMLDivElement>(null);
@@ -120,7 +126,7 @@ export function Curve(props: CurveProps) {
     layers.map(({ line: { colour, dash, area, dots }, role }) => [colour, dash, area, dots, role]),
   ]);
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `shape` stands for all that the plot is made of
+  // `shape` stands for all that the plot is made of.
   useEffect(() => {
     const element = host.current;
     if (element === null || layers.length === 0) return;
@@ -137,7 +143,7 @@ export function Curve(props: CurveProps) {
       {
         width: element.clientWidth,
         height,
-        padding: [8, 10, 0, 0],
+        padding: [8, 18, 0, 0],
         legend: { show: false },
         cursor: {
           y: false,
@@ -150,13 +156,15 @@ export function Curve(props: CurveProps) {
           y: log ? { distr: 3 } : { range: (_, low, high) => rangeOf(low, high, zero) },
         },
         axes: [
-          { ...axis, size: 26, gap: 3, space: 64, values: (_, splits) => splits.map((v) => showX(v)) },
           {
             ...axis,
-            size: 58,
-            gap: 4,
-            space: 32,
-            values: (_, splits) => splits.map((v) => (v === null ? '' : show(v))),
+            ...{ size: 26, gap: 3, space: 64, label: xName, labelSize: 16, labelGap: 0, labelFont: font },
+            values: (_, splits) => splits.map((v) => showX(v)),
+          },
+          {
+            ...axis,
+            ...{ size: 58, gap: 4, space: 32, incrs },
+            values: (_, splits) => splits.map((v) => (v === null ? '' : (tick ?? show)(v))),
           },
         ],
         bands,
@@ -217,7 +225,6 @@ export function Curve(props: CurveProps) {
         <p class="empty">{empty}</p>
       ) : (
         <>
-          {/* biome-ignore lint/a11y/useSemanticElements: a picture made by script */}
           <div
             class="plot"
             ref={host}

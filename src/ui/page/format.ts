@@ -10,6 +10,12 @@ export const count = wrap((x) => Math.round(x).toLocaleString('en'));
 export const percent = wrap((x) => x.toFixed(2));
 export const share = wrap((x) => `${(100 * x).toFixed(x < 0.1 ? 2 : 1)} %`);
 
+/** On axes: no more digits than say something. */
+export const plainTick = wrap((x) => String(Number(x.toPrecision(3))));
+export const shareTick = wrap((x) => `${Number((100 * x).toPrecision(3))} %`);
+/** Steps of axes in bytes. */
+export const byteSteps = Array.from({ length: 45 }, (_, i) => 2 ** i);
+
 /** 1,234,567 as 1.23 M. */
 export const short = wrap((x) => {
   const size = Math.abs(x);

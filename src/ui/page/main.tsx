@@ -76,7 +76,6 @@ function App() {
             onInput={(event) => setFilter(event.currentTarget.value)}
           />
         )}
-        {/* biome-ignore lint/a11y/noNoninteractiveElementInteractions: arrow keys between the boxes inside */}
         <ul class="runs" onKeyDown={onKey}>
           {listed.map((run) => {
             const place = chosen.indexOf(run.id);

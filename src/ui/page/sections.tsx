@@ -10,7 +10,18 @@ import type {
   Validation,
 } from '../../reports/types.js';
 import { Curve, type Line } from './curve.js';
-import { bytes, count, duration, none, percent, share, short } from './format.js';
+import {
+  byteSteps,
+  bytes,
+  count,
+  duration,
+  none,
+  percent,
+  plainTick,
+  share,
+  shareTick,
+  short,
+} from './format.js';
 import { HeatOverTime, Histogram } from './pictures.js';
 
 export interface Chosen {
@@ -200,6 +211,7 @@ export function Curves({ runs }: { readonly runs: readonly Chosen[] }) {
           unit="validation rows, %"
           lines={scores((v) => v.precision[cutoff])}
           show={percent}
+          tick={plainTick}
           empty={noScores}
           {...common}
         />
@@ -208,6 +220,7 @@ export function Curves({ runs }: { readonly runs: readonly Chosen[] }) {
           unit="worth of rare labels, %"
           lines={scores((v) => v.psp[cutoff])}
           show={percent}
+          tick={plainTick}
           empty={noScores}
           {...common}
         />
@@ -243,6 +256,7 @@ export function Curves({ runs }: { readonly runs: readonly Chosen[] }) {
           unit="of the process"
           lines={of('rssBytes')}
           show={bytes}
+          incrs={byteSteps}
           zero
           empty={waiting}
           {...common}
@@ -278,7 +292,7 @@ export function Buckets({ report }: { readonly report: RunReport }) {
           x: rows.map(({ step }) => step),
           y: rows.map(({ buckets }) => buckets?.[name][cutoff]?.[what] ?? null),
         }));
-  const common = { xName: 'step', showX: count, show: percent, zero: true };
+  const common = { xName: 'step', showX: count, show: percent, tick: plainTick, zero: true };
   const empty =
     'This log has no scores by frequency: runs begun with this release write them at every validation.';
   return (
@@ -356,7 +370,16 @@ export function Memory({ report }: { readonly report: RunReport }) {
       <Curve
         title="Accounted memory by tag"
         unit="worst moment between two records"
-        {...{ lines, parts, xName: 'step', showX: count, show: bytes, zero: true, height: 240 }}
+        {...{
+          lines,
+          parts,
+          xName: 'step',
+          showX: count,
+          show: bytes,
+          incrs: byteSteps,
+          zero: true,
+          height: 240,
+        }}
         empty="This log has no memory over time: runs begun with this release write it some fifty times."
       />
       <figure class="chart">
@@ -406,7 +429,7 @@ export function Topology({ report }: { readonly report: RunReport }) {
     report.output === null || /^(fan-in|grouped)/.test(report.output)
       ? 'No rewiring so far: static connections never move, others do at topology.every steps.'
       : `A ${report.output} output layer has no connections that move.`;
-  const common = { xName: 'step', showX: count, show: share };
+  const common = { xName: 'step', showX: count, show: share, tick: shareTick };
   return (
     <div class="grid">
       {first && last ? (

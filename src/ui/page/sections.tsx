@@ -495,7 +495,7 @@ export function Weights({ report }: { readonly report: RunReport }) {
           <HeatOverTime
             key={name}
             title={name}
-            unit="weights over time, darker: more of them"
+            unit="over time; the stronger the colour, the more weights"
             columns={columns}
             note={`now: rms ${short(now.rms)}, ${share(now.zeros)} exactly 0`}
           />
@@ -706,7 +706,7 @@ function Samples({ evaluation: { samples } }: { readonly evaluation: Evaluation 
                     {p.right ? '✓ ' : ''}
                     {p.name}
                   </span>
-                  <b>{p.probability === null ? short(p.score) : percent(100 * p.probability)}</b>
+                  <b>{p.probability === null ? short(p.score) : `${percent(100 * p.probability)} %`}</b>
                 </li>
               ))}
             </ol>

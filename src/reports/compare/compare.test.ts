@@ -105,7 +105,7 @@ describe('compareRuns', () => {
     }
     expect(short.words).toEqual({ gained: [], lost: [], alike: [] });
     expect(long.accuracy['P@1'].difference?.low).toBeGreaterThan(0);
-    expect(long.words.gained.join('\n')).toMatch(/points more the first prediction is right/);
+    expect(long.words.gained.join('\n')).toMatch(/First prediction right \(P@1\): [\d.]+ points more/);
     expect(JSON.parse(JSON.stringify(comparison))).toEqual(comparison);
     const html = comparePage(comparison);
     expect(html).not.toMatch(/<script/i);

@@ -4,12 +4,12 @@ import type { ComparedRun } from './compare.js';
 type Run = Omit<ComparedRun, 'words' | 'breakEven'>;
 
 const titles: Readonly<Record<string, string>> = {
-  'P@1': 'the first prediction is right',
-  'P@3': 'of the first three predictions are right',
-  'P@5': 'of the first five predictions are right',
-  'head found@5': 'of frequent labels (head) are found among five',
-  'torso found@5': 'of labels of middling frequency (torso) are found among five',
-  'tail found@5': 'of rare labels (tail) are found among five',
+  'P@1': 'First prediction right (P@1)',
+  'P@3': 'Right among three (P@3)',
+  'P@5': 'Right among five (P@5)',
+  'head found@5': 'Frequent labels (head) found among five',
+  'torso found@5': 'Labels of middling frequency (torso) found among five',
+  'tail found@5': 'Rare labels (tail) found among five',
 };
 
 /** Costs that differ by less are called alike: such measurements vary by so much. */
@@ -27,10 +27,10 @@ export function inWords(run: Run, first: Run): ComparedRun['words'] {
     const range = `95 % interval ${(100 * difference.low).toFixed(2)} to ${(100 * difference.high).toFixed(2)}`;
     const now = `${(100 * value).toFixed(2)} %`;
     if (difference.low > 0)
-      gained.push(`${points(difference.value)} points more ${title}: ${now} (${range})`);
+      gained.push(`${title}: ${points(difference.value)} points more, ${now} (${range})`);
     else if (difference.high < 0)
-      lost.push(`${points(difference.value)} points fewer ${title}: ${now} (${range})`);
-    else alike.push(`${figure}: not told apart by these rows (${range})`);
+      lost.push(`${title}: ${points(difference.value)} points fewer, ${now} (${range})`);
+    else alike.push(`${title}: not told apart by these rows (${range})`);
   }
   const cost = (name: string, mine: number | null, its: number | null, less: string, more: string) => {
     if (mine === null || its === null || mine <= 0 || its <= 0) return;

@@ -49,7 +49,7 @@ export function ticks(from: number, to: number, count = 5): number[] {
  * @example intervalsSvg({ title: 'P@k', unit: '%', series: ['a', 'b'], groups: [{ name: 'P@1', marks }] })
  */
 export function intervalsSvg({ title, unit, series, groups }: Intervals): string {
-  const [left, width, row, gap, top] = [150, 470, 15, 12, 44];
+  const [left, width, row, gap, top] = [150, 470, 15, 12, 70];
   const ends = groups.flatMap(({ marks }) => marks.flatMap((m) => (m === null ? [] : [m.low, m.high])));
   const low = Math.max(0, Math.min(...ends, 1e9));
   const high = Math.max(...ends, low + 1e-6);
@@ -62,6 +62,15 @@ export function intervalsSvg({ title, unit, series, groups }: Intervals): string
     lineAt(x(t), top - 6, x(t), foot),
     textAt(x(t), foot + 15, String(t), { anchor: 'middle' }),
   ]);
+  const each = Math.min(180, (left + width) / Math.max(1, series.length));
+  for (const [s, name] of series.entries()) {
+    const x0 = 16 + s * each;
+    const room = Math.max(3, Math.floor((each - 28) / 7));
+    parts.push(
+      `<circle cx="${place(x0 + 4)}" cy="44" r="4" fill="${seriesColours[s % seriesColours.length]}"/>`,
+      textAt(x0 + 14, 48, name.length > room ? `${name.slice(0, room - 1)}…` : name),
+    );
+  }
   for (const [g, { name, marks }] of groups.entries()) {
     const y0 = top + g * groupHeight;
     parts.push(textAt(left - 10, y0 + (series.length * row) / 2 + 4, name, { anchor: 'end' }));
@@ -72,7 +81,7 @@ export function intervalsSvg({ title, unit, series, groups }: Intervals): string
       parts.push(
         `<line x1="${place(x(mark.low))}" x2="${place(x(mark.high))}" y1="${place(y)}" y2="${place(y)}" stroke="${colour}" stroke-width="2"/>`,
         `<circle cx="${place(x(mark.value))}" cy="${place(y)}" r="4" fill="${colour}"/>`,
-        textAt(x(mark.high) + 6, y + 4, mark.value.toFixed(1)),
+        textAt(x(mark.high) + 6, y + 4, mark.value.toFixed(to < 10 ? 2 : 1)),
       );
     }
   }

@@ -25,7 +25,7 @@ const words = (x: number) =>
 
 /** @example linesSvg({ title: 'Cost', xTitle: 'answers', yTitle: 'hours', lines: [{ name: 'a', points: [[0, 1], [9, 4]] }] }) */
 export function linesSvg({ title, xTitle, yTitle, lines, marks = [] }: Lines): string {
-  const [left, top, width, height] = [70, 44, 500, 240];
+  const [left, top, width, height] = [70, 60, 500, 240];
   const all = lines.flatMap(({ points }) => points);
   const xMost = Math.max(1e-300, ...all.map(([x]) => x));
   const yMost = Math.max(1e-300, ...all.map(([, y]) => y)) * 1.05;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import {
+  amountsSvg,
   barsSvg,
   barsText,
   evenly,
@@ -8,6 +9,9 @@ import {
   histogram,
   histogramsSvg,
   histogramText,
+  intervalsSvg,
+  linesSvg,
+  ticks,
 } from './index.js';
 
 const boxes = (svg: string) => svg.match(/<rect /g)?.length ?? 0;
@@ -46,5 +50,43 @@ describe('pictures', () => {
   it('choose evenly, first and last among them', () => {
     expect(evenly([1, 2, 3, 4, 5], 3)).toEqual([1, 3, 5]);
     expect(evenly([1, 2], 3)).toEqual([1, 2]);
+  });
+
+  it('split axes at round numbers that lie within', () => {
+    expect(ticks(0, 10)).toEqual([0, 2, 4, 6, 8, 10]);
+    expect(ticks(0.3, 0.71)).toEqual([0.3, 0.4, 0.5, 0.6, 0.7]);
+    expect(ticks(3, 3)).toEqual([3]);
+  });
+
+  it('draw a dot and a line per known interval, a bar per amount, a path per line, and names as text', () => {
+    const mark = { value: 2, low: 1, high: 3 };
+    const intervals = intervalsSvg({
+      ...{ title: 'P@k', unit: '%', series: ['<a>', 'b'] },
+      groups: [{ name: 'P@1', marks: [mark, null] }],
+    });
+    expect(intervals.match(/<circle /g)?.length).toBe(2 + 1);
+    expect(intervals).toContain('&lt;a&gt;');
+    const amounts = amountsSvg({
+      title: 'time',
+      amounts: [
+        { name: 'a', value: 2, text: '2 s' },
+        { name: 'b', value: null, text: '–' },
+      ],
+    });
+    expect(boxes(amounts)).toBe(3);
+    const lines = linesSvg({
+      ...{ title: 't', xTitle: 'x', yTitle: 'y', marks: [{ x: 1, y: 1, text: 'here' }] },
+      lines: [
+        {
+          name: '<i>',
+          points: [
+            [0, 0],
+            [2, 2],
+          ],
+        },
+      ],
+    });
+    expect(lines.match(/<path /g)?.length).toBe(1);
+    expect(`${intervals}${amounts}${lines}`).not.toMatch(/NaN|Infinity|<i>/);
   });
 });

@@ -11,7 +11,7 @@ th{text-align:left;font-weight:500;color:#5a645d}thead th{color:inherit;font-wei
 td,th{padding:.3rem .8rem .3rem 0;border-top:1px solid #dfe3dc;vertical-align:top}thead th{border-top:0}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}td small{display:block;color:#5a645d;white-space:nowrap}
 td .up{color:#2f6b3c}td .down{color:#b5432f}
-svg{width:100%;height:auto;margin:.6rem 0;break-inside:avoid}ul{margin:.2rem 0 .8rem;padding-left:1.2rem}
+svg{display:block;width:100%;max-width:44rem;height:auto;margin:.6rem 0;break-inside:avoid}ul{margin:.2rem 0 .8rem;padding-left:1.2rem}
 .verdict{border-left:4px solid #2f6b3c;padding:.1rem 0 .1rem .9rem;break-inside:avoid}
 @media(prefers-color-scheme:dark){body{color:#e7ebe6;background:#181818}.soft,th,td small{color:#a1aca4}td,th{border-color:#333b35}td .up{color:#7ccb8a}td .down{color:#ee8a76}}
 @media print{:root{color-scheme:light}body{color:#000;background:#fff;font-size:11pt;max-width:none;padding:0}h2{break-after:avoid}.soft,th,td small{color:#444}td,th{border-color:#bbb}td .up,td .down{color:#000}svg text{fill:#222}svg .b{fill:#fff}svg .g{stroke:#ccc}tr,svg{break-inside:avoid}}`;

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -45,6 +45,17 @@ describe.skipIf(compiler === undefined)('buildNative (skipped without a C++ comp
     await build();
     put('kernels/one.h', '#define ONE 11\n');
     expect(await build()).toMatchObject({ compiled: levels, reused: levels + 1 });
+  });
+
+  it('a build folder that was copied is made anew of the sources beside it', async () => {
+    await build();
+    const copy = join(root, 'copy');
+    for (const part of ['native', 'build']) cpSync(join(root, part), join(copy, part), { recursive: true });
+    writeFileSync(
+      join(copy, 'native', 'kernels', 'two.cpp'),
+      'namespace ES_NS { int two() { return 22; } }\n',
+    );
+    expect(await buildNative({ packageRoot: copy })).toMatchObject({ compiled: 2 * levels + 1 });
   });
 
   it('a source that does not compile is named with what the compiler said, and nothing half made stays', async () => {

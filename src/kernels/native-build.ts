@@ -170,8 +170,11 @@ async function stampOf(unit: Unit, compiler: Compiler): Promise<string | undefin
   const hash = createHash('sha256').update([compiler.path, compiler.version, ...unit.flags].join('\0'));
   // `object: source header \<newline> header ...`, blanks in names escaped by a backslash.
   const files = rule.slice(rule.indexOf(': ') + 2).match(/(?:\\ |[^\s\\])+/g) ?? [];
-  for (const file of files) {
-    const text = await readText(file.replaceAll('\\ ', ' '));
+  const names = files.map((file) => file.replaceAll('\\ ', ' '));
+  // A build folder that was copied tells of the sources it was copied from.
+  if (names[0] !== unit.source) return undefined;
+  for (const name of names) {
+    const text = await readText(name);
     if (text === undefined) return undefined;
     hash.update(`\0${text}`);
   }

@@ -2,8 +2,9 @@
  * `npm run experiment -- NAME`: runs the cells of an experiment one by one, each in its own process, keeps every
  * result in `experiments/cells/NAME/`, and writes the table to `docs/results/NAME.md`. Stop it whenever you like: what
  * is done stays done, and the next call goes on; results are kept with the project, so that others can go on too.
- * `--only TEXT` runs the cells whose name holds TEXT, `--table` only writes the table, `--list` only lists the cells. `--data DIR` is where images and texts lie (default
- * ../shared/data).
+ * `--only TEXT` runs the cells whose name holds TEXT, `--table` only writes the table, `--list` only lists the cells.
+ * `--data DIR` is where images and texts lie (default ../shared/data); `--download` fetches the standard sets that the
+ * cells need into it, checked, where they are missing.
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -36,7 +37,7 @@ const [name, ...flags] = process.argv.slice(2);
 const experiment = experiments[name];
 if (experiment === undefined) {
   console.error(
-    `usage: npm run experiment -- ${Object.keys(experiments).join(' | ')} [--only TEXT] [--data DIR] [--table] [--list]`,
+    `usage: npm run experiment -- ${Object.keys(experiments).join(' | ')} [--only TEXT] [--data DIR] [--download] [--table] [--list]`,
   );
   process.exit(2);
 }
@@ -47,6 +48,16 @@ const cache = join('.cache/experiments', name);
 for (const folder of [kept, cache]) await mkdir(folder, { recursive: true });
 /** What a cell leaves for ensembles it is a member of. */
 const listsOf = (cell) => join(cache, `${nameOf(cell)}.lists`);
+
+if (flags.includes('--download')) {
+  const wanted = new Set(
+    experiment.cells.map(({ images }) => images).filter((images) => images !== undefined),
+  );
+  for (const set of wanted) {
+    const onFile = (file, what) => console.error(`${set}/${file}: ${what}`);
+    await data.downloadDataset(set, join(process.env.ESPALIER_DATA ?? '../shared/data', set), { onFile });
+  }
+}
 
 const results = [];
 for (const cell of experiment.cells) {

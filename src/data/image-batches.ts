@@ -61,6 +61,13 @@ export class ImageBatch {
     this.rows = ids.length;
   }
 
+  /** Takes images that were made elsewhere by `fill`, and their labels. */
+  adopt(images: Floats, labels: Uint32Array, rows: number, out: Floats): void {
+    out.set(images.subarray(0, out.length));
+    this.labels.set(labels.subarray(0, rows));
+    this.rows = rows;
+  }
+
   #draw(
     count: number,
     { how, seed, draw }: { how: Augmentation; seed: number; draw: number },

@@ -3,6 +3,7 @@ export * from './builder.js';
 export * from './cache.js';
 export * from './dataset.js';
 export { readDatasetFile, writeDatasetFile } from './dataset-file.js';
+export { type DownloadOptions, downloadable, downloadDataset } from './download.js';
 export * from './featurizer/index.js';
 export * from './idx.js';
 export * from './image-batches.js';
@@ -12,6 +13,7 @@ export { type ImportXcOptions, importXc, importXcDefaults, type XcFiles } from '
 export * from './ingest/index.js';
 export { type BuildOptions, buildDataset, datasetNames } from './named-datasets.js';
 export { type PlantedOptions, plantedDataset } from './planted.js';
+export { type PngFolderOptions, type PngImages, readPngFolder, readPngFolders } from './png-folders.js';
 export { concatRows, holdOut, selectRows } from './rows.js';
 export * from './statistics.js';
 export { type CharacterText, characters, cutText, readText, TextStreams } from './text.js';

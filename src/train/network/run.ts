@@ -23,6 +23,8 @@ export type NetworkEvent =
       readonly accuracy: number;
       readonly rate: number;
       readonly predictionsPerSecond: number;
+      /** Share of the time that training waited for batches made ahead; absent where none are. */
+      readonly stalled?: number;
     }
   | ({
       readonly event: 'evaluation';
@@ -106,10 +108,19 @@ async function run(
   const { steps, stepsPerEpoch } = training;
   const until = Math.min(steps, options.until ?? steps);
   const every = (epochs: number) => Math.max(1, Math.round(epochs * stepsPerEpoch));
-  const meter = { since: performance.now(), losses: 0, steps: 0, correct: 0, predictions: 0 };
+  const waited = () => training.instance.waitedMs ?? 0;
+  const meter = {
+    since: performance.now(),
+    waited: waited(),
+    losses: 0,
+    steps: 0,
+    correct: 0,
+    predictions: 0,
+  };
   const flush = () => {
     if (meter.steps === 0) return;
     const seconds = (performance.now() - meter.since) / 1000;
+    const ahead = typeof training.instance.waitedMs === 'number';
     onEvent({
       event: 'progress',
       step: training.taken,
@@ -120,8 +131,16 @@ async function run(
       accuracy: meter.correct / Math.max(1, meter.predictions),
       rate: training.rate(training.taken - 1),
       predictionsPerSecond: meter.predictions / Math.max(1e-9, seconds),
+      ...(ahead ? { stalled: (waited() - meter.waited) / Math.max(1e-6, 1000 * seconds) } : {}),
     });
-    Object.assign(meter, { since: performance.now(), losses: 0, steps: 0, correct: 0, predictions: 0 });
+    Object.assign(meter, {
+      since: performance.now(),
+      waited: waited(),
+      losses: 0,
+      steps: 0,
+      correct: 0,
+      predictions: 0,
+    });
   };
   while (training.taken < until && signal?.aborted !== true) {
     const loss = training.step();
@@ -155,6 +174,7 @@ async function run(
     }
   }
   flush();
+  await training.instance.rest?.();
   if (store !== null) onEvent({ event: 'checkpoint', step: training.taken, directory: await save(store) });
   if (training.taken >= steps) log?.write({ event: 'end', step: training.taken });
   return training.taken >= steps;

@@ -30,6 +30,10 @@ export interface TaskInstance {
   score(tape: Tape, split: Split, piece: number): void;
   /** Sets aside what training carries from step to step (recurrent states), and brings it back after evaluations. */
   suspend?(): () => void;
+  /** Milliseconds that training waited for batches so far; null: they are not made ahead. */
+  readonly waitedMs?: number | null;
+  /** Ends what works in the background; the next step begins it again. */
+  rest?(): Promise<void>;
 }
 
 export interface NetworkTask {

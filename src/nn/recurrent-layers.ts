@@ -137,6 +137,11 @@ export class CharacterModel extends Module<SparseBatch> {
     this.head = new Linear(device, hidden, symbols, { stream });
   }
 
+  /** Streams side by side. */
+  get streams(): number {
+    return this.#batch;
+  }
+
   /** The states that go on from call to call. */
   states(): Tensor[] {
     return this.layers.flatMap((layer) =>

@@ -2,7 +2,6 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { DatasetDirectory, type Split } from '../../data/cache.js';
-
 import { EspalierError } from '../../errors.js';
 import { writeFileAtomic } from '../../files.js';
 import { selectKernels } from '../../kernels/index.js';
@@ -10,18 +9,20 @@ import { loadClassifier } from '../../model/model-io.js';
 import { reliabilitySvg } from '../../pictures/index.js';
 import { evaluationOf, PredictionDetails, saveEvaluation } from '../../reports/index.js';
 import { type EvaluationReport, evaluateModel } from '../../train/evaluate.js';
+import { evaluateSparse } from '../../train/network/evaluate-sparse.js';
 import { note, out, ProgressLine } from '../terminal.js';
 
 export function evaluateCommand(): Command {
   return new Command('evaluate')
     .description('score a model on a split of a dataset')
-    .argument('<model>', 'run directory or model directory')
-    .argument('<data>', 'dataset directory')
+    .argument('<model>', 'run directory, model directory, or the file of an exported sparse network')
+    .argument('<data>', 'dataset directory; for a sparse network a directory of images (IDX, or PNG folders)')
     .option('--split <name>', 'train, validation, trainAll or test', 'test')
     .option('--picture <file>', 'write a reliability diagram of the probabilities as SVG')
     .option('--json', 'print JSON instead of a table')
     .option('--save', 'keep figures, confusions and sample predictions in the run, for `espalier ui`')
     .action(async (model: string, data: string, options: EvaluateOptions) => {
+      if (model.endsWith('.safetensors')) return evaluateExported(model, data, options);
       if (options.save === true) await checkRun(model);
       const directory = await DatasetDirectory.open(data);
       if (!directory.splits.includes(options.split as Split)) {

@@ -3,13 +3,17 @@ import { EspalierError } from '../../errors.js';
 import type { Activation, Floats } from '../../kernels/face.js';
 import { AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d } from '../../nn/image-layers.js';
 import { ResidualBlock } from '../../nn/image-models.js';
-import { Dropout, Linear, ReLU, Sequential } from '../../nn/layers.js';
+import { Dropout, EmbeddingBag, GELU, Linear, ReLU, Sequential } from '../../nn/layers.js';
 import { LeNet300100 } from '../../nn/lenet.js';
 import type { Module } from '../../nn/module.js';
-import { Flatten, GlobalAvgPool } from '../../nn/network-layers.js';
+import { Affine, Flatten, GlobalAvgPool, Residual, Transposed } from '../../nn/network-layers.js';
+import { CharacterModel, GRU, LSTM, RNN } from '../../nn/recurrent-layers.js';
+import { Patches, ResMLP } from '../../nn/res-mlp.js';
+import { MeanRows } from '../../nn/sparse-layers.js';
 import { sparseRows } from '../../nn/sparse-linear.js';
 import {
   type Conv2dStep,
+  type LinearStep,
   matrixOf,
   type PlainStep,
   type Program,
@@ -26,10 +30,11 @@ type Named = readonly [name: string, module: object];
  */
 export function programOf(learner: object, input: readonly number[]): Program {
   const weights: Weights = new Map();
-  return { input, steps: stepsOf([['', learner]], weights), weights };
+  const streams = learner instanceof CharacterModel ? learner.streams : 1;
+  return { input, steps: stepsOf([['', learner]], weights, streams), weights };
 }
 
-function stepsOf(modules: readonly Named[], weights: Weights): Step[] {
+function stepsOf(modules: readonly Named[], weights: Weights, streams = 1): Step[] {
   const flat = modules.flatMap(([name, module]) => parts(name, module));
   const steps: Step[] = [];
   for (let i = 0; i < flat.length; i++) {
@@ -50,6 +55,11 @@ function stepsOf(modules: readonly Named[], weights: Weights): Step[] {
         shortcut === null ? [] : (stepsOf([[`${name}.shortcut`, shortcut]], weights) as PlainStep[]);
       const branch = of('first', 'firstNorm', 'second', 'secondNorm');
       steps.push({ kind: 'residual', branch, shortcut: around }, { kind: 'relu' });
+    } else if (module instanceof Residual) {
+      const branch = stepsOf([[`${name}.branch`, module.branch]], weights) as PlainStep[];
+      steps.push({ kind: 'residual', branch, shortcut: [] });
+    } else if (module instanceof RNN || module instanceof LSTM || module instanceof GRU) {
+      steps.push(recurrent(name, module, weights, streams));
     } else steps.push(...plainStep(name, module, weights));
   }
   return steps;
@@ -64,7 +74,50 @@ function parts(name: string, module: object): Named[] {
   if (module instanceof LeNet300100) {
     return (['flatten', 'first', 'second', 'head'] as const).map((key) => [inside(key), module[key]]);
   }
+  if (module instanceof ResMLP) {
+    const blocks = module.blocks.map((block, i): Named => [inside(`blocks.${i}`), block]);
+    const { patches, embed, norm, head } = module;
+    const before: Named[] = [
+      [inside('patches'), patches],
+      [inside('embed'), embed],
+    ];
+    const after: Named[] = [
+      [inside('norm'), norm],
+      [inside('mean'), new MeanRows()],
+      [inside('head'), head],
+    ];
+    return [...before, ...blocks, ...after];
+  }
+  if (module instanceof CharacterModel) {
+    const layers = module.layers.map((layer, i): Named => [inside(`layers.${i}`), layer]);
+    return [[inside('embedding'), module.embedding], ...layers, [inside('head'), module.head]];
+  }
   return [[name, module]];
+}
+
+/** A matrix and its bias under a name, as a linear step that others are made of. */
+function matrix(
+  name: string,
+  weight: { readonly shape: readonly number[]; readonly data: Floats },
+  bias: { readonly data: Floats } | null,
+  weights: Weights,
+): LinearStep {
+  const [outputs, inputs = 1] = weight.shape;
+  const shift = bias === null ? null : (bias.data.slice() as Floats);
+  weights.set(name, { weight: sparseRows(outputs, inputs, weight.data), bias: shift });
+  return { kind: 'linear', name, inputs, outputs, relu: false, bias: shift !== null };
+}
+
+function recurrent(name: string, module: RNN | LSTM | GRU, weights: Weights, streams: number): PlainStep {
+  const cell = module instanceof LSTM ? 'lstm' : module instanceof GRU ? 'gru' : 'rnn';
+  const { inputWeight, stateWeight, bias } = module;
+  for (const weight of [inputWeight, stateWeight]) settled(name, { weight });
+  const stateBias = module instanceof GRU ? module.stateBias : null;
+  return {
+    ...{ kind: 'recurrent', cell, hidden: stateWeight.shape[1], streams },
+    input: matrix(`${name}.inputWeight`, inputWeight, bias, weights),
+    state: matrix(`${name}.stateWeight`, stateWeight, stateBias, weights),
+  };
 }
 
 function plainStep(name: string, module: object, weights: Weights): PlainStep[] {
@@ -79,6 +132,21 @@ function plainStep(name: string, module: object, weights: Weights): PlainStep[] 
     const { kernel, stride, padding } = module;
     return [{ kind: module instanceof MaxPool2d ? 'max-pool' : 'avg-pool', kernel, stride, padding }];
   }
+  if (module instanceof Affine) {
+    return [{ kind: 'affine', scale: matrix(name, module.weight, module.bias, weights) }];
+  }
+  if (module instanceof EmbeddingBag && module.bias === null && module.activation === 'none') {
+    return [{ kind: 'embedding', table: matrix(name, module.weight, null, weights) }];
+  }
+  if (module instanceof Transposed) {
+    const inner = parts(`${name}.inner`, module.inner).flatMap(([inside, part]) =>
+      plainStep(inside, part, weights),
+    );
+    return [{ kind: 'swap' }, ...inner, { kind: 'swap' }];
+  }
+  if (module instanceof GELU) return [{ kind: 'gelu' }];
+  if (module instanceof Patches) return [{ kind: 'patches', patch: module.patch }];
+  if (module instanceof MeanRows) return [{ kind: 'mean-rows' }];
   if (module instanceof Flatten) return [{ kind: 'flatten' }];
   if (module instanceof GlobalAvgPool) return [{ kind: 'global-average' }];
   if (module instanceof ReLU) return [{ kind: 'relu' }];
@@ -123,7 +191,7 @@ function rectifies(name: string, activation: Activation): boolean {
 }
 
 /** The weights of a layer, once no method stands behind them any more. */
-function settled(name: string, { weight }: Linear | Conv2d): Floats {
+function settled(name: string, { weight }: Pick<Linear | Conv2d, 'weight'>): Floats {
   if (weight.parametrization === null || weight.parametrization.kind === 'mask') return weight.data;
   throw new EspalierError({
     code: 'EXPORT_UNFINISHED',
@@ -141,7 +209,7 @@ function unsupported(name: string, received: string): EspalierError {
     op: 'sparseNetwork',
     problem: `the layer ${name === '' ? 'at the top' : name} has no sparse form`,
     expected:
-      'linear and convolutional layers with or without relu, batch norms after convolutions, pools, residual blocks',
+      'linear and convolutional layers with or without relu, batch norms after convolutions, pools, residual blocks, ResMLP, character models',
     received,
   });
 }

@@ -1,5 +1,6 @@
 /** Sparse networks on disk: one safetensors file; matrices by rows where that is smaller, dense elsewhere. */
 import { z } from 'zod';
+import type { PixelScale } from '../../data/image-batches.js';
 import { EspalierError } from '../../errors.js';
 import type { Kernels } from '../../kernels/face.js';
 import { scatterRows, sparseBytes, sparseRows } from '../../nn/sparse-linear.js';
@@ -17,20 +18,30 @@ import { matrixOf, programSchema, type StepWeights, type WeightedStep, weightedS
 const FORMAT = 'espalier-sparse/1';
 const form = z.enum(['sparse', 'dense']);
 const header = z.object({
-  input: z.array(z.number().int().min(1).max(65_536)).min(1).max(4),
+  input: z.array(z.number().int().min(1).max(65_536)).max(4),
   steps: programSchema,
   forms: z.record(z.string(), z.object({ few: form, many: form })),
+  pixels: z
+    .object({ scale: z.array(z.number()).min(1).max(4096), shift: z.array(z.number()).min(1).max(4096) })
+    .optional(),
 });
 
 /**
  * Writes a network; per matrix either `indptr`, `indices` (16 bits where they fit) and `values`, or `weight`.
  * @example const { bytes } = await saveSparse('lenet.safetensors', network);
  */
-export function saveSparse(path: string, network: SparseNetwork): Promise<WrittenFile> {
+export function saveSparse(
+  path: string,
+  network: SparseNetwork,
+  { pixels }: { /** How bytes become inputs. */ readonly pixels?: PixelScale } = {},
+): Promise<WrittenFile> {
   const { input, steps, weights } = network.program;
+  // Scales and tables have no forms to choose from.
   const forms = Object.fromEntries(network.weighted().map((layer) => [layer.step.name, layer.forms]));
   const arrays = weightedSteps(steps).flatMap(({ name }) => arraysOf(name, weights.get(name) as StepWeights));
-  const metadata = { format: FORMAT, program: JSON.stringify({ input, steps, forms }) };
+  const scale = pixels && { scale: Array.from(pixels.scale), shift: Array.from(pixels.shift) };
+  const program = JSON.stringify({ input, steps, forms, pixels: scale });
+  const metadata = { format: FORMAT, program };
   return writeSafetensors(path, arrays, { metadata });
 }
 
@@ -67,13 +78,17 @@ export async function loadSparse(path: string, kernels: Kernels): Promise<Sparse
     const refuse = (problem: string, received?: string) => damaged(path, problem, received);
     if (source.metadata.get('format') !== FORMAT)
       throw refuse('this is not a sparse network', source.metadata.get('format') ?? 'no format');
-    const { input, steps, forms } = parseHeader(source.metadata.get('program') ?? '', refuse);
+    const { input, steps, forms, pixels } = parseHeader(source.metadata.get('program') ?? '', refuse);
     const weights = new Map<string, StepWeights>();
     for (const step of weightedSteps(steps)) {
       if (weights.has(step.name)) throw refuse('two layers have one name', step.name);
       weights.set(step.name, await readWeights(source, step, refuse));
     }
-    const network = new SparseNetwork(kernels, { input, steps, weights });
+    const scale = pixels && {
+      scale: Float32Array.from(pixels.scale),
+      shift: Float32Array.from(pixels.shift),
+    };
+    const network = new SparseNetwork(kernels, { input, steps, weights, pixels: scale });
     for (const layer of network.weighted()) Object.assign(layer.forms, forms[layer.step.name]);
     return network;
   } finally {

@@ -2,9 +2,11 @@
 import type { Floats } from '../../kernels/face.js';
 import { RandomStream } from '../../kernels/random.js';
 import type { Module } from '../../nn/module.js';
+import type { SparseBatch } from '../../ops/sparse-batch.js';
 import type { Device } from '../../tensor/device.js';
 import { sizeOf, type Tensor } from '../../tensor/tensor.js';
-import { inference, type SparseNetwork } from './network.js';
+import { inference, MANY, type SparseNetwork } from './network.js';
+import type { Program } from './program.js';
 
 const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1];
 
@@ -27,31 +29,49 @@ function examples(size: number): Float32Array {
   return Float32Array.from({ length: size }, () => 2 * stream.uniform() - 1);
 }
 
+/** An input for `batch` examples; of text as many steps of every stream. */
+function inputOf(device: Device, { input, steps }: Program, batch: number, values: Floats): Tensor {
+  const [first, second] = steps;
+  if (first.kind !== 'embedding') {
+    const x = device.temporary('data', [batch, ...input]);
+    x.data.set(values.subarray(0, x.size));
+    return x;
+  }
+  const rows = batch * (second?.kind === 'recurrent' ? second.streams : 1);
+  const symbols: SparseBatch = {
+    ...{ rows, nnz: rows, width: first.table.outputs, values: null },
+    indptr: Int32Array.from({ length: rows + 1 }, (_, i) => i),
+    indices: Uint32Array.from({ length: rows }, (_, i) => (i * 31) % first.table.outputs),
+  };
+  return symbols as unknown as Tensor;
+}
+
 /**
  * Chooses for every layer the form that is faster on this machine, for one example and for 64 at a time.
  * Answers are the same to rounding either way.
  */
 export function chooseForms(network: SparseNetwork, device: Device, rounds = 15): void {
-  const { input } = network.program;
+  const { program } = network;
   for (const [size, batch] of [
     ['few', 1],
     ['many', 64],
   ] as const) {
     const context = inference(device);
+    const values = examples(batch * sizeOf(program.input)) as Floats;
     for (const layer of network.weighted()) {
       // The input that this layer gets: the network is run up to it.
       device.arena.reset();
-      const x = device.temporary('data', [batch, ...input]);
-      x.data.set(examples(batch * sizeOf(input)));
       const seen: Tensor[] = [];
       const real = layer.forward;
       layer.forward = (own, how) => {
-        const copy = device.temporary('data', own.shape);
-        copy.data.set(own.data);
-        seen.push(copy);
+        if (seen.length === 0) {
+          const copy = device.temporary('data', own.shape);
+          copy.data.set(own.data);
+          seen.push(copy);
+        }
         return real.call(layer, own, how);
       };
-      network.forward(x, context);
+      network.forward(inputOf(device, program, batch, values), context);
       layer.forward = real;
       const run = (form: 'sparse' | 'dense') => () => device.release(layer.run(form, seen[0], context));
       const [sparse, dense] = race(rounds, run('sparse'), run('dense'));
@@ -62,12 +82,15 @@ export function chooseForms(network: SparseNetwork, device: Device, rounds = 15)
 
 export interface Latency {
   readonly batch: number;
-  /** Milliseconds per batch. */
+  /** Milliseconds per batch: of the network as it was trained. */
   readonly dense: number;
+  /** Of the exported network. */
   readonly sparse: number;
+  /** Of the exported network with every zero multiplied, where its layers are linear and the examples few; else null. */
+  readonly exportedDense: number | null;
 }
 
-/** Medians of interleaved forward passes of the network as it was trained and as it was exported. */
+/** Medians of interleaved passes of the network as it was trained and as it was exported. */
 export function compareLatency(
   device: Device,
   learner: Module,
@@ -75,17 +98,19 @@ export function compareLatency(
   batches: readonly number[] = [1, 64],
   rounds = 51,
 ): Latency[] {
-  const { input } = network.program;
+  const { program } = network;
   const context = inference(device);
   return batches.map((batch) => {
-    const values = examples(batch * sizeOf(input)) as Floats;
+    const values = examples(batch * sizeOf(program.input)) as Floats;
     const pass = (of: Module) => () => {
       device.arena.reset();
-      const x = device.temporary('data', [batch, ...input]);
-      x.data.set(values);
-      of.forward(x, context);
+      of.forward(inputOf(device, program, batch, values), context);
     };
-    const [sparse, dense] = race(rounds, pass(network), pass(learner));
-    return { batch, dense, sparse };
+    const text = program.steps[0].kind === 'embedding';
+    const own = text ? pass(network) : () => void network.logits(values, batch);
+    const [sparse, dense] = race(rounds, own, pass(learner));
+    const few = batch < MANY && !text && network.logitsAs('dense', values, batch) !== null;
+    const plain = () => void network.logitsAs('dense', values, batch);
+    return { batch, dense, sparse, exportedDense: few ? race(rounds, plain, own)[0] : null };
   });
 }

@@ -1,5 +1,6 @@
 /** What a network does, as data: the steps of a stored sparse network. */
 import { z } from 'zod';
+import type { PixelScale } from '../../data/image-batches.js';
 import type { Floats } from '../../kernels/face.js';
 import type { SparseRows } from '../../nn/sparse-linear.js';
 
@@ -19,9 +20,29 @@ const conv2d = z.strictObject({
   ...{ inChannels: size, outChannels: size, kernelHeight: size, kernelWidth: size },
   ...{ stride: size, padding, groups: size },
 });
+/** y = x * scale + bias along the last dimension: `scale` stands for a matrix [dim, 1]. */
+const affine = z.strictObject({ kind: z.literal('affine'), scale: linear });
+/** Rows of a table [symbols, dim] by symbol, each input one of them. */
+const embedding = z.strictObject({ kind: z.literal('embedding'), table: linear });
+/** A recurrent layer over steps of `streams` rows; `input` has the bias, `state` one of its own for a GRU. */
+const recurrent = z.strictObject({
+  kind: z.literal('recurrent'),
+  cell: z.enum(['rnn', 'lstm', 'gru']),
+  ...{ hidden: size, streams: size, input: linear, state: linear },
+});
 const plain = z.discriminatedUnion('kind', [
   linear,
   conv2d,
+  affine,
+  embedding,
+  recurrent,
+  z.strictObject({ kind: z.literal('gelu') }),
+  /** The last two dimensions change places. */
+  z.strictObject({ kind: z.literal('swap') }),
+  /** [B, C, H, W] -> [B, patches, C * patch * patch]. */
+  z.strictObject({ kind: z.literal('patches'), patch: size }),
+  /** [B, rows, dim] -> [B, dim]. */
+  z.strictObject({ kind: z.literal('mean-rows') }),
   z.strictObject({ kind: z.literal('max-pool'), ...window }),
   z.strictObject({ kind: z.literal('avg-pool'), ...window }),
   z.strictObject({ kind: z.literal('flatten') }),
@@ -42,6 +63,7 @@ export const programSchema = z
 
 export type LinearStep = z.infer<typeof linear>;
 export type Conv2dStep = z.infer<typeof conv2d>;
+export type RecurrentStep = z.infer<typeof recurrent>;
 export type WeightedStep = LinearStep | Conv2dStep;
 export type PlainStep = z.infer<typeof plain>;
 export type Step = PlainStep | z.infer<typeof residual>;
@@ -54,10 +76,12 @@ export interface StepWeights {
 
 /** Steps and, by name, what they multiply with. */
 export interface Program {
-  /** Of one example, e.g. [1, 28, 28]. */
+  /** Of one example, e.g. [1, 28, 28]; empty for symbols of text. */
   readonly input: readonly number[];
   readonly steps: readonly Step[];
   readonly weights: ReadonlyMap<string, StepWeights>;
+  /** How the bytes of images become inputs, where a file says so. */
+  readonly pixels?: PixelScale;
 }
 
 /** Rows and columns of the matrix of a step. */
@@ -66,10 +90,13 @@ export function matrixOf(step: WeightedStep): readonly [rows: number, cols: numb
   return [step.outChannels, (step.inChannels / step.groups) * step.kernelHeight * step.kernelWidth];
 }
 
-/** Every step with weights, in the order of use. */
+/** Everything that has a matrix, in the order of use. */
 export function weightedSteps(steps: readonly Step[]): WeightedStep[] {
   return steps.flatMap((step) => {
     if (step.kind === 'residual') return [...weightedSteps(step.branch), ...weightedSteps(step.shortcut)];
+    if (step.kind === 'recurrent') return [step.input, step.state];
+    if (step.kind === 'affine') return [step.scale];
+    if (step.kind === 'embedding') return [step.table];
     return step.kind === 'linear' || step.kind === 'conv2d' ? [step] : [];
   });
 }

@@ -29,7 +29,7 @@ export interface Forms {
 }
 
 /** From how many examples on `many` holds. */
-const MANY = 8;
+export const MANY = 8;
 
 /** One weighted step in both forms; the dense numbers are made when they are first asked for. */
 export class WeightedLayer extends Module {

@@ -5,6 +5,7 @@ import { DatasetDirectory } from '../../data/cache.js';
 import { importNpz, type NpzPair } from '../../data/import-npz.js';
 import { importXc } from '../../data/import-xc.js';
 import {
+  type Ingested,
   type IngestOptions,
   type IngestReport,
   ingest,
@@ -129,7 +130,7 @@ function count(text: string): number {
 async function data(name: string | undefined, options: DataOptions): Promise<void> {
   const { from } = options;
   const progress = new ProgressLine();
-  let report: IngestReport | undefined;
+  let made: Ingested | undefined;
   try {
     if (name !== undefined && from === undefined) {
       await buildDataset(name, options.out, {
@@ -137,7 +138,7 @@ async function data(name: string | undefined, options: DataOptions): Promise<voi
         onProgress: (stage) => progress.show(stage),
       });
     } else if (name === undefined && from !== undefined) {
-      report = await fromFile(from, options, progress);
+      made = await fromFile(from, options, progress);
     } else {
       throw usage(
         'DATA_SOURCE',
@@ -150,17 +151,17 @@ async function data(name: string | undefined, options: DataOptions): Promise<voi
   }
   if (options.json) {
     const { info } = await DatasetDirectory.open(options.out);
-    out(JSON.stringify({ info, report: report ?? null }));
+    out(JSON.stringify({ info, report: made?.report ?? null }));
     return;
   }
   await printDataset(options.out);
   if (from === undefined) return;
-  const directory = await DatasetDirectory.open(options.out);
-  const train = await directory.load('train');
-  const suggestions = report?.suggestions ?? suggestSettings(train);
+  // What was read in bounded memory is not loaded whole for a picture of it.
+  const { frequencies, suggestions } =
+    made === undefined ? await looked(options.out) : { ...made, ...made.report };
   out();
-  for (const line of longTailText(labelFrequencies(train))) out(line);
-  if (report !== undefined) printReport(report);
+  for (const line of longTailText(frequencies)) out(line);
+  if (made !== undefined) printReport(made.report);
   out();
   if (options.like !== undefined) {
     out(`to go on with: espalier train ${options.out} --continue MODEL --out runs/next`);
@@ -173,11 +174,17 @@ async function data(name: string | undefined, options: DataOptions): Promise<voi
   for (const { set, why } of suggestions) out(`    ${set.padEnd(30)} ${why}`);
 }
 
+/** Of a dataset whose import keeps no counts. */
+async function looked(path: string) {
+  const train = await (await DatasetDirectory.open(path)).load('train');
+  return { frequencies: labelFrequencies(train), suggestions: suggestSettings(train) };
+}
+
 async function fromFile(
   from: string,
   options: DataOptions,
   progress: ProgressLine,
-): Promise<IngestReport | undefined> {
+): Promise<Ingested | undefined> {
   const format = formatNamed(options.format) ?? formatOf(from);
   const { validation, test, names, validationShare } = options;
   if (format === 'xc') {
@@ -211,8 +218,7 @@ async function fromFile(
   }
   const settings = ingestOptions(from, format, options, progress);
   const like = options.like === undefined ? undefined : await likeness(options.like, options);
-  const { report } = await ingest({ ...settings, like }, options.out);
-  return report;
+  return ingest({ ...settings, like }, options.out);
 }
 
 /** Featurizer and labels of a dataset directory, or of a model. */

@@ -54,6 +54,33 @@ export function evaluateCommand(): Command {
     });
 }
 
+async function evaluateExported(file: string, data: string, options: EvaluateOptions) {
+  const { split } = options;
+  if (split !== 'train' && split !== 'test') {
+    throw new EspalierError({
+      code: 'DATASET_SPLIT',
+      kind: 'usage',
+      op: 'espalier evaluate',
+      problem: `images have no split ${JSON.stringify(split)}`,
+      expected: 'train or test',
+    });
+  }
+  const report = await evaluateSparse(file, data, split, selectKernels());
+  if (options.json) {
+    out(JSON.stringify(report));
+    return;
+  }
+  const percent = (share: number) => `${(100 * share).toFixed(2)} %`;
+  const { left, of } = report.weights;
+  out(`${report.images.toLocaleString('en')} ${split} images`);
+  out(`  accuracy as exported            ${percent(report.accuracy)}`);
+  out(`  the same weights, zeros and all ${percent(report.denseAccuracy)}`);
+  out(`  images answered differently     ${report.differ}`);
+  out(
+    `  weights that are not 0          ${left.toLocaleString('en')} of ${of.toLocaleString('en')} (${percent(left / of)})`,
+  );
+}
+
 /** Only a run directory keeps evaluations: models are immutable. */
 async function checkRun(path: string): Promise<void> {
   if ((await stat(join(path, 'config.json')).catch(() => null))?.isFile()) return;

@@ -40,6 +40,8 @@ const BLOCK_ROWS = 4096;
 export interface Ingested {
   readonly info: DatasetInfo;
   readonly report: IngestReport;
+  /** Training rows of each label. [labels] */
+  readonly frequencies: Uint32Array;
 }
 
 /**
@@ -151,7 +153,7 @@ class Ingestion {
       splits: second.splits,
       files,
     });
-    return { info, report };
+    return { info, report, frequencies: second.frequencies };
   }
 
   /** First pass: labels, terms, means and equal rows. */

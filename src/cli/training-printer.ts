@@ -46,6 +46,11 @@ export function trainingPrinter(): { event(event: TrainEvent): void; done(): voi
           `epoch ${e.epoch.toFixed(e.epoch % 1 === 0 ? 0 : 1)}: ${pc.bold(`P@1 ${e.precision['1'].toFixed(2)}`)} P@3 ${e.precision['3'].toFixed(2)} P@5 ${e.precision['5'].toFixed(2)} on ${e.rows} validation rows`,
         );
         break;
+      case 'best':
+        line.say(
+          `the model of epoch ${e.epoch.toFixed(e.epoch % 1 === 0 ? 0 : 1)} is kept: P@1 ${e.value.toFixed(2)} on validation rows was the best`,
+        );
+        break;
       case 'calibration':
         line.say(
           `probabilities: expected calibration error ${(100 * e.before).toFixed(2)} % before, ${(100 * e.after).toFixed(2)} % after (${e.method}${e.buckets.length > 0 ? `, ${e.buckets.join(', ')} apart` : ''}${e.labels > 0 ? `, ${e.labels.toLocaleString('en')} labels by themselves` : ''})`,

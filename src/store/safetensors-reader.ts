@@ -146,6 +146,17 @@ function checkTarget({ name, dtype, bytes, shape }: TensorInfo, target: StoredDa
   }));
 }
 
+/** The tensors of `source` whose names are wanted; closing it leaves `source` open. */
+export function someOf(source: TensorSource, wanted: (name: string) => boolean): TensorSource {
+  return {
+    tensors: new Map([...source.tensors].filter(([name]) => wanted(name))),
+    metadata: source.metadata,
+    read: (name) => source.read(name),
+    readInto: (name, target) => source.readInto(name, target),
+    close: async () => {},
+  };
+}
+
 /**
  * Reads every tensor of `source` into the array of the same name. Names, shapes and types are compared first,
  * both ways: after a refusal no array has changed.

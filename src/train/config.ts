@@ -77,7 +77,12 @@ export const trainConfig = z.strictObject({
       rows: z.number().int().min(0).default(2000),
       /** Epochs between scorings. */
       every: z.number().positive().default(1),
+      /** Keep the model of the best scoring, by P@1, not that of the last step. */
+      best: z.boolean().default(true),
+      /** End training after so many scorings in a row without a better one; null: never. */
+      patience: positiveInteger.nullable().default(null),
     })
+    .refine(({ best, patience }) => best || patience === null, 'patience needs best: true')
     .prefault({}),
   /** Probabilities learnt on the validation rows that are scored; null: those of the loss. */
   calibration: z

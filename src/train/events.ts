@@ -113,6 +113,14 @@ export type TrainEvent =
       readonly rssBytes: number;
     }
   | ({ readonly event: 'validation'; readonly step: number; readonly epoch: number } & Scores)
+  /** The model that is kept is that of an earlier scoring. */
+  | {
+      readonly event: 'best';
+      readonly step: number;
+      readonly epoch: number;
+      /** P@1, percent. */
+      readonly value: number;
+    }
   | {
       readonly event: 'rewire';
       readonly step: number;

@@ -11,6 +11,8 @@ export interface LoopHooks {
   emit(event: TrainEvent): void;
   /** Scores the validation rows; null where there are none. */
   validate(): Promise<Scores | null>;
+  /** What a scoring means for the run: its model was saved, nothing better is to come, or neither. */
+  judge(step: number, scores: Scores): Promise<'saved' | 'enough' | null>;
   /** Saves everything after `step` steps. */
   checkpoint(step: number): Promise<void>;
   /** Ends the loop after the running step, with a checkpoint. */
@@ -21,7 +23,7 @@ const progressEveryMs = 200;
 
 export interface LoopResult {
   readonly step: number;
-  /** False when the signal ended it. */
+  /** False when the signal ended it; true also where patience did. */
   readonly finished: boolean;
   readonly seconds: number;
   readonly examples: number;
@@ -35,12 +37,13 @@ export async function runLoop(session: TrainSession, from: number, hooks: LoopHo
   const meter = new Meter(session, hooks, from);
   let lastCheckpoint = performance.now();
   let step = from;
+  let enough = false;
   if (step === 0 && rows.rows > 0) {
     fillBatch(rows, order.rowIds({ epoch: 0, step: 0 }), batch);
     await rewire(session, 0, hooks);
     snapshot(session, 0, hooks);
   }
-  while (step < totalSteps && hooks.signal?.aborted !== true) {
+  while (step < totalSteps && !enough && hooks.signal?.aborted !== true) {
     const position = { epoch: Math.floor(step / order.stepsPerEpoch), step: step % order.stepsPerEpoch };
     fillBatch(rows, order.rowIds(position), batch);
     const rates = session.rates(step);
@@ -59,8 +62,12 @@ export async function runLoop(session: TrainSession, from: number, hooks: LoopHo
       meter.flush();
       const paused = performance.now();
       const scores = await hooks.validate();
-      if (scores !== null)
+      if (scores !== null) {
         hooks.emit({ event: 'validation', step, epoch: step / order.stepsPerEpoch, ...scores });
+        const verdict = await hooks.judge(step, scores);
+        enough = verdict === 'enough';
+        if (verdict === 'saved') lastCheckpoint = performance.now();
+      }
       meter.pause(performance.now() - paused);
     }
     if (performance.now() - lastCheckpoint > checkpointMs && step < totalSteps) {
@@ -73,8 +80,9 @@ export async function runLoop(session: TrainSession, from: number, hooks: LoopHo
     }
   }
   meter.flush();
-  if (step < totalSteps) await hooks.checkpoint(step);
-  return { step, finished: step >= totalSteps, seconds: meter.seconds, examples: meter.examples };
+  const finished = enough || step >= totalSteps;
+  if (!finished) await hooks.checkpoint(step);
+  return { step, finished, seconds: meter.seconds, examples: meter.examples };
 }
 
 async function rewire({ classifier, growth, totalSteps }: TrainSession, step: number, hooks: LoopHooks) {

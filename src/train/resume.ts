@@ -4,6 +4,7 @@ import { EspalierError } from '../errors.js';
 import { modelArrays, optimizerArrays, prefixed } from '../model/state.js';
 import type { BrokenCheckpoint, CheckpointStore, RunLog } from '../store/index.js';
 import { restoreArrays } from '../store/safetensors-reader.js';
+import { type BestState, bestState } from './best.js';
 import type { TrainSession } from './session.js';
 
 const word = z.number().int().min(0).max(0xffffffff);
@@ -15,6 +16,7 @@ const savedState = z.object({
   auxiliarySteps: z.number().int().min(0),
   streams: z.record(z.string(), z.object({ key0: word, key1: word, counter: z.number().int().min(0) })),
   logPosition: z.number().int().min(0),
+  best: bestState.nullable().default(null),
 });
 
 /** The auxiliary head is there until its weight is 0; then nothing depends on it any more. */
@@ -33,6 +35,7 @@ export async function saveCheckpoint(
   store: CheckpointStore,
   log: RunLog,
   step: number,
+  best: BestState | null,
 ): Promise<string> {
   const { classifier, optimizer } = session;
   log.sync();
@@ -43,9 +46,18 @@ export async function saveCheckpoint(
     auxiliarySteps: auxiliaryAt(session, step)?.output.steps ?? 0,
     streams: Object.fromEntries([...classifier.streams].map(([name, stream]) => [name, stream.state()])),
     logPosition: log.position(),
+    best,
   };
-  const saved = await store.save({ step, arrays: arraysOf(session, step), state });
+  const arrays = arraysOf(session, step);
+  const saved = await store.save({ step, arrays, state, best: best?.step === step });
   return saved.directory;
+}
+
+export interface Restored {
+  /** 0: there was no checkpoint. */
+  readonly step: number;
+  readonly broken: readonly BrokenCheckpoint[];
+  readonly best: BestState | null;
 }
 
 /** Brings the session to the newest sound checkpoint; `step` is 0 when there is none. */
@@ -53,11 +65,11 @@ export async function restoreCheckpoint(
   session: TrainSession,
   store: CheckpointStore,
   log: RunLog,
-): Promise<{ readonly step: number; readonly broken: readonly BrokenCheckpoint[] }> {
+): Promise<Restored> {
   const { checkpoint, broken } = await store.latest();
   if (checkpoint === null) {
     log.truncateTo(0);
-    return { step: 0, broken };
+    return { step: 0, broken, best: null };
   }
   try {
     const parsed = savedState.safeParse(checkpoint.state);
@@ -77,7 +89,7 @@ export async function restoreCheckpoint(
     optimizer.steps = state.optimizerSteps;
     classifier.output.steps = state.outputSteps;
     log.truncateTo(state.logPosition);
-    return { step: state.step, broken };
+    return { step: state.step, broken, best: state.best };
   } finally {
     await checkpoint.tensors.close();
   }

@@ -11,7 +11,7 @@ import { describe, featurizerText, labelNamesOf, parseFeaturizer, trainingOf } f
 import type { ModelSpec } from '../model/spec.js';
 import { modelArrays } from '../model/state.js';
 import { openModel, type StoredModel } from '../store/index.js';
-import { restoreArrays } from '../store/safetensors-reader.js';
+import { restoreArrays, someOf } from '../store/safetensors-reader.js';
 import type { Device } from '../tensor/device.js';
 import type { TrainConfig, TrainConfigInput } from './config.js';
 import type { StartReport } from './events.js';
@@ -139,14 +139,8 @@ async function restored(
     old !== null && array.name === table ? { ...array, shape: [shape.features, width], data: old } : array,
   );
   const names = new Set(targets.map(({ name }) => name));
-  const tensors = new Map([...stored.tensors.tensors].filter(([name]) => whole || names.has(name)));
   await restoreArrays(
-    {
-      ...{ tensors, metadata: stored.tensors.metadata },
-      read: (name) => stored.tensors.read(name),
-      readInto: (name, data) => stored.tensors.readInto(name, data),
-      close: async () => {},
-    },
+    someOf(stored.tensors, (name) => whole || names.has(name)),
     targets,
   );
   const own = wanted.find(({ name }) => name === table)?.data;

@@ -137,6 +137,56 @@ describe('train', () => {
     expect(await bytesOf(join(home, 'seed-c'))).not.toEqual(a);
   });
 
+  const scoringOften = (out: string, validation: object): TrainConfigInput => ({
+    ...config(out, { validation: { every: 0.5, ...validation } }),
+    schedule: { kind: 'constant', warmup: 0 },
+    outputOptimizer: { kind: 'adam', rate: 0.2 },
+  });
+
+  it('keeps the model of the best scoring, with its scores; told not to, that of the last step', async () => {
+    const values: number[] = [];
+    const steps: number[] = [];
+    const kept: TrainEvent[] = [];
+    const onEvent = (e: TrainEvent) => {
+      if (e.event === 'validation') steps.push(e.step) && values.push(e.precision['1']);
+      if (e.event === 'best') kept.push(e);
+    };
+    const best = await train(scoringOften('best', {}), { onEvent });
+    const top = Math.max(...values);
+    // What the test is for: the best was not the last.
+    expect(values.at(-1)).toBeLessThan(top);
+    expect(kept).toMatchObject([{ step: steps[values.indexOf(top)], value: top }]);
+    expect(best.validation?.precision['1']).toBe(top);
+    const kernels = selectKernels({ backend: 'reference' });
+    const directory = await DatasetDirectory.open(data);
+    const scored = async (run: string) =>
+      (await evaluateModel(join(home, run), directory, 'validation', kernels)).at[0].precision.value;
+    expect(100 * (await scored('best'))).toBeCloseTo(top, 9);
+    await train(scoringOften('last', { best: false }));
+    expect(100 * (await scored('last'))).toBeCloseTo(values.at(-1) as number, 9);
+  });
+
+  it('ends when patience is out, and stopped and resumed it ends at the same step with the same bits', async () => {
+    const whole: TrainEvent[] = [];
+    const onEvent = (e: TrainEvent) => whole.push(e);
+    const impatient = (out: string) => scoringOften(out, { patience: 2 });
+    const result = await train(impatient('impatient'), { onEvent });
+    const scorings = whole.filter((e) => e.event === 'validation');
+    expect(result.finished).toBe(true);
+    expect(scorings.length).toBeLessThan(12);
+    const values = scorings.map((e) => e.precision['1']);
+    expect(values.slice(-2).every((value) => value <= values[values.length - 3])).toBe(true);
+    const stop = new AbortController();
+    const interrupted = (e: TrainEvent) => {
+      if (e.event === 'validation' && e.step === scorings[scorings.length - 2].step) stop.abort();
+    };
+    const half = await train(impatient('halves'), { signal: stop.signal, onEvent: interrupted });
+    expect(half.finished).toBe(false);
+    const rest = await train(impatient('halves'), { resume: true });
+    expect(rest.steps).toBe(result.steps);
+    expect(await bytesOf(join(home, 'halves'))).toEqual(await bytesOf(join(home, 'impatient')));
+  });
+
   it('clipping bounds the step: a tiny bound leaves the model near its start, no bound does not', async () => {
     const sgd = { kind: 'sgd', rate: 0.5 } as const;
     const same = { epochs: 1, optimizer: sgd, outputOptimizer: sgd };

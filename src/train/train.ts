@@ -14,8 +14,9 @@ import type { CalibrationState } from '../model/calibration.js';
 import type { Classifier } from '../model/classifier.js';
 import { saveClassifier } from '../model/model-io.js';
 import { scoreDataset } from '../model/score.js';
-import { CheckpointStore, RunLog } from '../store/index.js';
+import { type BrokenCheckpoint, CheckpointStore, RunLog } from '../store/index.js';
 import { version } from '../version.js';
+import { BestModel, restoreBest } from './best.js';
 import { parseConfig, type TrainConfig, type TrainConfigInput } from './config.js';
 import { type Scores, scoresOf, type TrainEvent } from './events.js';
 import { runLoop } from './loop.js';
@@ -45,7 +46,7 @@ export interface TrainResult {
   readonly seconds: number;
   readonly examplesPerSecond: number;
   readonly memory: MemoryTable;
-  /** The last validation, if any. */
+  /** Of the model that was kept; null without validation rows. */
   readonly validation: Scores | null;
   /** Immutable model directory; null when not finished. */
   readonly model: string | null;
@@ -77,7 +78,7 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
   const log = RunLog.open(join(config.out, 'log.jsonl'));
   let recorder: RunRecorder | null = null;
   try {
-    const fresh = { step: 0, broken: [] };
+    const fresh = { step: 0, broken: [], best: null };
     const resumed = options.resume ? await restoreCheckpoint(session, checkpoints, log) : fresh;
     const from = resumed.step;
     const { out, tensorboard = false } = config;
@@ -99,39 +100,63 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
       plannedBytes: session.plan.totalBytes,
       weights: session.classifier.weightCount,
     });
-    for (const { step, directory: path, error } of resumed.broken) {
-      emit({ event: 'checkpoint-damaged', step, path, problem: error.message });
-    }
+    const tell = (broken: readonly BrokenCheckpoint[]) => {
+      for (const { step, directory: path, error } of broken)
+        emit({ event: 'checkpoint-damaged', step, path, problem: error.message });
+    };
+    tell(resumed.broken);
     if (session.started !== null) emit({ event: 'continued', ...session.started });
     if (session.clusters !== null) emit(session.clusters);
     let scores: Scores | null = null;
     let scored: PairCollector | null = null;
+    const best = new BestModel(config.validation);
+    best.state = resumed.best;
+    const validate = async () => {
+      if (validation === null) return null;
+      const metrics = metricsFor(session.frequencies, rows.rows);
+      const { perRow } = config.calibration ?? { perRow: 0 };
+      const pairs = new PairCollector(perRow);
+      const both: Parameters<typeof scoreDataset>[2] = {
+        add: (best, truth, rowIds) => {
+          metrics.add(best, truth, rowIds);
+          pairs.add(best, truth, rowIds);
+        },
+      };
+      const k = Math.max(5, Math.min(perRow, rows.labels));
+      await scoreDataset(session.classifier, validation, both, { batch: evaluationBatch, k });
+      scored = pairs;
+      scores = scoresOf(metrics.report());
+      return scores;
+    };
+    const checkpoint = async (step: number) => {
+      records.flush();
+      const path = await saveCheckpoint(session, checkpoints, log, step, best.state);
+      emit({ event: 'checkpoint', step, path });
+    };
     const result = await runLoop(session, from, {
       emit,
       signal: options.signal,
-      validate: async () => {
-        if (validation === null) return null;
-        const metrics = metricsFor(session.frequencies, rows.rows);
-        const { perRow } = config.calibration ?? { perRow: 0 };
-        const pairs = new PairCollector(perRow);
-        const both: Parameters<typeof scoreDataset>[2] = {
-          add: (best, truth, rowIds) => {
-            metrics.add(best, truth, rowIds);
-            pairs.add(best, truth, rowIds);
-          },
-        };
-        const k = Math.max(5, Math.min(perRow, rows.labels));
-        await scoreDataset(session.classifier, validation, both, { batch: evaluationBatch, k });
-        scored = pairs;
-        scores = scoresOf(metrics.report());
-        return scores;
-      },
-      checkpoint: async (step) => {
-        records.flush();
-        const path = await saveCheckpoint(session, checkpoints, log, step);
-        emit({ event: 'checkpoint', step, path });
+      validate,
+      checkpoint,
+      judge: async (step, its) => {
+        const better = best.take(step, its);
+        if (best.exhausted) return 'enough';
+        // The last model needs no checkpoint to be the best.
+        if (!better || step === session.totalSteps) return null;
+        await checkpoint(step);
+        return 'saved';
       },
     });
+    if (result.finished && best.state !== null && best.state.step !== result.step) {
+      const { step, value } = best.state;
+      const { restored, broken } = await restoreBest(session, checkpoints, best.state);
+      tell(broken);
+      if (restored) {
+        emit({ event: 'best', step, epoch: step / session.order.stepsPerEpoch, value });
+        // Probabilities are fitted to the model that is kept.
+        await validate();
+      }
+    }
     const memory = await memoryTable(session);
     const examplesPerSecond = result.examples / Math.max(1e-9, result.seconds);
     const calibration = result.finished ? calibrationFor(session, scored) : null;

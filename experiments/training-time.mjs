@@ -1,10 +1,14 @@
-/** The time of one training step under several settings, steps interleaved, so that a busy moment meets all of them. */
+/**
+ * The time of one training step under several settings, which take turns, so that a busy moment meets all of them. A turn is
+ * as many steps as a moment holds: in training, too, a step finds in the caches what the last one left there.
+ */
 import { data, kernels } from '../dist/index.js';
 import { parseConfig } from '../dist/train/config.js';
 import { TrainSession } from '../dist/train/session.js';
 import { trainStep } from '../dist/train/step.js';
 
-const WARM_UP = 3;
+const WARM_UP = 2;
+const TURN_MS = 250;
 
 export async function run({ dataset, settings, rounds }) {
   const directory = await data.DatasetDirectory.open(`data/${dataset}`);
@@ -20,14 +24,21 @@ export async function run({ dataset, settings, rounds }) {
   }
   const times = new Map(names.map((name) => [name, []]));
   let stepsPerEpoch = 0;
-  for (let step = 0; step < WARM_UP + rounds; step++) {
+  const taken = new Map(names.map((name) => [name, 0]));
+  for (let round = 0; round < WARM_UP + rounds; round++) {
     for (const [name, session] of sessions) {
       const { classifier, optimizer, order, batch, auxiliary, saved } = session;
       stepsPerEpoch = order.stepsPerEpoch;
       const start = performance.now();
-      data.fillBatch(rows, order.rowIds({ epoch: 0, step }), batch);
-      await trainStep(classifier, optimizer, batch, session.rates(step), auxiliary, saved);
-      if (step >= WARM_UP) times.get(name).push(performance.now() - start);
+      let steps = 0;
+      let elapsed = 0;
+      for (; elapsed < TURN_MS; elapsed = performance.now() - start) {
+        const step = (taken.get(name) + steps++) % stepsPerEpoch;
+        data.fillBatch(rows, order.rowIds({ epoch: 0, step }), batch);
+        await trainStep(classifier, optimizer, batch, session.rates(step), auxiliary, saved);
+      }
+      taken.set(name, taken.get(name) + steps);
+      if (round >= WARM_UP) times.get(name).push(elapsed / steps);
     }
   }
   const quantile = (list, share) => list.sort((a, b) => a - b)[Math.floor(share * (list.length - 1))];

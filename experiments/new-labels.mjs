@@ -5,13 +5,12 @@
  */
 import { spread } from './lib/spread.mjs';
 
+/** Rates are the package's own; width, dropout and epochs were chosen on validation rows. */
 const settings = {
-  batch: 256,
+  batch: 128,
   epochs: 4,
-  optimizer: { kind: 'adam', rate: 2e-3 },
-  outputOptimizer: { kind: 'adam', rate: 2e-3 },
   model: {
-    encoder: { embedding: 256, dropout: 0.3 },
+    encoder: { embedding: 512, dropout: 0.3, activation: 'none' },
     output: { kind: 'fan-in', fanIn: 64, startScale: 0.1, topology: { kind: 'static' } },
   },
 };
@@ -22,7 +21,7 @@ const ways = {
   'start from rows, hardly a step': { on: 'all', newLabels: 'rows', epochs: 0.004 },
 };
 
-const cells = [1].map((seed) => ({
+const cells = [1, 2, 3].map((seed) => ({
   name: `wordnet-hypernym seed ${seed}`.replaceAll(' ', '-'),
   dataset: 'wordnet-hypernym',
   module: './new-labels-cell.mjs',
@@ -55,15 +54,16 @@ function table(results) {
   for (const name of Object.keys(ways)) row(name, (result) => result.ways[name]);
   row('full training', ({ retrained }) => retrained);
   const best = Object.keys(ways)[0];
+  const mean = (of) => results.reduce((sum, { result }) => sum + of(result), 0) / results.length;
+  const lost = mean(({ base, ways: own }) => base.old - own[best].old);
+  const short = mean(({ retrained, ways: own }) => retrained.newFirst - own[best].newFirst);
+  const shortRows = mean(({ retrained, ways: own }) => retrained.new - own[best].new);
   const [{ result }] = results;
-  const [lost, short] = [
-    result.base.old - result.ways[best].old,
-    result.retrained.newFirst - result.ways[best].newFirst,
-  ];
   lines.push(
     '',
     `${result.added} labels beside ${result.old}. With a start from rows and one pass over all rows, rows without new labels lose`,
-    `${lost.toFixed(2)} points of P@1 (wanted: at most 0.5), and new labels are ${short.toFixed(2)} points from a full training (wanted: at most 2).`,
+    `${lost.toFixed(2)} points of P@1 (wanted: at most 0.5); new labels are ${short.toFixed(2)} points from a full training among`,
+    `themselves, and their rows ${shortRows.toFixed(2)} (wanted: at most 2).`,
     '',
   );
   return lines.join('\n');

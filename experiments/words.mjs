@@ -67,8 +67,8 @@ function table(results) {
     'Made by `npm run experiment -- words`. A neural 4-gram model (three words before, embeddings of 128 summed by place,',
     `relu) of the Brown corpus; each of the ${labels.toLocaleString('en')} words of its training text is a label. Share of test words (of`,
     'those that training has seen) among the best k; test rows scored once per run; mean ± half the range over seeds.',
-    'Times of a step are medians (and quartiles) of one process in which the losses take turns of a quarter second. Softmax over all words takes the settings',
-    'that validation chose for sampled softmax.',
+    'Times of a step are medians (and quartiles) of one process in which the losses take turns of a quarter second.',
+    'Softmax over all words takes the settings that validation chose for sampled softmax.',
     '',
   ];
   for (const budget of ['equal epochs', 'equal time']) {

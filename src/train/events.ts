@@ -117,6 +117,8 @@ export type TrainEvent =
   | {
       readonly event: 'best';
       readonly step: number;
+      /** Steps after which it was scored. */
+      readonly keptStep: number;
       readonly epoch: number;
       /** P@1, percent. */
       readonly value: number;

@@ -155,7 +155,7 @@ describe('train', () => {
     const top = Math.max(...values);
     // What the test is for: the best was not the last.
     expect(values.at(-1)).toBeLessThan(top);
-    expect(kept).toMatchObject([{ step: steps[values.indexOf(top)], value: top }]);
+    expect(kept).toMatchObject([{ keptStep: steps[values.indexOf(top)], step: steps.at(-1), value: top }]);
     expect(best.validation?.precision['1']).toBe(top);
     const kernels = selectKernels({ backend: 'reference' });
     const directory = await DatasetDirectory.open(data);

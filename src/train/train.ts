@@ -152,7 +152,10 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
       const { restored, broken } = await restoreBest(session, checkpoints, best.state);
       tell(broken);
       if (restored) {
-        emit({ event: 'best', step, epoch: step / session.order.stepsPerEpoch, value });
+        emit({
+          ...{ event: 'best', step: result.step, keptStep: step, value },
+          epoch: step / session.order.stepsPerEpoch,
+        });
         // Probabilities are fitted to the model that is kept.
         await validate();
       }

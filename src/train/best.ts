@@ -33,12 +33,13 @@ export class BestModel {
   take(step: number, { precision }: Scores): boolean {
     if (!this.#keep) return false;
     const value = precision['1'];
-    const better = this.state === null || value > this.state.value;
-    this.state =
-      better || this.state === null
-        ? { step, value, since: 0 }
-        : { ...this.state, since: this.state.since + 1 };
-    return better;
+    const { state } = this;
+    if (state !== null && !(value > state.value)) {
+      this.state = { ...state, since: state.since + 1 };
+      return false;
+    }
+    this.state = { step, value, since: 0 };
+    return true;
   }
 
   /** Whether so many scorings brought nothing better that training ends. */

@@ -4,7 +4,7 @@
  * Ullah et al. 2024, section 3; Schultheis & Babbar 2023.
  */
 import { ensure } from '../../errors.js';
-import type { Columns, FanInWeights, Floats, OutputStepCommon, WorkspaceShape } from '../../kernels/face.js';
+import type { Columns, Floats, OutputStepCommon, WorkspaceShape } from '../../kernels/face.js';
 import { RandomStream } from '../../kernels/random.js';
 import { LabelMatrixOutput } from '../../output/base.js';
 import type {
@@ -17,17 +17,17 @@ import type {
 import { overSlabs } from '../../output/slabs.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
+import { type EvolvingLayer, type Rewired, rewireLayer } from './evolve.js';
 import { Explored } from './explored.js';
-import { type GrowingLayer, growByGradient, growthOf, pruneOf } from './grow.js';
+import { gatheredLogits, rowLogits } from './logits.js';
 import {
   checkTopology,
-  defaultPerLabel,
   type FanInForm,
   type FanInOutputOptions,
   growsBy,
   type PruneRule,
 } from './options.js';
-import { beginRewiring, rewireProgress } from './rewire.js';
+import { beginRewiring } from './rewire.js';
 import { checkColumns, columnType, drawColumns, largestInputs } from './topology.js';
 
 export class FixedFanInOutput extends LabelMatrixOutput {
@@ -131,22 +131,33 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     totalSteps: number,
     growth?: GrowthSource,
   ): Promise<RewireReport | null> {
-    const { topology } = this.#options;
-    const starts = step === 0 && topology.start === 'gradient';
-    const progress = rewireProgress(topology, step, totalSteps);
-    let done: { readonly replaced: number; readonly threshold: number | null };
-    if (starts) done = await this.#growByGradient('positives', 'everything', 0, growth);
-    else if (topology.kind === 'static' || progress === null) return null;
-    else if (topology.kind === 'set') done = await this.#regrowAtRandom(topology.prune, progress);
-    else done = await this.#growByGradient(topology.sample, topology.prune, progress, growth);
-    const { replaced, threshold } = done;
+    const done = await rewireLayer(this.#evolving(), step, totalSteps, growth);
+    if (done === null) return null;
     this.#buildIndex();
     this.#explored?.add(this.#columns);
     const connections = this.labels * this.width;
-    return { step, replaced, connections, threshold, explored: this.#explored?.share ?? 0 };
+    return { step, ...done, connections, explored: this.#explored?.share ?? 0 };
   }
 
-  async #regrowAtRandom(rule: PruneRule, progress: number) {
+  #evolving(): EvolvingLayer {
+    const { device, labels, inputs, loss, weightMoments } = this;
+    return {
+      ...{ op: 'FixedFanInOutput.rewire', device, options: this.#options },
+      regrowAtRandom: (rule, progress) => this.#regrowAtRandom(rule, progress),
+      growing: (work) =>
+        work(
+          {
+            ...this.#fanInWeights(),
+            ...{ labels, inputs, loss, weightMoments },
+            placed: (positives, batch) => this.placed(positives, batch),
+            logSums: (h, norms) => this.logSums(h, norms),
+          },
+          this.short ?? this.weights,
+        ),
+    };
+  }
+
+  async #regrowAtRandom(rule: PruneRule, progress: number): Promise<Rewired> {
     if (this.device.dry) return { replaced: 0, threshold: null };
     const { labels, width: fanIn, inputs, weightMoments: moments } = this;
     const weights = this.short ?? this.weights;
@@ -155,28 +166,6 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     // A slow backend or a fast one: this is plain TypeScript, about 30 ms for so many connections.
     const rows = Math.max(1, Math.floor(400_000 / fanIn));
     return { threshold, replaced: await overSlabs(labels, rows, replaceRows) };
-  }
-
-  async #growByGradient(
-    sample: 'batch' | 'positives',
-    rule: PruneRule | 'everything',
-    progress: number,
-    growth: GrowthSource | undefined,
-  ) {
-    const source = growthOf('FixedFanInOutput.rewire', growth);
-    const { device, labels, width: fanIn, inputs, weightMoments, loss } = this;
-    const { products, perLabel = defaultPerLabel } = this.#options.topology;
-    const key = this.#options.rewireStream.reserve(labels * fanIn);
-    const sizes = this.short ?? this.weights;
-    const prune = device.dry ? { perRow: 0 } : pruneOf(rule, progress, { rows: labels, fanIn, sizes });
-    const layer: GrowingLayer = {
-      ...this.#fanInWeights(),
-      ...{ labels, inputs, loss, weightMoments, key, products },
-      placed: (positives, batch) => this.placed(positives, batch),
-      logSums: (h, norms) => this.logSums(h, norms),
-    };
-    const replaced = await growByGradient(device, layer, prune, { sample, perLabel }, source);
-    return { replaced, threshold: 'threshold' in prune ? prune.threshold : null };
   }
 
   #fanInWeights() {
@@ -217,50 +206,18 @@ export class FixedFanInOutput extends LabelMatrixOutput {
   }
 
   protected logitsOfAll(h: Tensor): Tensor {
-    return this.#logits(h, this.#fanInWeights(), this.labels);
+    return rowLogits(this.device, h, this.workspaceShape(h.shape[0]), this.#fanInWeights());
   }
 
   protected logitsOf(h: Tensor, chosen: Uint32Array): Tensor {
-    const { device, width } = this;
-    const columns = device.temporary('workspace', [chosen.length * width], columnType(this.inputs));
-    const weights = device.temporary('workspace', [chosen.length * width]);
-    const bias = device.temporary('workspace', [chosen.length]);
-    for (const [i, label] of device.dry ? [] : chosen.entries()) {
-      columns.raw.set(this.#columns.subarray(label * width, (label + 1) * width), i * width);
-      this.copyRow(label, weights.data, i * width);
-      bias.data[i] = this.bias[label];
-    }
-    const chosenRows = {
-      fanIn: width,
-      columns: columns.raw as Columns,
-      weights: weights.data,
-      bias: bias.data,
-    };
-    const out = this.#logits(h, chosenRows, chosen.length);
-    for (const used of [columns, weights, bias]) device.release(used);
-    return out;
-  }
-
-  #logits(h: Tensor, rows: FanInWeights, labels: number): Tensor {
-    const { device, inputs } = this;
-    const batch = h.shape[0];
-    const out = device.temporary('activations', [batch, labels]);
-    const workspace = device.temporary('workspace', [
-      device.kernels.topKWorkspace({ ...this.workspaceShape(batch), labels }, 1),
-    ]);
-    device.kernels.fanInLogits({
-      ...rows,
-      batch,
-      inputs,
-      labels,
-      begin: 0,
-      end: labels,
-      h: h.data,
-      out: out.data,
-      workspace: workspace.data,
+    const { width } = this;
+    const shape = { ...this.workspaceShape(h.shape[0]), labels: chosen.length };
+    return gatheredLogits(this.device, h, shape, ({ columns, weights, bias }, i) => {
+      const label = chosen[i];
+      columns.set(this.#columns.subarray(label * width, (label + 1) * width), i * width);
+      this.copyRow(label, weights, i * width);
+      bias[i] = this.bias[label];
     });
-    device.release(workspace);
-    return out;
   }
 
   connections(label: number): Connections {

@@ -26,10 +26,10 @@ import type {
 import { overSlabs } from '../../output/slabs.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
+import { type EvolvingLayer, type Rewired, rewireLayer } from '../dynamic-sparse/evolve.js';
 import { Explored } from '../dynamic-sparse/explored.js';
-import { type GrowingLayer, growByGradient, growthOf, pruneOf } from '../dynamic-sparse/grow.js';
-import { defaultPerLabel, growsBy, type PruneRule } from '../dynamic-sparse/options.js';
-import { rewireProgress } from '../dynamic-sparse/rewire.js';
+import { gatheredLogits } from '../dynamic-sparse/logits.js';
+import { growsBy, type PruneRule } from '../dynamic-sparse/options.js';
 import { checkColumns, columnType, drawColumns, largestInputs } from '../dynamic-sparse/topology.js';
 import { checkGroupedOptions, type GroupedOutputOptions } from './options.js';
 import { checkPlaces, groupOf, orderInto, regroup, startsInto } from './places.js';
@@ -37,8 +37,6 @@ import { beginGroupedRewiring, type GroupedRewireTarget, scoreGroups } from './r
 
 /** Groups worked on at once: enough that threads share work evenly, few enough for small layers. */
 const defaultChunk = 4;
-
-type Rewired = Pick<RewireReport, 'replaced' | 'threshold'>;
 
 export class GroupedFanInOutput extends LabelMatrixOutput {
   readonly kind = 'grouped';
@@ -236,39 +234,17 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
     return this.#logits(h, chosen, chosen.length);
   }
 
-  /** The chosen labels as a fixed fan-in layer, columns written out. */
+  /** The chosen labels as a fixed fan-in layer, columns written out; a dry device counts them only. */
   #logits(h: Tensor, chosen: ArrayLike<number>, count: number): Tensor {
-    const { device, inputs, width: fanIn } = this;
-    const batch = h.shape[0];
-    const columns = device.temporary('workspace', [count * fanIn], columnType(this.inputs));
-    const weights = device.temporary('workspace', [count * fanIn]);
-    const bias = device.temporary('workspace', [count]);
-    for (let i = 0; i < chosen.length && !device.dry; i++) {
+    const { width } = this;
+    const shape = { ...this.workspaceShape(h.shape[0]), labels: count };
+    return gatheredLogits(this.device, h, shape, ({ columns, weights, bias }, i) => {
       const slot = this.#slotOf[chosen[i]];
       const group = groupOf(this.#starts, slot);
-      columns.raw.set(this.#columns.subarray(group * fanIn, (group + 1) * fanIn), i * fanIn);
-      this.copyRow(slot, weights.data, i * fanIn);
-      bias.data[i] = this.bias[slot];
-    }
-    const out = device.temporary('activations', [batch, count]);
-    const shape = { ...this.workspaceShape(batch), labels: count };
-    const workspace = device.temporary('workspace', [device.kernels.topKWorkspace(shape, 1)]);
-    device.kernels.fanInLogits({
-      batch,
-      inputs,
-      labels: count,
-      fanIn,
-      columns: columns.raw as Columns,
-      weights: weights.data,
-      bias: bias.data,
-      begin: 0,
-      end: count,
-      h: h.data,
-      out: out.data,
-      workspace: workspace.data,
+      columns.set(this.#columns.subarray(group * width, (group + 1) * width), i * width);
+      this.copyRow(slot, weights, i * width);
+      bias[i] = this.bias[slot];
     });
-    for (const used of [columns, weights, bias, workspace]) device.release(used);
-    return out;
   }
 
   override async rewire(
@@ -276,18 +252,32 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
     totalSteps: number,
     growth?: GrowthSource,
   ): Promise<RewireReport | null> {
-    const { topology } = this.#options;
-    const starts = step === 0 && topology.start === 'gradient';
-    const progress = rewireProgress(topology, step, totalSteps);
-    let done: Rewired;
-    if (starts) done = await this.#growByGradient('positives', 'everything', 0, growth);
-    else if (topology.kind === 'static' || progress === null) return null;
-    else if (topology.kind === 'set') done = await this.#regrowAtRandom(topology.prune, progress);
-    else done = await this.#growByGradient(topology.sample, topology.prune, progress, growth);
-    if (this.device.dry) return null;
+    const done = await rewireLayer(this.#evolving(), step, totalSteps, growth);
+    if (done === null || this.device.dry) return null;
     this.#explored?.add(this.#columns);
     const explored = this.#explored?.share ?? 0;
     return { step, ...done, connections: this.labels * this.width, explored };
+  }
+
+  #evolving(): EvolvingLayer {
+    const { device, labels, inputs, loss, weightMoments, width: fanIn } = this;
+    return {
+      ...{ op: 'GroupedFanInOutput.rewire', device, options: this.#options },
+      regrowAtRandom: (rule, progress) => this.#regrowAtRandom(rule, progress),
+      growing: (work) =>
+        this.#scored((scores) =>
+          work(
+            {
+              ...{ labels, inputs, fanIn, loss, weightMoments, scores },
+              ...{ columns: this.#columns, ...this.stored(), bias: this.bias, labelOf: this.#labelOf },
+              groups: { count: this.#groups, starts: this.#starts },
+              placed: (positives, batch) => this.placed(positives, batch),
+              logSums: (h, norms) => this.logSums(h, norms),
+            },
+            scores,
+          ),
+        ),
+    };
   }
 
   /** Runs `work` on scores [groups, F] that live as long. */
@@ -317,31 +307,6 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
       const { rewireStream } = this.#options;
       const { threshold, replaceGroups } = beginGroupedRewiring(target, scores, rule, progress, rewireStream);
       return { threshold, replaced: await overSlabs(this.#groups, atOnce, replaceGroups) };
-    });
-  }
-
-  #growByGradient(
-    sample: 'batch' | 'positives',
-    rule: PruneRule | 'everything',
-    progress: number,
-    growth: GrowthSource | undefined,
-  ): Promise<Rewired> {
-    const source = growthOf('GroupedFanInOutput.rewire', growth);
-    const { device, labels, width: fanIn, inputs, weightMoments, loss } = this;
-    const { products, perLabel = defaultPerLabel } = this.#options.topology;
-    const rows = this.#groups;
-    return this.#scored(async (scores) => {
-      const key = this.#options.rewireStream.reserve(rows * fanIn);
-      const prune = device.dry ? { perRow: 0 } : pruneOf(rule, progress, { rows, fanIn, sizes: scores });
-      const layer: GrowingLayer = {
-        ...{ labels, inputs, fanIn, loss, weightMoments, key, products, scores },
-        ...{ columns: this.#columns, ...this.stored(), bias: this.bias, labelOf: this.#labelOf },
-        groups: { count: rows, starts: this.#starts },
-        placed: (positives, batch) => this.placed(positives, batch),
-        logSums: (h, norms) => this.logSums(h, norms),
-      };
-      const replaced = await growByGradient(device, layer, prune, { sample, perLabel }, source);
-      return { replaced, threshold: 'threshold' in prune ? prune.threshold : null };
     });
   }
 

@@ -6,6 +6,7 @@ import type { TopK } from '../output/layer.js';
 import { Calibration, type CalibrationState } from './calibration.js';
 import type { LoadedModel } from './model-io.js';
 import { sigmoid } from './platt.js';
+import { rankLabels } from './ranking.js';
 import type { ModelSpec } from './spec.js';
 
 export interface Prediction {
@@ -22,7 +23,10 @@ export interface SparseInput {
   readonly values: ArrayLike<number>;
 }
 
-/** The best `k` labels of each row, best first. Features must be in range and finite. */
+/**
+ * The best `k` labels of each row, best first: by probability where the model has a calibration (see `ranking.ts`),
+ * else by score. Features must be in range and finite.
+ */
 export async function predictRows(
   model: LoadedModel,
   rows: readonly SparseInput[],
@@ -33,25 +37,23 @@ export async function predictRows(
 }
 
 /** The same as numbers; of fewer labels than `k`, so many columns. Empties the step arena. */
-export async function topRows(
-  { classifier, shape }: Pick<LoadedModel, 'classifier' | 'shape'>,
-  rows: readonly SparseInput[],
-  k: number,
-): Promise<TopK> {
-  return topBatch({ classifier, shape }, packRows(rows, shape.features), k);
+export async function topRows(model: Ranked, rows: readonly SparseInput[], k: number): Promise<TopK> {
+  return topBatch(model, packRows(rows, model.shape.features), k);
 }
+
+type Ranked = Pick<LoadedModel, 'classifier' | 'shape' | 'calibration'>;
 
 /** The same for a batch whose features are known to be in range. */
-function topBatch(
-  { classifier, shape }: Pick<LoadedModel, 'classifier' | 'shape'>,
-  batch: SparseBatch,
-  k: number,
-): Promise<TopK> {
+function topBatch({ classifier, shape, calibration }: Ranked, batch: SparseBatch, k: number): Promise<TopK> {
   classifier.device.arena.reset();
-  return classifier.output.topK(classifier.infer(batch), Math.min(k, Math.max(1, shape.labels)));
+  const most = Math.min(k, Math.max(1, shape.labels));
+  return rankLabels(classifier.output, classifier.infer(batch), most, calibration);
 }
 
-/** Row `r` of `top` in words; `most` labels at most. */
+/**
+ * Row `r` of `top` in words; `most` labels at most. Probabilities do not rise down the list: a label behind those that
+ * the calibration was fitted on has that of the one before it at most.
+ */
 export function predictionsOf(
   top: TopK,
   r: number,
@@ -60,11 +62,14 @@ export function predictionsOf(
   most = top.k,
 ): Prediction[] {
   const row: Prediction[] = [];
+  let least = 1;
   for (let i = r * top.k; i < r * top.k + Math.min(most, top.k); i++) {
     const label = top.labels[i];
     if (label === 0xffffffff) break;
     const score = top.scores[i];
-    const probability = probabilityOf({ spec, calibration }, label, score);
+    const own = probabilityOf({ spec, calibration }, label, score);
+    const probability = own === null ? null : Math.min(own, least);
+    least = probability ?? least;
     row.push({ label, name: nameOf(label) ?? String(label), score, probability });
   }
   return row;
@@ -74,11 +79,7 @@ export function predictionsOf(
 export type ScoreReading = Pick<LoadedModel, 'calibration'> & { readonly spec: Pick<ModelSpec, 'loss'> };
 
 /** By the model's calibration; without one, sigmoid(score) where the loss makes that a probability. */
-export function probabilityOf(
-  { spec, calibration }: ScoreReading,
-  label: number,
-  score: number,
-): number | null {
+function probabilityOf({ spec, calibration }: ScoreReading, label: number, score: number): number | null {
   if (calibration !== null) return Calibration.of(calibration).probability(label, score);
   return spec.loss === 'bce' ? sigmoid(score) : null;
 }

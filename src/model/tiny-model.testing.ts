@@ -3,6 +3,7 @@ import { Featurizer } from '../data/featurizer/index.js';
 import type { Kernels } from '../kernels/face.js';
 import { referenceKernels } from '../kernels/reference/index.js';
 import { Device } from '../tensor/device.js';
+import type { CalibrationState } from './calibration.js';
 import { Classifier } from './classifier.js';
 import { saveClassifier } from './model-io.js';
 import { modelSpec } from './spec.js';
@@ -48,6 +49,20 @@ export interface TinyModel {
   readonly seed?: number;
   readonly text?: boolean;
   readonly kernels?: Kernels;
+  readonly calibration?: CalibrationState;
+}
+
+/** A calibration that puts labels in quite another order than scores do: every third label is of another bucket. */
+export function tinyCalibration(labels: number, perRow: number): CalibrationState {
+  const apart = { head: { slope: 0.5, offset: -2 }, torso: null, tail: { slope: 2, offset: 1 } };
+  return {
+    ...{ format: 'espalier-calibration', version: 1, rows: 100, perRow, right: 50, method: 'platt' },
+    ...{ all: { slope: 1, offset: 0 }, buckets: apart, leastRight: 50 },
+    bucketOf: Buffer.from(Uint8Array.from({ length: labels }, (_, l) => l % 3)).toString('base64'),
+    labels: [{ label: 1, slope: 0.1, offset: 3 }],
+    thresholds: [{ precision: 0.9, all: 0.3, head: 0.1, torso: 0.95, tail: 0.5 }],
+    ece: { before: 0.2, after: 0.1 },
+  };
 }
 
 /** Saves a random model in `run` and returns its directory. */
@@ -76,6 +91,7 @@ export async function saveTinyModel(run: string, options: TinyModel = {}): Promi
     version: '0.0.0',
     labelNames: Array.from({ length: labels }, (_, l) => `label "${l}" ŕ`),
     featurizer,
+    calibration: options.calibration ?? null,
   });
   return saved.directory;
 }

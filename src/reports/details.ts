@@ -1,7 +1,7 @@
 /** What figures hide: which labels are taken for which, and what single rows were answered. In bounded memory. */
 import type { CsrDataset } from '../data/dataset.js';
 import type { LoadedModel } from '../model/model-io.js';
-import { probabilityOf } from '../model/predict.js';
+import { predictionsOf } from '../model/predict.js';
 import type { Connections, TopK } from '../output/layer.js';
 import type { EvaluationReport } from '../train/evaluate.js';
 import type { Bucket, Confusion, Evaluation, Interval, Sample } from './types.js';
@@ -65,17 +65,10 @@ export class PredictionDetails {
   }
 
   #sample(best: TopK, i: number, row: number, truth: Uint32Array): void {
-    const predictions: Sample['predictions'][number][] = [];
-    for (let r = 0; r < Math.min(samplePredictions, best.k); r++) {
-      const label = best.labels[i * best.k + r];
-      if (label >= this.#model.shape.labels) break;
-      const score = best.scores[i * best.k + r];
-      predictions.push({
-        ...{ label, name: this.#nameOf(label), score },
-        probability: probabilityOf(this.#model, label, score),
-        right: truth.includes(label),
-      });
-    }
+    const predictions = predictionsOf(best, i, this.#model, this.#nameOf, samplePredictions).map((one) => ({
+      ...one,
+      right: truth.includes(one.label),
+    }));
     this.#samples.push({
       text: this.#texts?.[row]?.text.slice(0, longestText) ?? null,
       truth: [...truth.subarray(0, mostTruth)].map((label) => ({ label, name: this.#nameOf(label) })),

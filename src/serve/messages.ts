@@ -3,6 +3,7 @@ import type { ErrorFacts } from '../errors.js';
 import type { Highlight } from '../model/evidence.js';
 import type { Explanation, LabelFacts } from '../model/explain.js';
 import type { ModelInput } from '../model/input.js';
+import type { Confidence } from '../model/predict.js';
 import type { SharedModel } from '../model/shared-model.js';
 
 /** One request as a worker sees it. */
@@ -10,6 +11,8 @@ export interface PredictJob {
   readonly rows: number;
   readonly inputs: readonly ModelInput[];
   readonly k: number;
+  /** Labels less sure than this are left out, and not explained. */
+  readonly confidence: Confidence;
   readonly explain: number;
   readonly evidence: number;
 }

@@ -51,7 +51,7 @@ export async function addRoutes(app: FastifyInstance, parts: RouteParts): Promis
       const onClose = () => gone.abort();
       reply.raw.once('close', onClose);
       try {
-        return predictResponse(parsed, await models.batcher.submit(parsed.job, gone.signal));
+        return predictResponse(parsed, await models.batcher.submit(parsed, gone.signal));
       } catch (error) {
         if (error instanceof Refusal && error.status >= 499) metrics.refused(error.code.toLowerCase());
         throw error;

@@ -36,14 +36,8 @@ export const labelSchema = z.strictObject({
   top: z.coerce.number().int().min(1).max(100).default(10),
 });
 
-export interface ParsedPredict {
-  readonly job: PredictJob;
-  readonly threshold: number | undefined;
-  readonly precision: number | undefined;
-}
-
 /** Checks bodies of POST /predict; throws a `Refusal` that names the place. */
-export function predictParser(limits: ServeLimits): (body: unknown) => ParsedPredict {
+export function predictParser(limits: ServeLimits): (body: unknown) => PredictJob {
   const schema = predictSchema(limits);
   const known = Object.keys(schema.shape);
   return (body) => {
@@ -64,10 +58,7 @@ export function predictParser(limits: ServeLimits): (body: unknown) => ParsedPre
     }
     const input = given[0];
     const inputs: readonly ModelInput[] = Array.isArray(input) ? input : [input as ModelInput];
-    return {
-      job: { rows: inputs.length, inputs, k, explain, evidence },
-      ...{ threshold, precision },
-    };
+    return { rows: inputs.length, inputs, k, confidence: { threshold, precision }, explain, evidence };
   };
 }
 

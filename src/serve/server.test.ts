@@ -11,6 +11,7 @@ import type {
 } from '../client/types.js';
 import { referenceKernels } from '../kernels/reference/index.js';
 import { Model } from '../model/model.js';
+import { tinyCalibration } from '../model/tiny-model.testing.js';
 import {
   type healthResponseSchema,
   labelResponseSchema,
@@ -76,6 +77,26 @@ describe('POST /predict', () => {
       expect(sum).toBeCloseTo(why.score, 6);
       expect(why.highlights.map(({ start, end }) => text.slice(start, end))).toEqual(['Apple', 'TREE']);
     }
+  });
+
+  it('ranks by probability where there is a calibration, and explains what is sure enough, as the library does', async () => {
+    const calibrated = await startServer({}, { calibration: tinyCalibration(37, 8) });
+    const own = await Model.load(calibrated.run, referenceKernels('float32'));
+    const client = new EspalierClient(calibrated.url);
+    for (const asked of [{ k: 5 }, { k: 12 }, { k: 8, precision: 0.9, explain: 2 }]) {
+      const found = await client.predict('apple tree', asked);
+      const expected = await own.predict('apple tree', asked);
+      expect(found.predictions.map(({ name }) => name)).toEqual(expected.predictions.map(({ name }) => name));
+      const probabilities = found.predictions.map(({ probability }) => probability ?? -1);
+      expect(probabilities).toEqual(probabilities.toSorted((a, b) => b - a));
+      expect((found.explanations ?? []).map(({ label }) => label)).toEqual(
+        expected.explanations.map(({ label }) => label),
+      );
+    }
+    // What the test is for: of buckets with thresholds of their own, those left need not be the first.
+    const all = await own.predict('apple tree', { k: 8 });
+    const sure = await own.predict('apple tree', { k: 8, precision: 0.9 });
+    expect(sure.predictions).not.toEqual(all.predictions.slice(0, sure.predictions.length));
   });
 
   it('leaves out what is below the threshold, explanations too', async () => {

@@ -6,8 +6,9 @@ import { type Highlight, highlightsOf } from '../model/evidence.js';
 import { describeLabel, type Explanation, explainRow } from '../model/explain.js';
 import { isSparse, type ModelInput, rowOf } from '../model/input.js';
 import type { LoadedModel } from '../model/model-io.js';
-import { packRows, type SparseInput, topRows } from '../model/predict.js';
+import { confident, packRows, predictionsOf, type SparseInput, topRows } from '../model/predict.js';
 import { adoptModel, shareModel } from '../model/shared-model.js';
+import type { TopK } from '../output/layer.js';
 import type { FromWorker, JobAnswer, PredictJob, ToWorker } from './messages.js';
 
 if (parentPort === null) throw new Error('this file is started by the server, as a worker thread');
@@ -31,7 +32,9 @@ async function handle(message: ToWorker): Promise<void> {
       const kernels = selectKernels({ threads: message.threads });
       model = adoptModel(message.model, kernels);
       // The first prediction touches every page of the weights and compiles the way here.
-      await answerAll(model, [{ rows: 1, inputs: [warmUp(model)], k: 5, explain: 1, evidence: 1 }]);
+      await answerAll(model, [
+        { rows: 1, inputs: [warmUp(model)], k: 5, confidence: {}, explain: 1, evidence: 1 },
+      ]);
       tell({ type: 'ready', kernels: kernels.name });
     } else if (message.type === 'label') {
       const facts = await describeLabel(adopted(), message.label, message.top);
@@ -86,19 +89,25 @@ async function answerAll(
     }
     const mine = rows.slice(from, from + job.rows);
     const known = Uint32Array.from(mine, (row) => row.indices.length);
-    const explanations =
-      job.explain === 0
-        ? []
-        : mine.map((row, r) => {
-            const best = [...labels.subarray(r * own, r * own + Math.min(own, job.explain))];
-            const real = best.filter((label) => label < loaded.shape.labels);
-            return explainRow(loaded, row, real, job.evidence).map((why) => ({
-              ...why,
-              highlights: highlightsIn(loaded, job.inputs[r], why),
-            }));
-          });
-    return { k: own, labels, scores, known, explanations };
+    const answer = { k: own, labels, scores };
+    try {
+      const explanations = job.explain === 0 ? [] : mine.map((row, r) => whysOf(loaded, job, answer, row, r));
+      return { ...answer, known, explanations };
+    } catch (error) {
+      return factsOf(error);
+    }
   });
+}
+
+/** Why the first labels of row `r` of a job that are sure enough. */
+function whysOf(loaded: LoadedModel, job: PredictJob, answer: TopK, row: SparseInput, r: number) {
+  const all = predictionsOf(answer, r, loaded, String);
+  const sure = confident(all, job.confidence, loaded.calibration).slice(0, job.explain);
+  const labels = sure.map(({ label }) => label);
+  return explainRow(loaded, row, labels, job.evidence).map((why) => ({
+    ...why,
+    highlights: highlightsIn(loaded, job.inputs[r], why),
+  }));
 }
 
 function highlightsIn({ featurizer }: LoadedModel, input: ModelInput, why: Explanation): Highlight[] {

@@ -1,13 +1,12 @@
 /** Scores a saved model on a split of a dataset, once, with intervals and figures by label frequency. */
 import type { DatasetDirectory, Split } from '../data/cache.js';
 import { labelBuckets, labelFrequencies } from '../data/statistics.js';
-import { EspalierError } from '../errors.js';
 import type { Kernels } from '../kernels/face.js';
 import { propensities } from '../metrics/propensities.js';
 import type { Reliability } from '../metrics/reliability.js';
 import { TopKMetrics, type TopKReport } from '../metrics/top-k.js';
 import { type LoadedModel, loadClassifier } from '../model/model-io.js';
-import { type Scorer, scoreDataset } from '../model/score.js';
+import { checkFits, type Scorer, scoreDataset } from '../model/score.js';
 import type { TopK } from '../output/layer.js';
 import { PairCollector, reliabilityOf } from './probabilities.js';
 
@@ -15,6 +14,8 @@ export interface EvaluationReport extends TopKReport {
   readonly model: string;
   readonly data: string;
   readonly split: Split;
+  /** What put labels in order: calibrated probabilities, as in every answer of the model, or scores without them. */
+  readonly rankedBy: 'probability' | 'score';
   /**
    * Probabilities of the best labels of each row against what was right: by sigmoid(score), and by the model's
    * calibration, null where it has none.
@@ -27,7 +28,9 @@ export interface EvaluationReport extends TopKReport {
 }
 
 /**
- * P@k, nDCG@k and PSP@k at 1, 3, 5. Propensities and frequencies come from all training rows of the dataset.
+ * P@k, nDCG@k and PSP@k at 1, 3, 5, of the labels in the order in which the model answers: by probability where it
+ * has a calibration. With `{ ...model, calibration: null }` they are ranked by score, as scorings while training are.
+ * Propensities and frequencies come from all training rows of the dataset.
  *
  * @param model a path, or a model loaded before
  * @throws EspalierError `EVALUATE_MISMATCH` when the dataset has other features or labels than the model
@@ -43,19 +46,8 @@ export async function evaluateModel(
   also?: Scorer,
 ): Promise<EvaluationReport> {
   const loaded = typeof model === 'string' ? await loadClassifier(model, kernels) : model;
-  const { shape, classifier } = loaded;
-  const { features, labels } = directory.info;
-  if (features !== shape.features || labels !== shape.labels) {
-    throw new EspalierError({
-      code: 'EVALUATE_MISMATCH',
-      kind: 'usage',
-      op: 'evaluate',
-      problem: 'the dataset is not of the kind that the model was trained on',
-      expected: `${shape.features} features and ${shape.labels} labels`,
-      received: `${features} features and ${labels} labels`,
-      file: directory.path,
-    });
-  }
+  const { classifier, calibration } = loaded;
+  checkFits({ code: 'EVALUATE_MISMATCH', op: 'evaluate' }, loaded, directory);
   const trained = await directory.load('trainAll');
   const frequencies = labelFrequencies(trained);
   const rows = split === 'trainAll' ? trained : await directory.load(split);
@@ -64,7 +56,7 @@ export async function evaluateModel(
     propensities: propensities(frequencies, trained.rows),
     buckets: labelBuckets(frequencies),
   });
-  const perRow = Math.min(labels, loaded.calibration?.perRow ?? 10);
+  const perRow = Math.min(directory.info.labels, calibration?.perRow ?? 10);
   const pairs = new PairCollector(perRow);
   const all: Scorer = {
     add: (best, truth, rowIds) => {
@@ -73,9 +65,12 @@ export async function evaluateModel(
       also?.add(firstOf(best, Math.max(...ks)), truth, rowIds);
     },
   };
-  await scoreDataset(classifier, rows, all, { batch: 256, k: Math.max(...ks, perRow), onProgress });
-  const reliability = { perRow, ...reliabilityOf(pairs.pairs, loaded.calibration) };
-  return { model: loaded.directory, data: directory.path, split, ...metrics.report(), reliability };
+  const k = Math.max(...ks, perRow);
+  await scoreDataset(classifier, rows, all, { batch: 256, k, calibration, onProgress });
+  const reliability = { perRow, ...reliabilityOf(pairs.pairs, calibration) };
+  const rankedBy = calibration === null ? 'score' : 'probability';
+  const about = { model: loaded.directory, data: directory.path, split, rankedBy } as const;
+  return { ...about, ...metrics.report(), reliability };
 }
 
 /** The best `count` labels of every row. */

@@ -4,14 +4,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DatasetDirectory, writeDatasetDirectory } from '../data/cache.js';
+import type { CsrDataset } from '../data/dataset.js';
 import { plantedDataset } from '../data/planted.js';
 import { selectKernels } from '../kernels/index.js';
 import { RandomStream } from '../kernels/random.js';
 import { ReliabilityBins } from '../metrics/reliability.js';
 import { Calibration, mapCalibration, parseCalibration } from '../model/calibration.js';
 import { Model } from '../model/model.js';
-import { loadClassifier } from '../model/model-io.js';
+import { type LoadedModel, loadClassifier } from '../model/model-io.js';
 import { fitScaling, logLoss, sigmoid } from '../model/platt.js';
+import { predictRows } from '../model/predict.js';
+import { saveTinyModel, tinyCalibration } from '../model/tiny-model.testing.js';
 import { reliabilitySvg } from '../pictures/reliability.js';
 import { evaluateModel } from './evaluate.js';
 import type { TrainEvent } from './events.js';
@@ -177,6 +180,40 @@ describe('the expected calibration error', () => {
   });
 });
 
+/** P@k of what `predictRows` answers. */
+async function precisionOfAnswers(model: LoadedModel, rows: CsrDataset, k: number): Promise<number> {
+  const inputs = Array.from({ length: rows.rows }, (_, r) => ({
+    indices: rows.indices.subarray(rows.indptr[r], rows.indptr[r + 1]),
+    values: rows.values.subarray(rows.indptr[r], rows.indptr[r + 1]),
+  }));
+  let right = 0;
+  for (const [r, answer] of (await predictRows(model, inputs, k)).entries()) {
+    const truth = rows.labelIds.subarray(rows.labelIndptr[r], rows.labelIndptr[r + 1]);
+    right += answer.filter(({ label }) => truth.includes(label)).length / k;
+  }
+  return right / rows.rows;
+}
+
+it('evaluation is of the ranking that predictions print, which is not that of scores', async () => {
+  const run = join(home, 'shuffled');
+  await saveTinyModel(run, { text: false, labels: 40, calibration: tinyCalibration(40, 10) });
+  const model = await loadClassifier(run, kernels);
+  const rows = plantedDataset({ rows: 90, features: 20, labels: 40, seed: 5 });
+  const path = join(home, 'narrow');
+  const made = { name: 'narrow', origin: 'made', licence: 'none', train: rows };
+  await writeDatasetDirectory(path, { ...made, test: rows });
+  const directory = await DatasetDirectory.open(path);
+  const found: number[][] = [];
+  for (const calibration of [model.calibration, null]) {
+    const one = { ...model, calibration };
+    const { at } = await evaluateModel(one, directory, 'test', kernels);
+    found.push(at.map(({ precision }) => precision.value));
+    for (const [i, k] of [1, 3, 5].entries())
+      expect(await precisionOfAnswers(one, rows, k)).toBeCloseTo(found.at(-1)?.[i] ?? -1, 12);
+  }
+  expect(found[0]).not.toEqual(found[1]);
+});
+
 describe('a trained model', () => {
   it.each(['bce', 'squaredHinge'] as const)(
     'keeps its calibration: predictions and evaluation use it, %s',
@@ -204,6 +241,8 @@ describe('a trained model', () => {
       const test = await (await DatasetDirectory.open(data)).load('test');
       const to = test.indptr[1];
       const input = { indices: test.indices.subarray(0, to), values: test.values.subarray(0, to) };
+      expect(report.rankedBy).toBe('probability');
+      expect(await precisionOfAnswers(loaded, test, 3)).toBeCloseTo(report.at[1].precision.value, 12);
       const { predictions, none } = await model.predict(input, { k: 5 });
       expect(none).toBe(false);
       for (const { label, score, probability } of predictions)

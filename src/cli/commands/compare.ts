@@ -1,10 +1,9 @@
 import { Command, InvalidArgumentError } from 'commander';
 import pc from 'picocolors';
-import { DatasetDirectory, type Split } from '../../data/cache.js';
-import { EspalierError } from '../../errors.js';
 import { writeFileAtomic } from '../../files.js';
 import { selectKernels } from '../../kernels/index.js';
 import type { Comparison } from '../../reports/compare/compare.js';
+import { openSplit, splitOption } from '../split.js';
 import { note, out, ProgressLine } from '../terminal.js';
 
 interface CompareCliOptions {
@@ -22,7 +21,7 @@ export function compareCommand(): Command {
     .description('runs side by side on the same rows: accuracy with intervals, cost, speed, break-even')
     .argument('<runs...>', 'run directories; the first is what the others are compared to')
     .requiredOption('--data <dir>', 'dataset directory')
-    .option('--split <name>', 'train, validation, trainAll or test', 'test')
+    .option(...splitOption)
     .option('--price-per-hour <x>', 'of the machine, in any currency', positive)
     .option('--out <file>', 'one HTML file with everything inside, for screen and paper')
     .option('--seed <n>', 'of the bootstrap', Number, 1)
@@ -42,20 +41,11 @@ function positive(text: string): number {
 }
 
 async function run(runs: string[], options: CompareCliOptions): Promise<void> {
-  const data = await DatasetDirectory.open(options.data);
-  if (!data.splits.includes(options.split as Split)) {
-    throw new EspalierError({
-      code: 'DATASET_SPLIT',
-      kind: 'usage',
-      op: 'espalier compare',
-      problem: `the dataset has no split ${JSON.stringify(options.split)}`,
-      expected: data.splits.join(', '),
-    });
-  }
+  const { directory: data, split } = await openSplit('espalier compare', options.data, options.split);
   const { compareRuns } = await import('../../reports/compare/compare.js');
   const line = new ProgressLine();
   const comparison = await compareRuns({
-    ...{ runs, data, split: options.split as Split, kernels: selectKernels({ threads: options.threads }) },
+    ...{ runs, data, split, kernels: selectKernels({ threads: options.threads }) },
     ...{
       pricePerHour: options.pricePerHour,
       seed: options.seed,

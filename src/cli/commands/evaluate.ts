@@ -1,7 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { DatasetDirectory, type Split } from '../../data/cache.js';
 import { EspalierError } from '../../errors.js';
 import { writeFileAtomic } from '../../files.js';
 import { selectKernels } from '../../kernels/index.js';
@@ -10,6 +9,7 @@ import { reliabilitySvg } from '../../pictures/index.js';
 import { evaluationOf, PredictionDetails, saveEvaluation } from '../../reports/index.js';
 import { type EvaluationReport, evaluateModel } from '../../train/evaluate.js';
 import { evaluateSparse } from '../../train/network/evaluate-sparse.js';
+import { openSplit, splitOption } from '../split.js';
 import { note, out, ProgressLine } from '../terminal.js';
 
 export function evaluateCommand(): Command {
@@ -17,27 +17,19 @@ export function evaluateCommand(): Command {
     .description('score a model on a split of a dataset')
     .argument('<model>', 'run directory, model directory, or the file of an exported sparse network')
     .argument('<data>', 'dataset directory; for a sparse network a directory of images (IDX, or PNG folders)')
-    .option('--split <name>', 'train, validation, trainAll or test', 'test')
+    .option(...splitOption)
+    .option('--by-score', 'rank by score, as if the model had no calibration')
     .option('--picture <file>', 'write a reliability diagram of the probabilities as SVG')
     .option('--json', 'print JSON instead of a table')
     .option('--save', 'keep figures, confusions and sample predictions in the run, for `espalier ui`')
     .action(async (model: string, data: string, options: EvaluateOptions) => {
       if (model.endsWith('.safetensors')) return evaluateExported(model, data, options);
       if (options.save === true) await checkRun(model);
-      const directory = await DatasetDirectory.open(data);
-      if (!directory.splits.includes(options.split as Split)) {
-        throw new EspalierError({
-          code: 'DATASET_SPLIT',
-          kind: 'usage',
-          op: 'espalier evaluate',
-          problem: `the dataset has no split ${JSON.stringify(options.split)}`,
-          expected: directory.splits.join(', '),
-        });
-      }
+      const { directory, split } = await openSplit('espalier evaluate', data, options.split);
       const line = new ProgressLine();
-      const split = options.split as Split;
       const kernels = selectKernels();
-      const loaded = await loadClassifier(model, kernels);
+      const found = await loadClassifier(model, kernels);
+      const loaded = options.byScore === true ? { ...found, calibration: null } : found;
       const details = new PredictionDetails(loaded, {
         texts: split === 'test' ? await directory.testRows() : undefined,
         labelNames: (await directory.names()).labelNames,
@@ -97,6 +89,7 @@ async function checkRun(path: string): Promise<void> {
 
 interface EvaluateOptions {
   readonly split: string;
+  readonly byScore?: boolean;
   readonly picture?: string;
   readonly json?: boolean;
   readonly save?: boolean;
@@ -116,7 +109,9 @@ function pictureOf({ reliability: { raw, calibrated }, split }: EvaluationReport
 }
 
 export function printEvaluation(report: EvaluationReport): void {
-  out(`${report.rows.toLocaleString('en')} ${report.split} rows (95 % interval in brackets)`);
+  out(
+    `${report.rows.toLocaleString('en')} ${report.split} rows, labels by ${report.rankedBy} (95 % interval in brackets)`,
+  );
   const cell = (name: string, e: { value: number; low: number; high: number } | undefined) =>
     e === undefined
       ? ''

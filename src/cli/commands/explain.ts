@@ -1,10 +1,10 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { rowsByLabel } from '../../data/by-label.js';
 import { DatasetDirectory } from '../../data/cache.js';
-import { EspalierError } from '../../errors.js';
 import { selectKernels } from '../../kernels/index.js';
 import type { Explanation } from '../../model/explain.js';
 import { Model } from '../../model/model.js';
+import { checkFits } from '../../model/score.js';
 import { out } from '../terminal.js';
 
 interface ExplainOptions {
@@ -59,18 +59,7 @@ async function explain(path: string, name: string, { data, top, json }: ExplainO
 /** Rows that train the label, each by its strongest features. */
 async function examplesOf(data: string, model: Model, label: number, top: number) {
   const directory = await DatasetDirectory.open(data);
-  const { features, labels } = directory.info;
-  if (features !== model.shape.features || labels !== model.shape.labels) {
-    throw new EspalierError({
-      code: 'EXPLAIN_MISMATCH',
-      kind: 'usage',
-      op: 'espalier explain',
-      problem: 'the dataset is not of the kind that the model was trained on',
-      expected: `${model.shape.features} features and ${model.shape.labels} labels`,
-      received: `${features} features and ${labels} labels`,
-      file: data,
-    });
-  }
+  checkFits({ code: 'EXPLAIN_MISMATCH', op: 'espalier explain' }, model, directory);
   const rows = await directory.load('train');
   const { featureNames } = await directory.names();
   const { begin, rowOf } = rowsByLabel(rows);

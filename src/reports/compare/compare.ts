@@ -5,7 +5,7 @@ import { labelBuckets, labelFrequencies } from '../../data/statistics.js';
 import { EspalierError } from '../../errors.js';
 import type { Kernels } from '../../kernels/face.js';
 import { type LoadedModel, loadClassifier } from '../../model/model-io.js';
-import { scoreDataset } from '../../model/score.js';
+import { checkFits, scoreDataset } from '../../model/score.js';
 import { modelBytes } from '../run.js';
 import { readRun } from '../run-set.js';
 import { bootstrap, type Compared } from './bootstrap.js';
@@ -81,10 +81,11 @@ export async function compareRuns(options: CompareOptions): Promise<Comparison> 
   const outcomes: RowOutcomes[] = [];
   for (const [i, run] of options.runs.entries()) {
     const model = await loadClassifier(run, kernels);
-    checkFits(model, data);
+    checkFits({ code: 'EVALUATE_MISMATCH', op: 'compare' }, model, data);
     const outcome = new RowOutcomes(rows.rows, buckets);
     const show = (done: number, of: number) => onProgress(`${names[i]}: scored ${done} of ${of} rows`);
-    await scoreDataset(model.classifier, rows, outcome, { batch: 256, k: 5, onProgress: show });
+    const { classifier, calibration } = model;
+    await scoreDataset(classifier, rows, outcome, { batch: 256, k: 5, calibration, onProgress: show });
     models.push(model);
     outcomes.push(outcome);
   }
@@ -153,19 +154,5 @@ function checkCount(runs: readonly string[]): void {
     problem: 'so many runs do not stand side by side',
     expected: `1 to ${mostRuns}`,
     received: String(runs.length),
-  });
-}
-
-function checkFits({ shape, directory }: LoadedModel, data: DatasetDirectory): void {
-  const { features, labels } = data.info;
-  if (shape.features === features && shape.labels === labels) return;
-  throw new EspalierError({
-    code: 'EVALUATE_MISMATCH',
-    kind: 'usage',
-    op: 'compare',
-    problem: 'the dataset is not of the kind that this model was trained on',
-    expected: `${shape.features} features and ${shape.labels} labels`,
-    received: `${features} features and ${labels} labels`,
-    file: directory,
   });
 }

@@ -3,13 +3,14 @@ import { EspalierError, ensure } from '../errors.js';
 import type { LabelLoss } from '../kernels/face.js';
 import type { RandomStream } from '../kernels/random.js';
 import { FixedFanInOutput } from '../methods/dynamic-sparse/fan-in-output.js';
+import { SampledFanInOutput } from '../methods/dynamic-sparse/sampled-fan-in.js';
 import { factoredOutput, sphericalLoss } from '../methods/factored/index.js';
 import { GroupedFanInOutput } from '../methods/grouped/grouped-output.js';
 import type { GroupOrder } from '../methods/grouped/options.js';
 import { DenseOutput, type DenseOutputOptions } from '../output/dense.js';
 import { HeadTailOutput, mostFrequent, ofPart } from '../output/head-tail.js';
 import type { OutputLayer } from '../output/layer.js';
-import { SampledSoftmaxOutput } from '../output/sampled-softmax.js';
+import { SampledDenseOutput } from '../output/sampled-dense.js';
 import type { Device } from '../tensor/device.js';
 import type { ModelSpec, OutputSpec } from './spec.js';
 
@@ -38,11 +39,21 @@ export function makeOutput(
   const common = { ...options, loss: labelLoss(spec.kind, options.loss) };
   switch (spec.kind) {
     case 'dense':
-      if (spec.samples > 0) return sampledOutput(device, spec, common, facts);
+      if (spec.samples > 0)
+        return new SampledDenseOutput(device, {
+          ...common,
+          ...sampling(spec, common.loss, facts),
+          chunk: spec.chunk,
+        });
       return new DenseOutput(device, { ...common, precision: spec.precision, chunk: spec.chunk });
     case 'bottleneck':
       return new DenseOutput(device, { ...common, precision: spec.precision });
     case 'fan-in':
+      if (spec.samples > 0)
+        return new SampledFanInOutput(device, {
+          ...{ ...common, ...spec, ...sampling(spec, common.loss, facts) },
+          rewireStream,
+        });
       return new FixedFanInOutput(device, { ...common, ...spec, rewireStream });
     case 'grouped':
       return headCount(spec, common.labels) === 0
@@ -56,21 +67,21 @@ export function makeOutput(
   }
 }
 
-function sampledOutput(
-  device: Device,
-  { samples, precision }: Extract<OutputSpec, { kind: 'dense' }>,
-  common: DenseOutputOptions,
+/** What a layer that draws labels takes beside the common options. */
+function sampling(
+  { samples, precision }: Extract<OutputSpec, { kind: 'dense' | 'fan-in' }>,
+  loss: LabelLoss,
   { shares }: LabelFacts,
-): SampledSoftmaxOutput {
-  ensure(common.loss === 'softmax' && precision === 'float32', () => ({
+) {
+  ensure(loss === 'softmax' && precision === 'float32', () => ({
     code: 'SAMPLED_SOFTMAX',
     kind: 'usage',
     op: 'model',
     problem: 'labels are drawn for the loss softmax over float32 weights alone',
     expected: 'model.loss "softmax" and precision "float32", or model.output.samples 0',
-    received: `loss ${common.loss}, precision ${precision}`,
+    received: `loss ${loss}, precision ${precision}`,
   }));
-  return new SampledSoftmaxOutput(device, { ...common, samples, shares });
+  return { samples, shares };
 }
 
 /** H: how many labels are in the head. */

@@ -87,24 +87,28 @@ const precision = z.enum(['float32', 'bf16']).default('float32');
  */
 const chunk = positiveInteger.max(4096).optional();
 
+/** Above 0: softmax over a batch's positives and so many labels drawn at random, instead of all of them. */
+const samples = z
+  .number()
+  .int()
+  .min(0)
+  .max(2 ** 26)
+  .default(0);
+
 const outputUnion = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('dense'),
     startScale,
     precision,
     chunk,
-    /** Above 0: softmax over a batch's positives and so many labels drawn at random, instead of all of them. */
-    samples: z
-      .number()
-      .int()
-      .min(0)
-      .max(2 ** 26)
-      .default(0),
+    samples,
   }),
   z.strictObject({
     kind: z.literal('fan-in'),
     fanIn: positiveInteger.default(32),
     startScale,
+    samples,
+    /** Drawn labels have no backward index: with samples the form is `compact`. */
     form: z.enum(['fast', 'compact']).default('fast'),
     precision,
     chunk,

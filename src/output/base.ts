@@ -369,8 +369,13 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
     return {
       bytes: device.ledger.atPeak(),
       totalBytes: device.ledger.peakBytes,
-      flopsPerExample: 6 * this.#labels * this.width,
+      flopsPerExample: 6 * this.labelsPerStep(positives) * this.width,
     };
+  }
+
+  /** Labels that a step looks at. */
+  protected labelsPerStep(_positives: number): number {
+    return this.#labels;
   }
 
   /** Weight rows and bias of new label j from old label map[j]; `fresh` fills the rows that have none. */

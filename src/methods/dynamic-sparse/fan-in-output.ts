@@ -4,7 +4,7 @@
  * Ullah et al. 2024, section 3; Schultheis & Babbar 2023.
  */
 import { ensure } from '../../errors.js';
-import type { Columns, Floats, OutputStepCommon, WorkspaceShape } from '../../kernels/face.js';
+import type { Columns, Floats, LabelLoss, OutputStepCommon, WorkspaceShape } from '../../kernels/face.js';
 import { RandomStream } from '../../kernels/random.js';
 import { LabelMatrixOutput } from '../../output/base.js';
 import type {
@@ -26,6 +26,7 @@ import {
   type FanInOutputOptions,
   growsBy,
   type PruneRule,
+  type Topology,
 } from './options.js';
 import { beginRewiring } from './rewire.js';
 import { checkColumns, columnType, drawColumns, largestInputs } from './topology.js';
@@ -61,12 +62,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     this.#options = options;
     this.width = fanIn;
     this.form = options.form ?? 'fast';
-    this.capabilities = {
-      losses: ['bce', 'squaredHinge', 'softmax'],
-      optimizers: ['sgd', 'adam', 'adamw', 'adagrad'],
-      rewireEvery: options.topology.kind === 'static' ? 0 : options.topology.every,
-      growsBy: growsBy(options.topology),
-    };
+    this.capabilities = capabilitiesOf(options.topology, ['bce', 'squaredHinge', 'softmax']);
     this.allocateWeights(options.initialBias ?? 0);
     this.#columns = this.#newColumns(options.labels);
     this.#drawRows(0, options.labels);
@@ -286,3 +282,10 @@ function chunkLabels(inputs: number, fanIn: number): number {
   const wanted = 64 * Math.floor((6 * inputs) / fanIn / 64);
   return Math.max(1, Math.min(Math.max(128, wanted), 1024, Math.floor(65_535 / fanIn)));
 }
+
+export const capabilitiesOf = (topology: Topology, losses: readonly LabelLoss[]): OutputCapabilities => ({
+  losses,
+  optimizers: ['sgd', 'adam', 'adamw', 'adagrad'],
+  rewireEvery: topology.kind === 'static' ? 0 : topology.every,
+  growsBy: growsBy(topology),
+});

@@ -7,7 +7,6 @@ import { data, metrics } from '../../dist/index.js';
 
 const k = 50;
 const rowsAtOnce = 64;
-const labelsAtOnce = 8192;
 
 /** Writes [rows, k] labels, then as many probabilities: of a softmax, or of independent labels. */
 export async function writeLists(file, { classifier }, dataset) {
@@ -21,7 +20,8 @@ export async function writeLists(file, { classifier }, dataset) {
     data.fillBatch(dataset, rowIds, batch);
     device.arena.reset();
     const h = classifier.infer(batch.features);
-    const norms = spec.loss === 'softmax' ? await logSums(output, h, rowIds.length) : null;
+    const norms = spec.loss === 'softmax' ? new Float32Array(2 * rowIds.length) : null;
+    if (norms !== null) await output.logSums(h, norms);
     const best = await output.topK(h, k);
     labels.set(best.labels.subarray(0, rowIds.length * k), at);
     for (let i = 0; i < rowIds.length * k; i++) {
@@ -36,27 +36,6 @@ export async function writeLists(file, { classifier }, dataset) {
     Buffer.concat([Buffer.from(labels.buffer), Buffer.from(probabilities.buffer)]),
   );
   await rename(`${file}.tmp`, file);
-}
-
-/** log sum_l e^z of every row. */
-async function logSums(output, h, rows) {
-  const top = new Float64Array(rows).fill(Number.NEGATIVE_INFINITY);
-  const sums = new Float64Array(rows);
-  for (let begin = 0; begin < output.labels; begin += labelsAtOnce) {
-    const n = Math.min(labelsAtOnce, output.labels - begin);
-    const { data: z } = await output.scores(
-      h,
-      Uint32Array.from({ length: n }, (_, i) => begin + i),
-    );
-    for (let r = 0; r < rows; r++) {
-      let largest = top[r];
-      for (let i = r * n; i < (r + 1) * n; i++) largest = Math.max(largest, z[i]);
-      sums[r] *= Math.exp(top[r] - largest);
-      top[r] = largest;
-      for (let i = r * n; i < (r + 1) * n; i++) sums[r] += Math.exp(z[i] - largest);
-    }
-  }
-  return sums.map((sum, r) => top[r] + Math.log(sum));
 }
 
 /** An ensemble cell: the mean of its members' probabilities ranks the labels. */

@@ -8,11 +8,15 @@ export interface Page {
   readonly policy: string;
 }
 
-/** The page of three files in `folder`: `page.html` with a place for `page.css` and one for `page.js`. */
-export async function readPage(folder = new URL('./page/', import.meta.url)): Promise<Page> {
-  const [html, style, script] = await Promise.all(
-    ['page.html', 'page.css', 'page.js'].map((name) => readFile(new URL(name, folder), 'utf8')),
+/** The page of files in `folder`: `page.html` with a place for the styles, one behind the other, and one for `page.js`. */
+export async function readPage(
+  folder = new URL('./page/', import.meta.url),
+  styles: readonly string[] = ['base.css', 'page.css'],
+): Promise<Page> {
+  const [html, script, ...sheets] = await Promise.all(
+    ['page.html', 'page.js', ...styles].map((name) => readFile(new URL(name, folder), 'utf8')),
   );
+  const style = sheets.join('');
   const whole = html
     .replace('<!-- style -->', () => `<style>${style}</style>`)
     .replace('<!-- script -->', () => `<script type="module">${script}</script>`);

@@ -1,11 +1,11 @@
 /** The dashboard in a real browser: Chromium, where one is installed; and the size of what it loads. */
-import { existsSync } from 'node:fs';
-import { appendFile, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { appendFile, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { evilName, fakeLog, makeRun } from '../reports/run.testing.js';
+import { type Browser, chromium, looksOf, picture, startBrowser, windows } from '../serve/browser.testing.js';
 import { type RunningUi, startUi } from './server.js';
 
 const built = new URL('../../dist/ui/page/', import.meta.url);
@@ -19,26 +19,14 @@ it('the built page is below 60 kB, compressed', async () => {
   expect(bytes).toBeLessThan(60_000);
 });
 
-const chromium = [
-  process.env.CHROMIUM,
-  '/usr/bin/chromium',
-  '/usr/bin/chromium-browser',
-  '/usr/bin/google-chrome',
-]
-  .filter((path) => path !== undefined)
-  .find((path) => existsSync(path));
 const patient = { timeout: 30_000 };
-// Set it to keep pictures of what the tests saw.
-const pictures = process.env.ESPALIER_SCREENSHOTS;
 
 describe.skipIf(chromium === undefined)(
   'the dashboard, in Chromium (skipped where none is installed)',
   () => {
     let home: string;
     let ui: RunningUi;
-    // playwright-core has no types without the DOM library.
-    // biome-ignore lint/suspicious/noExplicitAny: see above
-    let browser: any;
+    let browser: Browser;
 
     /** A run that seems to train now. */
     const makeTraining = () =>
@@ -55,10 +43,8 @@ describe.skipIf(chromium === undefined)(
       await makeRun(join(home, evilName.replaceAll('/', '')), { seed: 1.5, began: 1_700_000_100_000 });
       await makeTraining();
       await makeRun(join(home, 'dense'), { seed: 2, output: { kind: 'dense' } });
-      const { chromium: launcher } = await import('playwright-core');
-      browser = await launcher.launch({ executablePath: chromium, args: ['--no-sandbox'] });
+      browser = await startBrowser();
       ui = await startUi({ runs: [home], port: 0, page: built, pollMs: 100 });
-      if (pictures !== undefined) await mkdir(pictures, { recursive: true });
     });
     afterAll(async () => {
       await browser?.close();
@@ -66,24 +52,8 @@ describe.skipIf(chromium === undefined)(
       await rm(home, { recursive: true, force: true });
     });
 
-    const open = async (width: number, colorScheme: 'light' | 'dark', url = ui.url) => {
-      const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme });
-      const page = await context.newPage();
-      page.setDefaultTimeout(55_000);
-      const faults: string[] = [];
-      page.on('pageerror', (error: Error) => faults.push(error.message));
-      page.on('console', (message: { type(): string; text(): string }) => {
-        if (message.type() === 'error') faults.push(message.text());
-      });
-      await page.goto(url);
-      return { page, faults, close: () => context.close() };
-    };
-
-    const sizes = [1280, 400].flatMap((width) =>
-      (['light', 'dark'] as const).map((scheme) => [width, scheme] as const),
-    );
-    it.each(sizes)('shows runs side by side and one in depth at %i px, %s', async (width, scheme) => {
-      const { page, faults, close } = await open(width, scheme);
+    it.each(windows)('shows runs side by side and one in depth: %o', async ({ width, colorScheme }) => {
+      const { page, faults, close } = await browser.open(ui.url, width, colorScheme);
       await page.waitForSelector('.u-over');
       await page.waitForSelector('section[aria-label="Topology"] .chart svg');
       expect(await page.locator('.runs li').count()).toBe(4);
@@ -105,23 +75,17 @@ describe.skipIf(chromium === undefined)(
       // Names stay text.
       expect(await page.title()).toBe('Espalier: runs');
       expect(await page.locator('.matrix', { hasText: evilName }).count()).toBe(1);
-      expect(
-        await page.evaluate('document.documentElement.scrollWidth - window.innerWidth'),
-      ).toBeLessThanOrEqual(0);
-      const [ink, paper] = await page.evaluate(
-        '[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]',
-      );
-      expect(brightness(ink) < brightness(paper)).toBe(scheme === 'light');
-      if (pictures !== undefined) {
-        await page.screenshot({ path: join(pictures, `ui-${width}-${scheme}.png`), fullPage: true });
-      }
+      const { overflow, scheme } = await looksOf(page);
+      expect(overflow).toBeLessThanOrEqual(0);
+      expect(scheme).toBe(colorScheme);
+      await picture(page, `ui-${width}-${colorScheme}`);
       expect(faults).toEqual([]);
       await close();
     });
 
     it('draws what a training run writes, while it writes', async () => {
       await makeTraining();
-      const { page, faults, close } = await open(1280, 'light');
+      const { page, faults, close } = await browser.open(ui.url);
       const steps = () => page.locator('.runs li', { hasText: 'training' }).locator('.status').textContent();
       await page.waitForSelector('.live.on');
       await expect.poll(steps, patient).toMatch(/running 37 %/);
@@ -141,17 +105,13 @@ describe.skipIf(chromium === undefined)(
     it('says what to do where there are no runs', async () => {
       const nothing = await mkdtemp(join(tmpdir(), 'espalier-nothing-'));
       const empty = await startUi({ runs: [nothing], port: 0, page: built });
-      const { page, close } = await open(400, 'dark', empty.url);
+      const { page, close } = await browser.open(empty.url, 400, 'dark');
       await page.waitForSelector('.empty.first');
       expect(await page.locator('.empty.first').textContent()).toContain('espalier train');
-      if (pictures !== undefined) await page.screenshot({ path: join(pictures, 'ui-empty.png') });
+      await picture(page, 'ui-empty', false);
       await close();
       await empty.close();
       await rm(nothing, { recursive: true });
     });
   },
 );
-
-/** Sum of the channels of `rgb(r, g, b)`. */
-const brightness = (color: string): number =>
-  [...color.matchAll(/\d+/g)].slice(0, 3).reduce((sum, [channel]) => sum + Number(channel), 0);

@@ -42,7 +42,8 @@ export async function startUi(options: UiOptions): Promise<RunningUi> {
   const { host = '127.0.0.1', port = 8090, pollMs = 500, logLevel = 'silent' } = options;
   await checkRoots('ui', options.runs);
   const limits = limitsOf({ connections: 200, perClient: 64 });
-  const page = await readPage(options.page ?? new URL('./page/', import.meta.url));
+  // What is built has the styles of both pages in one.
+  const page = await readPage(options.page ?? new URL('./page/', import.meta.url), ['page.css']);
   const app = makeApp(logLevel, limits);
   const runs = new RunSet(options.runs);
   const streams = new EventStreams();

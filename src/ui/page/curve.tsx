@@ -2,6 +2,7 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import type { Figure } from '../../reports/types.js';
+import { Chart } from './frame.js';
 
 export interface Line {
   readonly name: string;
@@ -18,7 +19,7 @@ export interface Line {
   readonly dots?: boolean;
 }
 
-interface CurveProps {
+export interface CurveProps {
   readonly title: string;
   readonly unit: string;
   readonly lines: readonly Line[];
@@ -212,15 +213,17 @@ export function Curve(props: CurveProps) {
 
   const x = at === null ? null : (data[0][at] ?? null);
   return (
-    <figure class="chart">
-      <figcaption>
-        <span class="title">{title}</span> <span class="unit">{unit}</span>
-        {x !== null && (
+    <Chart
+      title={title}
+      unit={unit}
+      aside={
+        x !== null && (
           <span class="at">
             {xName} {showX(x)}
           </span>
-        )}
-      </figcaption>
+        )
+      }
+    >
       {layers.length === 0 ? (
         <p class="empty">{empty}</p>
       ) : (
@@ -245,7 +248,7 @@ export function Curve(props: CurveProps) {
           </ul>
         </>
       )}
-    </figure>
+    </Chart>
   );
 }
 

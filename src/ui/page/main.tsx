@@ -1,21 +1,19 @@
 /** The dashboard: runs to choose at the side, what they tell in the middle. */
 import { render } from 'preact';
 import 'uplot/dist/uPlot.min.css';
+import '../../serve/page/base.css';
 import './page.css';
 import { useState } from 'preact/hooks';
+import { Buckets } from './buckets.js';
+import type { Chosen } from './chosen.js';
+import { Curves } from './curves.js';
 import { percent } from './format.js';
-import {
-  Buckets,
-  type Chosen,
-  Curves,
-  Memory,
-  Mistakes,
-  SideBySide,
-  statusText,
-  Topology,
-  Weights,
-} from './sections.js';
+import { Memory } from './memory.js';
+import { Mistakes } from './mistakes.js';
+import { SideBySide, statusText } from './side-by-side.js';
 import { useRuns } from './state.js';
+import { Topology } from './topology.js';
+import { Weights } from './weights.js';
 
 const parts = [
   ['Frequent and rare labels', Buckets],

@@ -3,6 +3,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import type { Bins } from '../../reports/types.js';
 import { colourOf, useTheme } from './curve.js';
 import { short } from './format.js';
+import { Chart } from './frame.js';
 
 /** Bins as bars; a second set as an outline: how it was at the start. */
 export function Histogram(props: {
@@ -29,10 +30,7 @@ export function Histogram(props: {
       .join('')}L${x(b.to)} ${y(0)}`;
   const show = (v: number) => (integer ? Math.round(v).toLocaleString('en') : short(v));
   return (
-    <figure class="chart">
-      <figcaption>
-        <span class="title">{title}</span> <span class="unit">{unit}</span>
-      </figcaption>
+    <Chart title={title} unit={unit}>
       <svg viewBox={`0 0 ${width} ${height}`} role="img" aria-label={`${title}: ${note ?? ''}`}>
         <path d={outline(bins)} class="fill" />
         {before && <path d={outline(before)} class="outline" />}
@@ -49,7 +47,7 @@ export function Histogram(props: {
         ))}
       </svg>
       {note && <p class="note">{note}</p>}
-    </figure>
+    </Chart>
   );
 }
 
@@ -89,10 +87,7 @@ export function HeatOverTime(props: {
   }, [columns, theme]);
   const last = columns[columns.length - 1];
   return (
-    <figure class="chart">
-      <figcaption>
-        <span class="title">{title}</span> <span class="unit">{unit}</span>
-      </figcaption>
+    <Chart title={title} unit={unit}>
       <div class="heat">
         <div class="ticks">
           <span>{short(to)}</span>
@@ -112,6 +107,6 @@ export function HeatOverTime(props: {
         </div>
       </div>
       {note && <p class="note">{note}</p>}
-    </figure>
+    </Chart>
   );
 }

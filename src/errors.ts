@@ -45,12 +45,15 @@ export class EspalierError extends Error {
   }
 }
 
+/** `file:line:column`, as far as they are known; empty without a file. */
+export function placeOf({ file, line, column }: Pick<ErrorFacts, 'file' | 'line' | 'column'>): string {
+  if (file === undefined) return '';
+  return [file, ...(line === undefined ? [] : [line, ...(column === undefined ? [] : [column])])].join(':');
+}
+
 function sentence(f: ErrorFacts): string {
-  const place =
-    f.file === undefined
-      ? ''
-      : `${f.file}${f.line === undefined ? '' : `:${f.line}${f.column === undefined ? '' : `:${f.column}`}`}: `;
-  const parts = [`${place}${f.op}: ${f.problem}`];
+  const place = placeOf(f);
+  const parts = [`${place === '' ? '' : `${place}: `}${f.op}: ${f.problem}`];
   if (f.expected !== undefined) parts.push(`expected ${f.expected}`);
   if (f.received !== undefined) parts.push(`received ${f.received}`);
   const hint = f.hint === undefined ? '' : ` Hint: ${f.hint}`;

@@ -1,6 +1,6 @@
 /** What programs print: results on stdout, progress and remarks on stderr. */
 import pc from 'picocolors';
-import { EspalierError } from '../errors.js';
+import { EspalierError, placeOf } from '../errors.js';
 
 export const out = (line = ''): void => {
   process.stdout.write(`${line}\n`);
@@ -21,11 +21,8 @@ export function reportError(error: unknown): number {
   }
   if (error instanceof EspalierError) {
     const { facts } = error;
-    const place =
-      facts.file === undefined
-        ? ''
-        : `${facts.file}${facts.line === undefined ? '' : `:${facts.line}`}${facts.column === undefined ? '' : `:${facts.column}`}: `;
-    note(`${pc.red('error')} ${pc.dim(facts.code)} ${place}${facts.problem}`);
+    const place = placeOf(facts);
+    note(`${pc.red('error')} ${pc.dim(facts.code)} ${place === '' ? '' : `${place}: `}${facts.problem}`);
     if (facts.expected !== undefined) note(`  expected ${facts.expected}`);
     if (facts.received !== undefined) note(`  received ${facts.received}`);
     if (facts.hint !== undefined) note(`  ${pc.cyan('what to do:')} ${facts.hint}`);

@@ -36,6 +36,12 @@ export function selectRows(dataset: CsrDataset, rowIds: ArrayLike<number>): CsrD
   return remade(dataset, { rows, indptr, indices, values, labelIndptr, labelIds });
 }
 
+/** At most `most` of `count` places, ascending and evenly spread. */
+export function spread(count: number, most: number): Uint32Array {
+  const n = Math.min(count, most);
+  return Uint32Array.from({ length: n }, (_, i) => Math.floor((i * count) / n));
+}
+
 /** The rows of `a`, then the rows of `b`; both must have the same features and labels. */
 export function concatRows(a: CsrDataset, b: CsrDataset): CsrDataset {
   if (a.features !== b.features || a.labels !== b.labels) {

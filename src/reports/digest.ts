@@ -1,5 +1,6 @@
 /** A run log, taken in line by line: everything that is shown of it, in bounded memory, whatever stands in the file. */
 import { z } from 'zod';
+import { memoryTags as tags } from '../tensor/memory.js';
 import { GrowingTable, Thinned } from './table.js';
 import type { Figure, GateRecord, LivePoint, RunReport, RunSummary, Snapshot, Validation } from './types.js';
 
@@ -11,16 +12,6 @@ const progressColumns = [
   'examplesPerSecond',
   'rssBytes',
   'accuracy',
-];
-const tags = [
-  'weights',
-  'indices',
-  'optimizer',
-  'gradients',
-  'activations',
-  'workspace',
-  'data',
-  'auxiliary',
 ];
 const mostEntries = 600;
 const mostKinds = 64;

@@ -1,16 +1,15 @@
 /** What every server of ours shares: limits, refusals as documents, where it listens and under which names. */
 import Fastify, { type FastifyInstance, LogController } from 'fastify';
 import { EspalierError } from '../errors.js';
+import { isLoopback } from './clients.js';
 import type { ServeLimits } from './limits.js';
 import { problemDocument, Refusal, sendProblem } from './problems.js';
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 
-const loopback = new Set(['localhost', '127.0.0.1', '::1', '[::1]']);
-
 /** Names beside localhost under which a server on loopback may be called; null: any, on other addresses. */
 export const namesAllowed = (host: string, allowHosts: readonly string[] = []): readonly string[] | null =>
-  loopback.has(host) ? allowHosts : null;
+  isLoopback(host) ? allowHosts : null;
 
 /** Listens, and returns the URL; throws `SERVE_PORT`. */
 export async function listen(

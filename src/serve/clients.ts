@@ -11,14 +11,17 @@ export interface ClientRules {
   readonly metrics?: { refused(reason: string): void };
 }
 
-const local = new Set(['localhost', '127.0.0.1', '[::1]', '::1']);
+const loopback: readonly string[] = ['localhost', '127.0.0.1', '[::1]', '::1'];
+
+/** Whether a server that listens there is reached from this machine alone. */
+export const isLoopback = (host: string): boolean => loopback.includes(host);
 
 /**
  * A page on the web may not talk to a server on loopback by pointing a name of its own at 127.0.0.1 (DNS rebinding):
  * such requests come with that name. And one address cannot fill the server alone.
  */
 export function guardClients(app: FastifyInstance, { limits, allowHosts, metrics }: ClientRules): void {
-  const allowed = allowHosts === null ? null : new Set([...local, ...allowHosts]);
+  const allowed = allowHosts === null ? null : new Set([...loopback, ...allowHosts]);
   const open = new Map<string, number>();
   app.addHook('onRequest', async (request, reply) => {
     const name = request.hostname.toLowerCase();

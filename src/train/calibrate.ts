@@ -1,8 +1,7 @@
 /** Seconds of a training step, measured on a piece of the output layer with real rows. */
-
 import { fillBatch } from '../data/batches.js';
 import { CsrDataset } from '../data/dataset.js';
-import { selectRows } from '../data/rows.js';
+import { selectRows, spread } from '../data/rows.js';
 import type { Kernels } from '../kernels/face.js';
 import { hiddenWidth } from '../model/classifier.js';
 import type { TrainConfig } from './config.js';
@@ -61,11 +60,7 @@ async function measure(
 
 /** Some rows, their labels and features folded into fewer. */
 function pieceOf(rows: CsrDataset, labels: number, count: number): CsrDataset {
-  const wanted = Math.min(rows.rows, count);
-  const some = selectRows(
-    rows,
-    Array.from({ length: wanted }, (_, i) => Math.floor((i * rows.rows) / wanted)),
-  );
+  const some = selectRows(rows, spread(rows.rows, count));
   const features = Math.min(rows.features, mostFeatures);
   const fold = (indptr: Float64Array, ids: Uint32Array, below: number) => {
     const start = new Float64Array(indptr.length);
@@ -86,7 +81,7 @@ function pieceOf(rows: CsrDataset, labels: number, count: number): CsrDataset {
   const f = fold(some.indptr, some.indices, features);
   const l = fold(some.labelIndptr, some.labelIds, labels);
   return new CsrDataset({
-    rows: wanted,
+    rows: some.rows,
     features,
     labels,
     indptr: f.start,

@@ -6,6 +6,7 @@
 import { type Batch, fillBatch } from '../data/batches.js';
 import { rowsByLabel } from '../data/by-label.js';
 import type { CsrDataset } from '../data/dataset.js';
+import { spread } from '../data/rows.js';
 import type { Classifier } from '../model/classifier.js';
 
 /** Rows of all that say what is middling; rows of a label; old labels that say how long weights are. */
@@ -72,12 +73,6 @@ export async function startNewLabels(
     output.startLabels(some, { weights, bias });
   }
   classifier.device.arena.reset();
-}
-
-/** At most `most` of `count` places, evenly spread. */
-function spread(count: number, most: number): Uint32Array {
-  const n = Math.min(count, most);
-  return Uint32Array.from({ length: n }, (_, i) => Math.floor((i * count) / n));
 }
 
 function hiddenMoments(classifier: Classifier, rows: CsrDataset, ids: Uint32Array, batch: Batch) {

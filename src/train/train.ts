@@ -3,7 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatasetDirectory } from '../data/cache.js';
 import type { CsrDataset } from '../data/dataset.js';
-import { selectRows } from '../data/rows.js';
+import { selectRows, spread } from '../data/rows.js';
 import { BUCKETS, labelBuckets } from '../data/statistics.js';
 import { EspalierError } from '../errors.js';
 import { makeDirectory, withFileErrors, writeFileAtomic } from '../files.js';
@@ -246,11 +246,7 @@ export async function validationRows(
   const wanted = config.validation.rows;
   if (wanted === 0 || config.rows === 'all' || directory.rows('validation') === 0) return null;
   const all = await directory.load('validation');
-  if (all.rows <= wanted) return all;
-  return selectRows(
-    all,
-    Array.from({ length: wanted }, (_, i) => Math.floor((i * all.rows) / wanted)),
-  );
+  return all.rows <= wanted ? all : selectRows(all, spread(all.rows, wanted));
 }
 
 /** Makes the run directory, or checks that the one to resume is of this config and this data. */

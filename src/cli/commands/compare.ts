@@ -1,8 +1,9 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import pc from 'picocolors';
 import { writeFileAtomic } from '../../files.js';
 import { selectKernels } from '../../kernels/index.js';
 import type { Comparison } from '../../reports/compare/compare.js';
+import { number, whole } from '../options.js';
 import { openSplit, splitOption } from '../split.js';
 import { note, out, ProgressLine } from '../terminal.js';
 
@@ -22,22 +23,20 @@ export function compareCommand(): Command {
     .argument('<runs...>', 'run directories; the first is what the others are compared to')
     .requiredOption('--data <dir>', 'dataset directory')
     .option(...splitOption)
-    .option('--price-per-hour <x>', 'of the machine, in any currency', positive)
+    .option(
+      '--price-per-hour <x>',
+      'of the machine, in any currency',
+      number('a number above 0', (n) => n > 0),
+    )
     .option('--out <file>', 'one HTML file with everything inside, for screen and paper')
-    .option('--seed <n>', 'of the bootstrap', Number, 1)
-    .option('--threads <n>', 'threads of the kernels', Number)
+    .option('--seed <n>', 'of the bootstrap', whole(0), 1)
+    .option('--threads <n>', 'threads of the kernels', whole(1))
     .option('--json', 'print JSON instead of a table')
     .addHelpText(
       'after',
       '\nExample:\n  espalier compare runs/dense runs/sparse --data data/wn --price-per-hour 0.2 --out compare.html',
     )
     .action(run);
-}
-
-function positive(text: string): number {
-  const n = Number(text);
-  if (text.trim() !== '' && Number.isFinite(n) && n > 0) return n;
-  throw new InvalidArgumentError('a number above 0');
 }
 
 async function run(runs: string[], options: CompareCliOptions): Promise<void> {

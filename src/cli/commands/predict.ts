@@ -1,11 +1,12 @@
 import { createInterface } from 'node:readline';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import type { FeaturizerRow } from '../../data/featurizer/index.js';
 import { columnsOf } from '../../data/readers/index.js';
 import { EspalierError } from '../../errors.js';
 import { selectKernels } from '../../kernels/index.js';
 import { type Answer, Model } from '../../model/model.js';
 import type { Prediction, SparseInput } from '../../model/predict.js';
+import { number, whole } from '../options.js';
 import { out } from '../terminal.js';
 import { because } from './explain.js';
 
@@ -26,12 +27,12 @@ export function predictCommand(): Command {
   return new Command('predict')
     .description('answer lines of standard input with the best labels')
     .argument('<model>', 'run directory or model directory')
-    .option('--k <n>', 'labels per line', positive, 5)
-    .option('--threshold <p>', 'leave out labels below this probability; "none" where none is left', finite)
+    .option('--k <n>', 'labels per line', whole(1, 10_000), 5)
+    .option('--threshold <p>', 'leave out labels below this probability; "none" where none is left', number())
     .option(
       '--precision <p>',
       'leave out labels that were right less often than this on validation rows',
-      inUnit,
+      number('a number between 0 and 1', (n) => n > 0 && n < 1),
     )
     .option('--features', 'lines are sparse rows (index:value ...) instead of text')
     .addOption(
@@ -42,31 +43,17 @@ export function predictCommand(): Command {
         .choices(inputKinds)
         .default('auto'),
     )
-    .option('--explain [n]', 'say what speaks for and against the best n labels (default 1)', positive)
+    .option(
+      '--explain [n]',
+      'say what speaks for and against the best n labels (default 1)',
+      whole(1, 10_000),
+    )
     .option('--json', 'one JSON object per line')
     .addHelpText(
       'after',
       '\nExamples:\n  echo "small domesticated carnivore" | espalier predict runs/wn --k 5\n  espalier predict runs/posts --json < new-posts.jsonl',
     )
     .action(predict);
-}
-
-function positive(text: string): number {
-  const n = Number(text);
-  if (Number.isInteger(n) && n > 0 && n <= 10_000) return n;
-  throw new InvalidArgumentError('a whole number from 1 to 10000');
-}
-
-function finite(text: string): number {
-  const n = Number(text);
-  if (text.trim() !== '' && Number.isFinite(n)) return n;
-  throw new InvalidArgumentError('a number');
-}
-
-function inUnit(text: string): number {
-  const n = Number(text);
-  if (n > 0 && n < 1) return n;
-  throw new InvalidArgumentError('a number between 0 and 1');
 }
 
 async function predict(path: string, options: PredictOptions): Promise<void> {

@@ -1,11 +1,9 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import type { ServeOptions } from '../../serve/index.js';
+import { type AddressOptions, whole, withAddress } from '../options.js';
 import { note, out } from '../terminal.js';
 
-interface ServeCliOptions {
-  readonly host: string;
-  readonly port: number;
-  readonly allowHost: string[];
+interface ServeCliOptions extends AddressOptions {
   readonly workers?: number;
   readonly threads?: number;
   readonly maxBody?: number;
@@ -23,29 +21,22 @@ interface ServeCliOptions {
 }
 
 export function serveCommand(): Command {
-  return new Command('serve')
+  const most = 2 ** 31 - 1;
+  return withAddress(new Command('serve'), 8080)
     .description('answer predictions over HTTP: POST /predict, and a page to try it')
     .argument('<model>', 'run directory, its pointer, or a model directory')
-    .option('--port <n>', 'port; 0 takes a free one', port, 8080)
-    .option('--host <address>', 'address to listen on; 0.0.0.0 for all of this machine', '127.0.0.1')
-    .option(
-      '--allow-host <name>',
-      'a name that a proxy in front passes on (repeatable)',
-      (name: string, all: string[]) => [...all, name],
-      [],
-    )
-    .option('--workers <n>', 'threads that answer', whole)
-    .option('--threads <n>', 'threads of the kernels per worker', whole)
-    .option('--batch <rows>', 'rows answered at once', whole)
-    .option('--max-body <bytes>', 'largest request body', whole)
-    .option('--max-rows <n>', 'inputs per request', whole)
-    .option('--max-k <n>', 'labels per input', whole)
-    .option('--max-queue <rows>', 'rows that may wait; beyond, requests are refused with 503', whole)
-    .option('--max-per-client <n>', 'requests of one address at once; beyond, 429', whole)
-    .option('--max-connections <n>', 'open connections', whole)
-    .option('--timeout <ms>', 'from acceptance to answer; later, 503', whole)
-    .option('--drain <ms>', 'for requests to finish after SIGTERM', whole)
-    .option('--poll <ms>', 'how often to look whether the model was replaced', whole, 1_000)
+    .option('--workers <n>', 'threads that answer', whole(1, most))
+    .option('--threads <n>', 'threads of the kernels per worker', whole(1, most))
+    .option('--batch <rows>', 'rows answered at once', whole(1, most))
+    .option('--max-body <bytes>', 'largest request body', whole(1, most))
+    .option('--max-rows <n>', 'inputs per request', whole(1, most))
+    .option('--max-k <n>', 'labels per input', whole(1, most))
+    .option('--max-queue <rows>', 'rows that may wait; beyond, requests are refused with 503', whole(1, most))
+    .option('--max-per-client <n>', 'requests of one address at once; beyond, 429', whole(1, most))
+    .option('--max-connections <n>', 'open connections', whole(1, most))
+    .option('--timeout <ms>', 'from acceptance to answer; later, 503', whole(1, most))
+    .option('--drain <ms>', 'for requests to finish after SIGTERM', whole(1, most))
+    .option('--poll <ms>', 'how often to look whether the model was replaced', whole(1, most), 1_000)
     .option('--no-verify', 'start without comparing checksums (replaced models are always checked)')
     .addOption(
       new Option('--log-level <level>', 'of the log, JSON lines on standard output')
@@ -57,18 +48,6 @@ export function serveCommand(): Command {
       '\nExample:\n  espalier serve runs/wn --port 8080\n  curl localhost:8080/predict --json \'{"text": "small domesticated carnivore", "k": 3}\'\n\nSIGTERM and SIGINT drain and end; a second one ends at once. SIGHUP looks for a replaced model now.',
     )
     .action(run);
-}
-
-function whole(text: string): number {
-  const n = Number(text);
-  if (Number.isInteger(n) && n > 0 && n < 2 ** 31) return n;
-  throw new InvalidArgumentError('a whole number above 0');
-}
-
-function port(text: string): number {
-  const n = Number(text);
-  if (text.trim() !== '' && Number.isInteger(n) && n >= 0 && n < 65_536) return n;
-  throw new InvalidArgumentError('a whole number from 0 to 65535');
 }
 
 async function run(model: string, options: ServeCliOptions): Promise<void> {

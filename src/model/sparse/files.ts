@@ -75,7 +75,7 @@ function arraysOf(name: string, { weight, bias }: StepWeights): StoredArray[] {
 export async function loadSparse(path: string, kernels: Kernels): Promise<SparseNetwork> {
   const source = await openSafetensors(path);
   try {
-    const refuse = (problem: string, received?: string) => damaged(path, problem, received);
+    const refuse = refusalsOf(path);
     if (source.metadata.get('format') !== FORMAT)
       throw refuse('this is not a sparse network', source.metadata.get('format') ?? 'no format');
     const { input, steps, forms, pixels } = parseHeader(source.metadata.get('program') ?? '', refuse);
@@ -96,7 +96,23 @@ export async function loadSparse(path: string, kernels: Kernels): Promise<Sparse
   }
 }
 
+/** Rows and columns of every matrix of an exported network, by name, as its program says; none of other files. */
+export function matrixShapes(
+  path: string,
+  source: TensorSource,
+): ReadonlyMap<string, readonly [rows: number, cols: number]> {
+  const program = source.metadata.get('program');
+  if (program === undefined) return new Map();
+  const { steps } = parseHeader(program, refusalsOf(path));
+  return new Map(weightedSteps(steps).map((step) => [step.name, matrixOf(step)]));
+}
+
 type Refuse = (problem: string, received?: string) => EspalierError;
+
+const refusalsOf =
+  (path: string): Refuse =>
+  (problem, received) =>
+    damaged(path, problem, received);
 
 function parseHeader(text: string, refuse: Refuse): z.infer<typeof header> {
   let json: unknown;

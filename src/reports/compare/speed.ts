@@ -1,5 +1,6 @@
 /** Latency and throughput of several models, measured in turns, so that a busy machine is busy for all of them. */
 import type { CsrDataset } from '../../data/dataset.js';
+import { spread } from '../../data/rows.js';
 import type { LoadedModel } from '../../model/model-io.js';
 import { type SparseInput, topRows } from '../../model/predict.js';
 
@@ -16,8 +17,7 @@ const mostRounds = 400;
 const secondsPerModel = 3;
 
 export async function measureSpeed(models: readonly LoadedModel[], rows: CsrDataset): Promise<Speed[]> {
-  const inputs = Array.from({ length: Math.min(batchRows, rows.rows) }, (_, i): SparseInput => {
-    const row = Math.floor((i * rows.rows) / Math.min(batchRows, rows.rows));
+  const inputs = Array.from(spread(rows.rows, batchRows), (row): SparseInput => {
     const [from, to] = [rows.indptr[row], rows.indptr[row + 1]];
     return { indices: rows.indices.subarray(from, to), values: rows.values.subarray(from, to) };
   });

@@ -109,14 +109,8 @@ async function run(
   const until = Math.min(steps, options.until ?? steps);
   const every = (epochs: number) => Math.max(1, Math.round(epochs * stepsPerEpoch));
   const waited = () => training.instance.waitedMs ?? 0;
-  const meter = {
-    since: performance.now(),
-    waited: waited(),
-    losses: 0,
-    steps: 0,
-    correct: 0,
-    predictions: 0,
-  };
+  const zero = { losses: 0, steps: 0, correct: 0, predictions: 0 };
+  const meter = { since: performance.now(), waited: waited(), ...zero };
   const flush = () => {
     if (meter.steps === 0) return;
     const seconds = (performance.now() - meter.since) / 1000;
@@ -133,14 +127,7 @@ async function run(
       predictionsPerSecond: meter.predictions / Math.max(1e-9, seconds),
       ...(ahead ? { stalled: (waited() - meter.waited) / Math.max(1e-6, 1000 * seconds) } : {}),
     });
-    Object.assign(meter, {
-      since: performance.now(),
-      waited: waited(),
-      losses: 0,
-      steps: 0,
-      correct: 0,
-      predictions: 0,
-    });
+    Object.assign(meter, { since: performance.now(), waited: waited(), ...zero });
   };
   while (training.taken < until && signal?.aborted !== true) {
     const loss = training.step();

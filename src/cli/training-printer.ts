@@ -14,6 +14,10 @@ export function trainingPrinter(): { event(event: TrainEvent): void; done(): voi
         );
         if (e.resumedAt > 0) line.say(`resumed at step ${e.resumedAt}`);
         break;
+      case 'output-chosen':
+        line.say(`output layer: ${pc.bold(e.name)}, chosen: ${e.reason}`);
+        if (e.tooLarge.length > 0) line.say(`  would not fit: ${e.tooLarge.join('; ')}`);
+        break;
       case 'continued': {
         const { labels, features, fittedRows } = e;
         const n = (count: number) => count.toLocaleString('en');

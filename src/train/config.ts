@@ -15,6 +15,7 @@ export const trainConfig = z.strictObject({
   /** Threads of the native kernels; 0: all cores. */
   threads: z.number().int().min(0).max(1024).default(0),
   backend: z.enum(['auto', 'native', 'reference']).default('auto'),
+  /** Training chooses `model.output` itself where it is left out, or its kind is `auto`: see auto-output.ts. */
   model: modelSpec.prefault({}),
   batch: positiveInteger.default(64),
   epochs: z.number().positive().default(10),
@@ -79,7 +80,10 @@ export const trainConfig = z.strictObject({
       every: z.number().positive().default(1),
       /** Keep the model of the best scoring, by P@1, not that of the last step. */
       best: z.boolean().default(true),
-      /** End training after so many scorings in a row without a better one; null: never. */
+      /**
+       * End training after so many scorings in a row without a better one; null: never. Rates that fall to 0 earn much
+       * of what is gained at the very end, and the best model is kept anyway, so that none is set by default.
+       */
       patience: positiveInteger.nullable().default(null),
     })
     .refine(({ best, patience }) => best || patience === null, 'patience needs best: true')

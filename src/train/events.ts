@@ -5,6 +5,7 @@ import type { GradientCosine } from '../methods/block-sparse/saved-activations.j
 import type { BucketFigures, TopKReport } from '../metrics/top-k.js';
 import type { LayerEvent } from '../output/layer.js';
 import type { BytesByTag } from '../tensor/memory.js';
+import type { OutputChoice } from './open-output.js';
 import type { ModelSnapshot } from './snapshot.js';
 
 /** Figures by cut-off, in percent as tables print them: `precision['1']` is P@1. */
@@ -79,6 +80,8 @@ export type TrainEvent =
       readonly plannedBytes: number;
       readonly weights: number;
     }
+  /** The output layer, where the settings left it open. */
+  | ({ readonly event: 'output-chosen' } & OutputChoice)
   /** What was taken over from a saved model. */
   | ({ readonly event: 'continued' } & StartReport)
   | {

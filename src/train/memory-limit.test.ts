@@ -37,12 +37,11 @@ it('a run beyond the memory of this machine is refused with the numbers of its p
     code: 'OUT_OF_MEMORY',
     facts: { kind: 'system', received: expect.stringMatching(/^a plan of [\d,]+ MiB: .*weights [\d,]+ MiB/) },
   });
-  expect(await readdir(join(home, `run-${1e12}`))).not.toContain('model');
+  expect(await readdir(home)).not.toContain(`run-${1e12}`);
 });
 
 it('a limit that the user gives counts instead of what the machine has', async () => {
   await expect(run(16, process.memoryUsage.rss() + 1024)).rejects.toMatchObject({ code: 'OUT_OF_MEMORY' });
-  await rm(join(home, 'run-16'), { recursive: true });
   expect((await run(16, process.memoryUsage.rss() + 2 ** 30)).finished).toBe(true);
 });
 

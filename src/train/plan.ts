@@ -7,16 +7,14 @@
  */
 import { Tape } from '../autograd/tape.js';
 import type { CsrDataset } from '../data/dataset.js';
-import { labelFrequencies } from '../data/statistics.js';
 import type { Kernels } from '../kernels/face.js';
-import { Classifier, hiddenWidth } from '../model/classifier.js';
-import { isLabelLoss } from '../model/output.js';
-import { type OutputSpec, outputSpec } from '../model/spec.js';
+import { Classifier } from '../model/classifier.js';
 import { Device } from '../tensor/device.js';
 import type { BytesByTag } from '../tensor/memory.js';
 import { clustersOf } from './auxiliary.js';
 import { secondsPerStep } from './calibrate.js';
-import { parseConfig, type TrainConfig, type TrainConfigInput } from './config.js';
+import type { TrainConfig } from './config.js';
+import { type Change, changed, describe, recommend, rivals, settingsOf, shrinks } from './output-choices.js';
 import { planRun } from './session.js';
 
 export interface PlanData {
@@ -66,10 +64,6 @@ export interface PlanOptions {
   readonly onProgress?: (name: string) => void;
 }
 
-type FanInSpec = Extract<OutputSpec, { kind: 'fan-in' }>;
-type OutputInput = NonNullable<NonNullable<TrainConfigInput['model']>['output']>;
-type Change = { readonly name: string; readonly output: OutputInput; readonly loss?: 'bce' | 'zLoss' };
-
 /**
  * Plans a run of `config` on `data`.
  *
@@ -113,100 +107,6 @@ export async function planTraining(
   return { lines, advice: advise(config, data.rows, lines), fitting };
 }
 
-const bf16 = ({ precision }: { readonly precision: string }): string => (precision === 'bf16' ? ' bf16' : '');
-const chunked = ({ chunk }: { readonly chunk?: number }): string =>
-  chunk === undefined ? '' : `, chunk ${chunk}`;
-
-/** Short name of an output layer. */
-export function describe(output: OutputSpec): string {
-  switch (output.kind) {
-    case 'fan-in':
-      return `fan-in ${output.fanIn}${output.form === 'compact' ? ' compact' : ''}${bf16(output)}${chunked(output)}`;
-    case 'grouped':
-      return `grouped ${output.fanIn} by ${output.group}${output.head > 0 ? ', dense head' : ''}${bf16(output)}`;
-    case 'bottleneck':
-      return `bottleneck ${output.width}`;
-    case 'dense':
-      return output.samples > 0
-        ? `dense, ${output.samples} sampled`
-        : `dense${bf16(output)}${chunked(output)}`;
-    default:
-      return output.kind;
-  }
-}
-
-function changed(config: TrainConfig, { output, loss }: Change): TrainConfig {
-  const model = { ...config.model, output, ...(loss === undefined ? {} : { loss }) };
-  // Another loss wants other rates, and perhaps another optimiser.
-  const outputOptimizer = loss === undefined ? config.outputOptimizer : undefined;
-  return parseConfig({ ...config, outputOptimizer, model });
-}
-
-const settingsOf = ({ output, loss }: Change): string[] => [
-  ...Object.entries(output)
-    .filter(([, value]) => value !== undefined)
-    .map(
-      ([key, value]) => `model.output.${key}=${typeof value === 'object' ? JSON.stringify(value) : value}`,
-    ),
-  ...(loss === undefined ? [] : [`model.loss=${loss}`]),
-];
-
-/** Half of the hidden width is the most connections that save anything. */
-const mostFanIn = ({ model }: TrainConfig): number => Math.max(1, Math.floor(hiddenWidth(model.encoder) / 2));
-
-/** What else the output layer could be. */
-function rivals(config: TrainConfig): Change[] {
-  const { output, loss: own } = config.model;
-  const fanIn = Math.min('fanIn' in output ? output.fanIn : 32, mostFanIn(config));
-  const shared = Math.min(4 * fanIn, mostFanIn(config));
-  const kept = output.kind === 'fan-in' ? { topology: output.topology } : {};
-  const loss = isLabelLoss(own) ? undefined : 'bce';
-  const all: Change[] = [
-    { name: 'dense', output: { kind: 'dense' }, loss },
-    { name: `fan-in ${fanIn}`, output: { kind: 'fan-in', fanIn, ...kept }, loss },
-    { name: `fan-in ${fanIn} compact`, output: { kind: 'fan-in', fanIn, form: 'compact', ...kept }, loss },
-    { name: `grouped ${shared} by 32`, output: { kind: 'grouped', fanIn: shared, group: 32 }, loss },
-    { name: `bottleneck ${fanIn}`, output: { kind: 'bottleneck', width: fanIn }, loss },
-    { name: 'factored', output: { kind: 'factored' }, loss: 'zLoss' },
-  ];
-  return all.filter(({ name }) => name !== describe(output));
-}
-
-/** Labels that a thread works on at once, where memory is short: fewer gain nothing worth their calls. */
-const smallChunk = 32;
-
-/**
- * The configured layer made smaller, what costs least first: chunks (rounding alone), form (time), precision, then
- * connections.
- */
-function shrinks(config: TrainConfig): Change[] {
-  const { output } = config.model;
-  const outputs: OutputSpec[] = [];
-  const halvings = (from: number): number[] => (from < 8 ? [] : [from, ...halvings(Math.floor(from / 2))]);
-  if (output.kind === 'grouped') {
-    outputs.push({ ...output, precision: 'bf16' });
-    for (const fanIn of halvings(Math.floor(output.fanIn / 2))) {
-      outputs.push({ ...output, precision: 'bf16', fanIn });
-    }
-    if (output.head > 0) outputs.push({ ...(outputs.at(-1) ?? output), head: 0 } as OutputSpec);
-  } else if (output.kind !== 'factored') {
-    const chunk = 'chunk' in output ? Math.min(output.chunk ?? smallChunk, smallChunk) : smallChunk;
-    const sparse = output.kind === 'fan-in' ? output : (outputSpec.parse({ kind: 'fan-in' }) as FanInSpec);
-    if (output.kind === 'dense' && output.samples === 0) {
-      outputs.push({ ...output, chunk }, { ...output, chunk, precision: 'bf16' });
-    }
-    if (output.kind === 'fan-in') outputs.push({ ...output, chunk });
-    const wanted = output.kind === 'fan-in' ? output.fanIn : mostFanIn(config);
-    outputs.push({ ...sparse, chunk, fanIn: wanted, form: 'compact' });
-    for (const fanIn of halvings(wanted)) {
-      outputs.push({ ...sparse, chunk, fanIn, form: 'compact', precision: 'bf16' });
-    }
-  }
-  return outputs
-    .map((spec) => ({ name: describe(spec), output: spec }))
-    .filter(({ name }) => name !== describe(output));
-}
-
 /** Per example, forward and both gradients: the tape counts what stands before the output layer. */
 async function flops(
   { model, batch, outputOptimizer }: TrainConfig,
@@ -232,32 +132,11 @@ async function minutesOf(config: TrainConfig, kernels: Kernels, rows: CsrDataset
   return (seconds * config.epochs * Math.ceil(rows.rows / config.batch)) / 60;
 }
 
-function advise(
-  { model, outputOptimizer }: TrainConfig,
-  rows: CsrDataset,
-  lines: readonly PlanLine[],
-): Advice {
-  const width = hiddenWidth(model.encoder);
-  const ratio = rows.labels / width;
-  const frequencies = labelFrequencies(rows);
-  const rare = frequencies.reduce((n, f) => n + (f < 5 ? 1 : 0), 0) / Math.max(1, rows.labels);
-  const reasons = [
-    `${rows.labels.toLocaleString('en')} labels over ${width} hidden units: L/d = ${ratio.toFixed(ratio < 10 ? 1 : 0)}`,
-    `${(100 * rare).toFixed(0)} % of the labels have fewer than 5 training rows`,
-    'the encoder is trained, so that it can arrange itself for few connections',
-  ];
-  if (!isLabelLoss(model.loss)) {
-    reasons.push(`the loss ${model.loss} has exact updates in O(d²): its time does not depend on the labels`);
-    return { choice: 'factored', reasons };
-  }
-  reasons.push(
-    `the loss ${model.loss} sees every label by itself: the factored layer, made for spherical losses, cannot train it`,
-  );
+function advise(config: TrainConfig, rows: CsrDataset, lines: readonly PlanLine[]): Advice {
+  const { kind, reasons: why, rare } = recommend(config, rows);
+  const reasons = [...why];
+  if (kind !== 'fan-in') return { choice: kind, reasons };
   const dense = lines.find(({ name }) => name === 'dense');
-  if (ratio < 8) {
-    reasons.push('at this ratio a dense layer costs little more than the encoder');
-    return { choice: 'dense', reasons };
-  }
   const sparse = lines.find(({ name }) => name.startsWith('fan-in')) ?? lines[0];
   if (dense !== undefined) {
     const times = (a: number | null, b: number | null) =>
@@ -268,7 +147,7 @@ function advise(
   }
   if (rare > 0.3)
     reasons.push('rare labels choose connections by their own positives: model.output.topology.kind=rigl');
-  if (outputOptimizer.kind !== 'sgd')
+  if (config.outputOptimizer.kind !== 'sgd')
     reasons.push('outputOptimizer.kind=sgd would save two numbers per connection');
   return { choice: sparse.name, reasons };
 }

@@ -8,13 +8,14 @@ import { labelFrequencies } from '../data/statistics.js';
 import { EspalierError, ensure } from '../errors.js';
 import { Classifier } from '../model/classifier.js';
 import { describe, featurizerText, labelNamesOf, parseFeaturizer, trainingOf } from '../model/model-io.js';
-import type { ModelSpec } from '../model/spec.js';
+import type { ModelSpec, OutputSpec } from '../model/spec.js';
 import { modelArrays } from '../model/state.js';
 import { openModel, type StoredModel } from '../store/index.js';
 import { restoreArrays, someOf } from '../store/safetensors-reader.js';
 import type { Device } from '../tensor/device.js';
 import type { TrainConfig, TrainConfigInput } from './config.js';
 import type { StartReport } from './events.js';
+import { leavesOutputOpen } from './open-output.js';
 
 type Start = NonNullable<TrainConfig['start']>;
 
@@ -32,13 +33,20 @@ export async function withStart(input: TrainConfigInput): Promise<TrainConfigInp
   const stored = await openModel(start.model);
   await stored.close();
   const resolved = { ...input, start: { ...start, model: stored.directory } };
-  if (start.mode === 'share') return resolved;
+  const { model } = stored.manifest.config as { model: ModelSpec };
+  // Of another kind, the layer could take no labels over.
+  if (start.mode === 'share') return leavesOutputOpen(input) ? withOutputOf(model, resolved) : resolved;
   const training = trainingOf(stored);
   if (training === null) return resolved;
-  const { model } = stored.manifest.config as { model: unknown };
   // The run's own: where it is, how long it trains.
   const { data: _d, out: _o, start: _s, rows: _r, ...settings } = training;
   return merged({ ...settings, model, epochs: 1 }, resolved) as TrainConfigInput;
+}
+
+/** Settings that leave the output layer open, with that of a model. */
+function withOutputOf({ output, loss }: ModelSpec, input: TrainConfigInput): TrainConfigInput {
+  const { groups: _, ...own } = output as OutputSpec & { readonly groups?: number };
+  return { ...input, model: { loss, ...input.model, output: own } };
 }
 
 const isObject = (x: unknown): x is Record<string, unknown> =>

@@ -16,11 +16,13 @@ import { saveClassifier } from '../model/model-io.js';
 import { scoreDataset } from '../model/score.js';
 import { type BrokenCheckpoint, CheckpointStore, RunLog } from '../store/index.js';
 import { version } from '../version.js';
+import { chooseOutput } from './auto-output.js';
 import { BestModel, restoreBest } from './best.js';
-import { parseConfig, type TrainConfig, type TrainConfigInput } from './config.js';
+import type { TrainConfig, TrainConfigInput } from './config.js';
 import { type Scores, scoresOf, type TrainEvent } from './events.js';
 import { runLoop } from './loop.js';
 import { denseRivals, type MemoryTable } from './memory-report.js';
+import { asChosenBefore, leavesOutputOpen, type OutputChoice, provisional } from './open-output.js';
 import { calibrate, PairCollector } from './probabilities.js';
 import { RunRecorder } from './recorder.js';
 import { restoreCheckpoint, saveCheckpoint } from './resume.js';
@@ -39,6 +41,8 @@ export interface TrainOptions {
 
 export interface TrainResult {
   readonly config: TrainConfig;
+  /** The output layer and why, where the settings left it open and this call chose it. */
+  readonly choice: OutputChoice | null;
   /** False when the signal ended it before the last step. */
   readonly finished: boolean;
   readonly steps: number;
@@ -56,30 +60,39 @@ export interface TrainResult {
 }
 
 /**
- * Trains a classifier.
+ * Trains a classifier. Where the settings name no output layer (or `kind: 'auto'`), a dense or sparse one is chosen by the
+ * counts of the dataset and the memory, told as an event, and written into the run's config.
  *
- * @throws EspalierError `CONFIG_*` of kind usage, `DATASET_*`, `OUT_OF_MEMORY` before anything is made,
+ * @throws EspalierError `CONFIG_*` of kind usage, `DATASET_*`, `OUT_OF_MEMORY` and `AUTO_TOO_LARGE` before anything is made,
  *   `TRAINING_DIVERGED` with the last checkpoint kept
  * @example const { model } = await train({ data: 'data/wn', out: 'runs/wn' });
  */
 export async function train(input: TrainConfigInput, options: TrainOptions = {}): Promise<TrainResult> {
   const baseRss = process.memoryUsage.rss();
-  const config = parseConfig(await withStart(input));
-  const directory = await DatasetDirectory.open(config.data);
-  const kernels = selectKernels({ backend: config.backend, threads: config.threads || undefined });
-  const rows = await directory.load(config.rows === 'all' ? 'trainAll' : 'train');
-  const validation = await validationRows(directory, config);
-  await openRun(config, directory.fingerprint, options.resume ?? false);
-  const checkpoints = await CheckpointStore.open(config.out, { keep: config.checkpoint.keep });
+  const { resume = false, maxMemory } = options;
+  const given = await withStart(input);
+  const settings = resume ? await asChosenBefore(given) : given;
+  const checked = provisional(settings);
+  const directory = await DatasetDirectory.open(checked.data);
+  await refuseOldRun(checked.out, resume);
+  const kernels = selectKernels({ backend: checked.backend, threads: checked.threads || undefined });
+  const rows = await directory.load(checked.rows === 'all' ? 'trainAll' : 'train');
+  const validation = await validationRows(directory, checked);
+  const { config, choice } = leavesOutputOpen(settings)
+    ? await chooseOutput(settings, kernels, { rows, validation }, { maxMemory, baseRss })
+    : { config: checked, choice: null };
   const featurizer = config.start === null ? null : ((await directory.featurizer()) ?? null);
   const session = await TrainSession.create(config, kernels, {
-    ...{ rows, validation, baseRss, featurizer, maxMemory: options.maxMemory },
+    ...{ rows, validation, baseRss, featurizer, maxMemory },
   });
+  // What is refused until here leaves no directory behind.
+  await openRun(config, directory.fingerprint);
+  const checkpoints = await CheckpointStore.open(config.out, { keep: config.checkpoint.keep });
   const log = RunLog.open(join(config.out, 'log.jsonl'));
   let recorder: RunRecorder | null = null;
   try {
     const fresh = { step: 0, broken: [], best: null };
-    const resumed = options.resume ? await restoreCheckpoint(session, checkpoints, log) : fresh;
+    const resumed = resume ? await restoreCheckpoint(session, checkpoints, log) : fresh;
     const from = resumed.step;
     const { out, tensorboard = false } = config;
     const records = new RunRecorder(log, { out, from, tensorboard });
@@ -100,6 +113,7 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
       plannedBytes: session.plan.totalBytes,
       weights: session.classifier.weightCount,
     });
+    if (choice !== null) emit({ event: 'output-chosen', ...choice });
     const tell = (broken: readonly BrokenCheckpoint[]) => {
       for (const { step, directory: path, error } of broken)
         emit({ event: 'checkpoint-damaged', step, path, problem: error.message });
@@ -189,6 +203,7 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
     records.sync();
     return {
       config,
+      choice,
       finished: result.finished,
       steps: result.step,
       seconds: result.seconds,
@@ -249,23 +264,27 @@ export async function validationRows(
   return all.rows <= wanted ? all : selectRows(all, spread(all.rows, wanted));
 }
 
+const configFile = (out: string) => join(out, 'config.json');
+const isThere = async (file: string) => (await stat(file).catch(() => null)) !== null;
+
+async function refuseOldRun(out: string, resume: boolean): Promise<void> {
+  if (resume || !(await isThere(configFile(out)))) return;
+  throw new EspalierError({
+    code: 'RUN_EXISTS',
+    kind: 'usage',
+    op: 'train',
+    problem: 'there is a run in this directory already',
+    hint: 'continue it with --resume, name another --out, or remove it',
+    file: out,
+  });
+}
+
 /** Makes the run directory, or checks that the one to resume is of this config and this data. */
-async function openRun(config: TrainConfig, fingerprint: string, resume: boolean): Promise<void> {
-  const file = join(config.out, 'config.json');
+async function openRun(config: TrainConfig, fingerprint: string): Promise<void> {
+  const file = configFile(config.out);
   const text = `${JSON.stringify({ ...config, fingerprint }, null, 2)}\n`;
-  await withFileErrors('train', config.out, () => makeDirectory(config.out));
-  const exists = (await stat(file).catch(() => null)) !== null;
-  if (exists && !resume) {
-    throw new EspalierError({
-      code: 'RUN_EXISTS',
-      kind: 'usage',
-      op: 'train',
-      problem: 'there is a run in this directory already',
-      hint: 'continue it with --resume, name another --out, or remove it',
-      file: config.out,
-    });
-  }
-  if (!exists) {
+  if (!(await isThere(file))) {
+    await withFileErrors('train', config.out, () => makeDirectory(config.out));
     await writeFileAtomic(file, text);
     return;
   }

@@ -7,8 +7,10 @@ import { withFileErrors, writeFileAtomic } from '../../files.js';
 import { selectKernels } from '../../kernels/index.js';
 import { memorySvg } from '../../methods/block-sparse/memory-svg.js';
 import { memoryText } from '../../methods/block-sparse/memory-text.js';
-import { parseConfig, setPath } from '../../train/config.js';
+import { chooseOutput } from '../../train/auto-output.js';
+import { setPath, type TrainConfigInput } from '../../train/config.js';
 import { parseNetwork } from '../../train/network/spec.js';
+import { leavesOutputOpen, provisional } from '../../train/open-output.js';
 import { classifierTimelines, networkTimelines, type TimelinePanel } from '../../train/step-timelines.js';
 import { note, out } from '../terminal.js';
 
@@ -42,10 +44,16 @@ async function timelinesOf(path: string, set: readonly string[]): Promise<Timeli
   for (const assignment of set) setPath(settings, assignment);
   const { model } = settings as { readonly model?: { readonly kind?: unknown } };
   if (model?.kind !== undefined) return networkTimelines(parseNetwork(settings, file), selectKernels());
-  const config = parseConfig({ out: 'none', ...settings }, file);
-  const directory = await DatasetDirectory.open(config.data);
-  const rows = await directory.load(config.rows === 'all' ? 'trainAll' : 'train');
-  return classifierTimelines(config, selectKernels({ backend: config.backend }), rows);
+  const input = { out: 'none', ...settings } as TrainConfigInput;
+  const checked = provisional(input, file);
+  const directory = await DatasetDirectory.open(checked.data);
+  const rows = await directory.load(checked.rows === 'all' ? 'trainAll' : 'train');
+  const kernels = selectKernels({ backend: checked.backend });
+  const room = { maxMemory: Infinity, baseRss: 0 };
+  const config = leavesOutputOpen(input)
+    ? (await chooseOutput(input, kernels, { rows, validation: null }, room)).config
+    : checked;
+  return classifierTimelines(config, kernels, rows);
 }
 
 async function readSettings(file: string): Promise<Record<string, unknown>> {

@@ -3,8 +3,9 @@ import { DatasetDirectory } from '../../data/cache.js';
 import { EspalierError } from '../../errors.js';
 import { selectKernels } from '../../kernels/index.js';
 import { memoryTags } from '../../tensor/memory.js';
-import { parseConfig } from '../../train/config.js';
+import { chooseOutput } from '../../train/auto-output.js';
 import { mebibytes } from '../../train/memory-report.js';
+import { leavesOutputOpen, provisional } from '../../train/open-output.js';
 import { type PlanLine, planTraining, type RunPlan } from '../../train/plan.js';
 import { validationRows } from '../../train/train.js';
 import { parseSize } from '../size.js';
@@ -36,33 +37,35 @@ export function planCommand(): Command {
     .action(plan);
 }
 
-async function plan(data: string | undefined, options: PlanCliOptions): Promise<void> {
+async function plan(path: string | undefined, options: PlanCliOptions): Promise<void> {
   const maxMemory = options.maxMemory === undefined ? undefined : parseSize(options.maxMemory);
-  const config = parseConfig({ ...(await gatherConfig(data, options)), out: 'none' });
-  const directory = await DatasetDirectory.open(config.data);
-  const rows = await directory.load(config.rows === 'all' ? 'trainAll' : 'train');
-  const validation = await validationRows(directory, config);
-  const kernels = selectKernels({ backend: config.backend, threads: config.threads || undefined });
+  const input = { ...(await gatherConfig(path, options)), out: 'none' };
+  const checked = provisional(input);
+  const directory = await DatasetDirectory.open(checked.data);
+  const rows = await directory.load(checked.rows === 'all' ? 'trainAll' : 'train');
+  const validation = await validationRows(directory, checked);
+  const kernels = selectKernels({ backend: checked.backend, threads: checked.threads || undefined });
+  // Without a bound: what fits is found below, and shown with what did not.
+  const open = leavesOutputOpen(input);
+  const data = { rows, validation };
+  const config = open ? (await chooseOutput(input, kernels, data, unbounded)).config : checked;
   const line = new ProgressLine();
-  const made = await planTraining(
-    config,
-    kernels,
-    { rows, validation },
-    {
-      maxMemory,
-      calibrate: options.calibrate,
-      onProgress: (name) => line.show(`planning ${name}`),
-    },
-  );
+  const made = await planTraining(config, kernels, data, {
+    maxMemory,
+    calibrate: options.calibrate,
+    onProgress: (name) => line.show(`planning ${name}`),
+  });
   line.clear();
   if (options.json === true) out(JSON.stringify(made, null, 2));
-  else print(made);
+  else print(made, open ? 'chosen, as no output layer is configured' : 'as configured');
   if (made.fitting !== null && made.fitting.chosen === null) throw cannotFit(made);
 }
 
+const unbounded = { maxMemory: Infinity, baseRss: 0 };
+
 const cell = (text: string, width = 15) => text.padStart(width);
 
-function print({ lines, advice, fitting }: RunPlan): void {
+function print({ lines, advice, fitting }: RunPlan, first: string): void {
   out(
     [
       'output layer'.padEnd(22),
@@ -72,7 +75,7 @@ function print({ lines, advice, fitting }: RunPlan): void {
     ].join(''),
   );
   for (const [i, line] of lines.entries()) out(row(line, i === 0));
-  out('(* as configured; minutes are of training steps alone, from a moment of calibration)');
+  out(`(* ${first}; minutes are of training steps alone, from a moment of calibration)`);
   out();
   out(`recommended: ${advice.choice}`);
   for (const reason of advice.reasons) out(`  - ${reason}`);

@@ -1,69 +1,100 @@
 /**
  * Fixed fan-in against the dense control on real extreme classification: dense, and static and SET at two
- * fan-ins, at equal epochs with one shared encoder. All settings were chosen on validation rows; here every cell
- * trains on all training rows (validation rows included) and scores the test split once.
+ * fan-ins, at equal epochs with one shared encoder and one loss; and ensembles of the networks of a row's seeds. All
+ * settings were chosen on validation rows; here every cell trains on all training rows (validation rows included) and
+ * scores the test split once.
  */
-import { cellsOf, qualityTable } from './lib/classification.mjs';
+import { cellsOf, qualityTable, resultsOf } from './lib/classification.mjs';
 
 const seeds = [1, 2, 3];
+const ks = [1, 3, 5];
 
 const tasks = {
   'wordnet-hypernym': {
-    encoder: { embedding: 512, dropout: 0.5 },
-    batch: 256,
-    epochs: 14,
-    optimizer: { kind: 'adam', rate: 2e-3 },
+    common: { batch: 256, epochs: 14, optimizer: { kind: 'adam', rate: 2e-3 } },
+    model: { encoder: { embedding: 512, dropout: 0.5 } },
     dense: { outputOptimizer: { kind: 'adam', rate: 2e-3 } },
     sparse: { outputOptimizer: { kind: 'adam', rate: 2e-3 } },
-    denseSeeds: seeds,
+    output: {},
+    every: 750,
   },
   'wordnet-related': {
-    encoder: { embedding: 512, embeddingBound: 0.5, dropout: 0.2 },
-    batch: 64,
-    epochs: 4,
-    optimizer: { kind: 'adam', rate: 7e-3 },
-    dense: { outputOptimizer: { kind: 'adam', rate: 3e-3, eps: 1e-3 } },
-    sparse: { outputOptimizer: { kind: 'adam', rate: 2e-2, eps: 1e-3 } },
-    denseSeeds: [1],
+    common: { batch: 128, epochs: 8, optimizer: { kind: 'adam', rate: 5e-3 } },
+    model: { encoder: { embedding: 1024, dropout: 0.6, activation: 'none' }, loss: 'softmax' },
+    dense: { outputOptimizer: { kind: 'adagrad', rate: 0.05 } },
+    sparse: { outputOptimizer: { kind: 'adagrad', rate: 0.1 } },
+    output: { samples: 4096 },
+    every: 300,
   },
 };
 
-const rewiring = { kind: 'set', every: 750, prune: { mode: 'fraction', fraction: 0.3, scope: 'label' } };
-const outputs = {
-  dense: { kind: 'dense' },
-  'static F=32': { kind: 'fan-in', fanIn: 32, topology: { kind: 'static' } },
-  'SET F=32': { kind: 'fan-in', fanIn: 32, topology: rewiring },
-  'static F=64': { kind: 'fan-in', fanIn: 64, topology: { kind: 'static' } },
-  'SET F=64': { kind: 'fan-in', fanIn: 64, topology: rewiring },
+const rewiring = (every) => ({
+  kind: 'set',
+  every,
+  prune: { mode: 'fraction', fraction: 0.3, scope: 'label' },
+});
+const layers = {
+  dense: () => ({ kind: 'dense' }),
+  'static F=32': () => ({ kind: 'fan-in', fanIn: 32, topology: { kind: 'static' } }),
+  'SET F=32': ({ every }) => ({ kind: 'fan-in', fanIn: 32, topology: rewiring(every) }),
+  'static F=64': () => ({ kind: 'fan-in', fanIn: 64, topology: { kind: 'static' } }),
+  'SET F=64': ({ every }) => ({ kind: 'fan-in', fanIn: 64, topology: rewiring(every) }),
 };
+const together = (output) => `${output}, ${seeds.length} networks`;
 
 const cells = Object.entries(tasks).flatMap(([dataset, task]) =>
-  Object.entries(outputs).flatMap(([output, spec]) => {
-    const { encoder, batch, epochs, optimizer, dense, sparse, denseSeeds } = task;
-    const isDense = spec.kind === 'dense';
-    return cellsOf(dataset, output, isDense ? denseSeeds : seeds, {
-      batch,
-      epochs,
-      optimizer,
+  Object.entries(layers).flatMap(([output, layerOf]) => {
+    const isDense = output === 'dense';
+    const members = cellsOf(dataset, output, seeds, {
+      ...task.common,
       rows: 'all',
-      ...(isDense ? dense : sparse),
-      model: { encoder, output: { ...spec, startScale: isDense ? 1 : 0.1 } },
-    });
+      ...(isDense ? task.dense : task.sparse),
+      model: {
+        ...task.model,
+        output: {
+          ...layerOf(task),
+          ...task.output,
+          startScale: isDense && task.output.samples === undefined ? 1 : 0.1,
+        },
+      },
+    }).map((cell) => ({ ...cell, member: true, ks }));
+    const ensemble = {
+      name: `${dataset} ${output} ensemble`.replaceAll(/[ =+,]+/g, '-'),
+      ...{ dataset, output: together(output), module: './lib/lists.mjs', ks },
+      members: members.map(({ name }) => name),
+    };
+    return [...members, ensemble];
   }),
 );
+
+/** What an ensemble costs: the sum of its networks, trained one after the other. */
+function withCosts(results) {
+  return results.map(({ cell, result }) => {
+    if (cell.members === undefined) return { cell, result };
+    const of = results.filter((other) => cell.members.includes(other.cell.name)).map((other) => other.result);
+    const sum = (what) => of.reduce((total, one) => total + one[what], 0);
+    const costs = {
+      ...{ outputBytes: sum('outputBytes'), seconds: sum('seconds') },
+      peakRss: Math.max(...of.map(({ peakRss }) => peakRss)),
+    };
+    return { cell, result: { ...result, ...costs } };
+  });
+}
 
 function table(results) {
   const lines = [
     '# Fixed fan-in against dense',
     '',
     'Made by `npm run experiment -- fan-in`. Test split, scored once per run; mean ± half the range over seeds;',
-    'equal epochs and one encoder for all rows of a dataset; settings chosen on validation rows. Bytes of the output',
-    'layer include its optimiser state. Seconds are of a shared two-core machine: compare them with each other only.',
+    'equal epochs, one encoder and one loss for all rows of a dataset; settings chosen on validation rows. Bytes of the',
+    'output layer include its optimiser state. Seconds are of a shared two-core machine: compare them with each other',
+    'only. Rows of several networks rank labels by the mean of their probabilities; their bytes and seconds are sums.',
     '',
   ];
   for (const dataset of Object.keys(tasks)) {
-    if (!results.some(({ cell }) => cell.dataset === dataset)) continue;
-    lines.push(`## ${dataset}`, '', ...qualityTable(results, dataset, Object.keys(outputs)), '');
+    if (resultsOf(results, dataset, 'dense').length === 0) continue;
+    const rows = [...Object.keys(layers), ...Object.keys(layers).map(together)];
+    lines.push(`## ${dataset}`, '', ...qualityTable(withCosts(results), dataset, rows), '');
   }
   return lines.join('\n');
 }

@@ -23,7 +23,9 @@ const chunked = ({ chunk }: { readonly chunk?: number }): string =>
 export function describe(output: OutputSpec): string {
   switch (output.kind) {
     case 'fan-in':
-      return `fan-in ${output.fanIn}${output.form === 'compact' ? ' compact' : ''}${bf16(output)}${chunked(output)}`;
+      return output.samples > 0
+        ? `fan-in ${output.fanIn}, ${output.samples} sampled`
+        : `fan-in ${output.fanIn}${output.form === 'compact' ? ' compact' : ''}${bf16(output)}${chunked(output)}`;
     case 'grouped':
       return `grouped ${output.fanIn} by ${output.group}${output.head > 0 ? ', dense head' : ''}${bf16(output)}`;
     case 'bottleneck':
@@ -94,6 +96,9 @@ export function shrinks(config: TrainConfig): Change[] {
       outputs.push({ ...output, precision: 'bf16', fanIn });
     }
     if (output.head > 0) outputs.push({ ...(outputs.at(-1) ?? output), head: 0 } as OutputSpec);
+  } else if (output.kind === 'fan-in' && output.samples > 0) {
+    // Drawn labels are float32, and compact as they are.
+    for (const fanIn of halvings(Math.floor(output.fanIn / 2))) outputs.push({ ...output, fanIn });
   } else if (output.kind !== 'factored') {
     const chunk = 'chunk' in output ? Math.min(output.chunk ?? smallChunk, smallChunk) : smallChunk;
     const sparse = output.kind === 'fan-in' ? output : (outputSpec.parse({ kind: 'fan-in' }) as FanInSpec);

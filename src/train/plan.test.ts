@@ -43,11 +43,14 @@ describe('planTraining', () => {
     grouped: { kind: 'grouped', fanIn: 32, group: 16, head: 0.05 },
     bottleneck: { kind: 'bottleneck', width: 16 },
     factored: { kind: 'factored' },
+    'sampled dense': { kind: 'dense', samples: 100 },
+    'sampled fan-in': { kind: 'fan-in', fanIn: 32, samples: 100 },
   } as const;
   it.each(Object.entries(outputs))(
     'plans the accounted peak of the run that follows: %s',
     async (name, output) => {
-      const own = config({ out: join(home, name), model: { encoder: { embedding: 64 }, output } });
+      const loss = name.startsWith('sampled') ? ({ loss: 'softmax' } as const) : {};
+      const own = config({ out: join(home, name), model: { encoder: { embedding: 64 }, output, ...loss } });
       const { lines } = await planTraining(parseConfig(own), kernels, data, { calibrate: false });
       const { memory } = await train(own);
       expect(memory.accountedPeak).toBeLessThanOrEqual(lines[0].totalBytes);
@@ -119,6 +122,19 @@ describe('planTraining', () => {
     const impossible = await plan(1e6);
     expect(impossible.fitting?.chosen).toBeNull();
     expect(impossible.fitting?.tried.length).toBeGreaterThan(3);
+  });
+
+  it('shrinks a layer that draws labels by its connections alone', async () => {
+    const output = { kind: 'fan-in', fanIn: 32, samples: 100 } as const;
+    const own = config({ model: { encoder: { embedding: 64 }, loss: 'softmax', output } });
+    const { fitting } = await planTraining(parseConfig(own), kernels, data, {
+      ...{ calibrate: false, maxMemory: 1e6, baseRss: 50e6 },
+    });
+    expect(fitting?.tried.map(({ name }) => name)).toEqual([
+      'fan-in 32, 100 sampled',
+      'fan-in 16, 100 sampled',
+      'fan-in 8, 100 sampled',
+    ]);
   });
 
   it('advises by the ratio of labels to hidden units, and by the loss', async () => {

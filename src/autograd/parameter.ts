@@ -12,6 +12,8 @@ export interface Parametrization {
   readonly kind: string;
   /** Writes what the next forward pass of step `step` reads. */
   prepare(step: number): void;
+  /** Makes exactly 0 what of `grad` is of no stored number, before anything is measured of it; absent: all of it counts. */
+  maskGradient?(): void;
   /** One optimiser step on what is stored, from the gradient in `grad`. */
   update(rule: UpdateRule, moments: Moments, gradScale: number): void;
   /** The stored arrays beside the parameter's data, by short names; shared, not copied. */

@@ -35,12 +35,16 @@ export class Optimizer {
     this.#steps = value;
   }
 
-  /** Norm of all gradients together, or of those whose name begins so; NaN or infinite when some gradient is. */
+  /**
+   * Norm of all gradients together, or of those whose name begins so; NaN or infinite when some gradient is. Gradients
+   * of weights that a mask keeps at 0 are 0 from here on.
+   */
   gradientNorm(prefix = ''): number {
     const { kernels } = this.#device;
     let squares = 0;
     for (const { name, parameter } of this.#slots) {
       if (!parameter.hasGradient || !name.startsWith(prefix)) continue;
+      parameter.parametrization?.maskGradient?.();
       const rows = parameter.rowGradient;
       if (rows !== null) squares += kernels.sumSquares(rows.count * parameter.shape[1], rows.values.data);
       else if (parameter.grad !== null) squares += kernels.sumSquares(parameter.size, parameter.grad.data);

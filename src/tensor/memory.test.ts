@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Allocator, bytesPerElement, type Dtype, MemoryLedger, memoryTags, viewOf } from './memory.js';
+import { MemoryTimeline } from './timeline.js';
 
 const total = (bytes: Record<string, number>) => Object.values(bytes).reduce((a, b) => a + b, 0);
 
@@ -88,6 +89,21 @@ describe('Allocator', () => {
     expect(ledger.peakBytes).toBe(40);
     expect(() => allocator.release('data', array)).toThrow(/NOT_ALLOCATED/);
     expect(ledger.liveBytes).toBe(0);
+  });
+});
+
+describe('MemoryTimeline', () => {
+  it('knows the peak of timelines of any length', async () => {
+    const ledger = new MemoryLedger();
+    const { timeline } = await MemoryTimeline.record(ledger, () => {
+      for (let i = 0; i < 100_000; i++) {
+        ledger.acquire('data', i === 70_000 ? 9 : 1);
+        ledger.release('data', i === 70_000 ? 9 : 1);
+      }
+    });
+    expect(timeline.points.length).toBeGreaterThan(200_000);
+    expect(timeline.peakBytes).toBe(9);
+    expect(timeline.peakAt).toBe(140_001);
   });
 });
 

@@ -244,3 +244,29 @@ describe('what does not go together', () => {
     expect(shared).toMatchObject([{ labels: { kept: 0 } }, { labels: { kept: first.length - 3, added: 0 } }]);
   });
 });
+
+it('what a continued run says that it will hold counts the moment at which its labels joined', async () => {
+  // Rows of labels are nearly all there is: beside them, the old rows are what is largest.
+  const wide = { features: 20, seed: 4, rows: 60 };
+  const data = async (name: string, labels: number) => {
+    const rows = plantedDataset({ ...wide, labels });
+    const labelNames = Array.from({ length: labels }, (_, l) => nameOf(l));
+    await writeDatasetDirectory(join(home, name), {
+      ...{ name, origin: 'made', licence: 'none', train: new CsrDataset({ ...rows, labelNames }) },
+    });
+  };
+  await data('wide', 3000);
+  await data('wider still', 3010);
+  const base = { ...config('wide', kinds.dense, 'wide'), batch: 4, epochs: 0.1 };
+  await train(base);
+  const events: TrainEvent[] = [];
+  const { memory } = await train(
+    { data: join(home, 'wider still'), out: join(home, 'joined'), epochs: 0.1, start: { model: base.out } },
+    { onEvent: (e) => events.push(e) },
+  );
+  const began = events.find((e) => e.event === 'start');
+  const planned = began?.event === 'start' ? began.plannedBytes : 0;
+  expect(memory.accountedPeak).toBeLessThanOrEqual(planned);
+  // What the test is for: two copies of the rows stood side by side.
+  expect(memory.accountedPeak).toBeGreaterThan(3010 * 25 * 4 * (1 + 2) + 3000 * 24 * 4);
+});

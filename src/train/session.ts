@@ -12,6 +12,7 @@ import { Classifier, hiddenWidth } from '../model/classifier.js';
 import { Optimizer } from '../optim/optimizer.js';
 import { rateFactor } from '../optim/schedule.js';
 import { Device } from '../tensor/device.js';
+import type { MemoryLedger } from '../tensor/memory.js';
 import { type AuxiliaryShape, auxiliaryHead, type Clusters, clustersOf } from './auxiliary.js';
 import type { TrainConfig } from './config.js';
 import type { StartReport, TrainEvent } from './events.js';
@@ -91,9 +92,10 @@ export class TrainSession {
     const config = started === null ? given : { ...given, model: started.classifier.spec };
     const clusters = await clustersOf(config, kernels, rows);
     const { targets, clusteringBytes } = clusters;
-    const { largest, evidence, shape, plan } = await planRun(device, config, data, clusters);
+    const { largest, evidence, shape, plan: ahead } = await planRun(device, config, data, clusters);
+    const plan = withWhatWas(ahead, device.ledger);
     const limit = data.maxMemory;
-    if (limit === undefined) ensureFits(plan, rows.bytes + (validation?.bytes ?? 0));
+    if (limit === undefined) ensureFits(ahead, rows.bytes + (validation?.bytes ?? 0));
     else ensureFits(plan, 0, limit - baseRss);
     const frequencies = labelFrequencies(rows);
     device.ledger.acquire('data', shape.dataBytes);
@@ -168,6 +170,12 @@ export class TrainSession {
     };
   }
 }
+
+/** A plan that knows of the worst moment so far: labels that join a model need room for their rows and the old ones. */
+const withWhatWas = (plan: MemoryPlan, ledger: MemoryLedger): MemoryPlan =>
+  ledger.peakBytes <= plan.totalBytes
+    ? plan
+    : { ...plan, bytes: ledger.atPeak(), totalBytes: ledger.peakBytes };
 
 /** Sizes and memory of a run of this config on these rows; nothing is made. */
 export async function planRun(

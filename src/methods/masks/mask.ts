@@ -32,11 +32,17 @@ export class FixedMask implements Parametrization {
 
   prepare(): void {}
 
+  maskGradient(): void {
+    const { size, grad } = this.#parameter;
+    const g = grad?.data as Floats;
+    this.#device.kernels.maskApply(size, this.bits, g, g);
+  }
+
   update(rule: UpdateRule, moments: Moments, gradScale: number): void {
     const { kernels } = this.#device;
     const { size: n, data: w, grad } = this.#parameter;
     const g = grad?.data as Floats;
-    kernels.maskApply(n, this.bits, g, g);
+    this.maskGradient();
     kernels.update({ rule, n, w, g, ...moments, gradScale });
     // What an optimiser makes of 0 may be NaN (Adam with eps = 0), and weight decay may leave -0.
     kernels.maskApply(n, this.bits, w, w);

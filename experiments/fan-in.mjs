@@ -14,32 +14,33 @@ const tasks = {
     common: { batch: 256, epochs: 14, optimizer: { kind: 'adam', rate: 2e-3 } },
     model: { encoder: { embedding: 512, dropout: 0.5 } },
     dense: { outputOptimizer: { kind: 'adam', rate: 2e-3 } },
-    sparse: { outputOptimizer: { kind: 'adam', rate: 2e-3 } },
+    sparse: { outputOptimizer: { kind: 'adam', rate: 2e-2, eps: 2.5e-4 } },
     output: {},
-    every: 750,
+    every: 281,
   },
   'wordnet-related': {
     common: { batch: 128, epochs: 8, optimizer: { kind: 'adam', rate: 5e-3 } },
     model: { encoder: { embedding: 1024, dropout: 0.6, activation: 'none' }, loss: 'softmax' },
     dense: { outputOptimizer: { kind: 'adagrad', rate: 0.05 } },
-    sparse: { outputOptimizer: { kind: 'adagrad', rate: 0.1 } },
+    sparse: { outputOptimizer: { kind: 'adagrad', rate: 0.2 } },
     output: { samples: 4096 },
-    every: 300,
+    every: 775,
   },
 };
 
-const rewiring = (every) => ({
-  kind: 'set',
-  every,
-  prune: { mode: 'fraction', fraction: 0.3, scope: 'label' },
-});
-const layers = {
-  dense: () => ({ kind: 'dense' }),
-  'static F=32': () => ({ kind: 'fan-in', fanIn: 32, topology: { kind: 'static' } }),
-  'SET F=32': ({ every }) => ({ kind: 'fan-in', fanIn: 32, topology: rewiring(every) }),
-  'static F=64': () => ({ kind: 'fan-in', fanIn: 64, topology: { kind: 'static' } }),
-  'SET F=64': ({ every }) => ({ kind: 'fan-in', fanIn: 64, topology: rewiring(every) }),
-};
+/** Connections start where the gradient of each label's positives is largest, in both kinds of rows. */
+const start = { start: 'gradient', products: 'bf16' };
+const prune = { mode: 'fraction', fraction: 0.2, scope: 'label' };
+const fanInLayers = Object.fromEntries(
+  [64, 32].flatMap((fanIn) => [
+    [
+      `SET F=${fanIn}`,
+      ({ every }) => ({ kind: 'fan-in', fanIn, topology: { kind: 'set', every, prune, ...start } }),
+    ],
+    [`static F=${fanIn}`, () => ({ kind: 'fan-in', fanIn, topology: { kind: 'static', ...start } })],
+  ]),
+);
+const layers = { dense: () => ({ kind: 'dense' }), ...fanInLayers };
 const together = (output) => `${output}, ${seeds.length} networks`;
 
 const cells = Object.entries(tasks).flatMap(([dataset, task]) =>

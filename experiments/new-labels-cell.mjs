@@ -32,12 +32,15 @@ async function store(path, train, featurizer) {
   return path;
 }
 
-/** P@1 over rows without any new label, and over rows with one; and how often a new label of a row is its best. */
+/**
+ * P@1 over rows without any new label, and over rows with one; and of the old labels alone (in rows without new ones),
+ * and of the new labels alone, how often the best ranked is right.
+ */
 async function score(path, rows, old) {
   const { classifier, shape } = await load(path);
   const size = 256;
   const batch = new data.Batch(data.batchShape(rows, size));
-  const sums = { old: [0, 0], new: [0, 0], newFirst: [0, 0] };
+  const sums = { old: [0, 0], new: [0, 0], newFirst: [0, 0], oldFirst: [0, 0] };
   for (let from = 0; from < rows.rows; from += size) {
     const ids = Uint32Array.from({ length: Math.min(size, rows.rows - from) }, (_, i) => from + i);
     data.fillBatch(rows, ids, batch);
@@ -53,11 +56,13 @@ async function score(path, rows, old) {
       const part = sums[isNew ? 'new' : 'old'];
       part[1]++;
       if (marks.includes(labels[i * k])) part[0]++;
-      if (!isNew) continue;
-      // Among new labels alone: how well they are told from each other.
-      const best = labels.subarray(i * k, (i + 1) * k).find((label) => label >= old && label < shape.labels);
-      sums.newFirst[1]++;
-      if (best !== undefined && marks.includes(best)) sums.newFirst[0]++;
+      // Among themselves: how well labels are told from each other, whatever the others do.
+      const among = labels
+        .subarray(i * k, (i + 1) * k)
+        .find((label) => label < shape.labels && label >= old === isNew);
+      const first = sums[isNew ? 'newFirst' : 'oldFirst'];
+      first[1]++;
+      if (among !== undefined && marks.includes(among)) first[0]++;
     }
   }
   return Object.fromEntries(Object.entries(sums).map(([part, [hits, n]]) => [part, (100 * hits) / n]));

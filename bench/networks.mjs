@@ -1,4 +1,5 @@
-// Training steps of small networks against PyTorch, same batch, same threads, taking turns:
+// Training steps of small networks against PyTorch, same batch, same threads, taking turns; and those of an MLP against
+// TensorFlow.js on WASM, which has no kernel for the weight gradient of a convolution, so that no other model has a row:
 // `node bench/networks.mjs [threads] [MODEL]` after `npm run build`. A step: the batch from bytes, forward, backward, Adam.
 import { loadNative } from '../dist/kernels/index.js';
 import * as nn from '../dist/nn/index.js';
@@ -8,6 +9,7 @@ import { startRival } from './lib/rival.mjs';
 
 // No slower than 1.2 times PyTorch.
 const FLOOR = 1 / 1.2;
+const FLOOR_TFJS = 5;
 const STEPS = 10;
 const TEXT = { symbols: 65, embedding: 64, hidden: 256, length: 64 };
 
@@ -34,6 +36,7 @@ const MODELS = {
   },
 };
 
+const unit = (/** @type {number} */ s) => `${((s * 1e3) / STEPS).toFixed(3)} ms/step`;
 const counts = process.argv[2] ? [Number(process.argv[2])] : [1, 2];
 const asked = process.argv[3] ? [process.argv[3]] : Object.keys(MODELS);
 printMachine();
@@ -55,8 +58,8 @@ for (const threads of counts) {
       OPENBLAS_NUM_THREADS: `${threads}`,
       OMP_NUM_THREADS: `${threads}`,
     };
+    if (name === 'lenet300') await againstTfjs(`${name} batch ${batch} T${threads}`, ours, setup);
     const rival = await startRival('torch_network.py', setup, env);
-    const unit = (/** @type {number} */ s) => `${((s * 1e3) / STEPS).toFixed(3)} ms/step`;
     if (rival === null) {
       const samples = [];
       for (let i = 0; i < 15; i++) samples.push((await ours.sample()).seconds);
@@ -66,6 +69,20 @@ for (const threads of counts) {
     printDuel(`${name} batch ${batch} T${threads}`, await duel(ours, rival), { floor: FLOOR, unit });
     rival.stop();
   }
+}
+
+/**
+ * One thread on its side whatever is asked for: in Node its WASM has no threads.
+ * @param {string} name
+ * @param {import('./lib/harness.mjs').Contender} ours
+ * @param {Record<string, unknown>} setup
+ */
+async function againstTfjs(name, ours, setup) {
+  const rival = await startRival('tfjs_network.mjs', setup);
+  if (rival === null) return;
+  console.log(`against ${rival.name}`);
+  printDuel(name, await duel(ours, rival), { floor: FLOOR_TFJS, unit });
+  rival.stop();
 }
 
 /** Images of noise: the time of a step does not depend on what is in them. @param {number} rows */

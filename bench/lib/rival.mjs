@@ -4,14 +4,15 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 /**
- * Starts `python3 <script>` beside this file; null with the reason printed when it cannot run here.
+ * Starts a script beside this file, Python or JavaScript; null with the reason printed when it cannot run here.
  * @param {string} script
  * @param {Record<string, unknown>} setup sent as the first line
  * @param {NodeJS.ProcessEnv} env
  */
 export async function startRival(script, setup, env = {}) {
   const path = fileURLToPath(new URL(script, import.meta.url));
-  const child = spawn('/usr/bin/python3', [path], {
+  const program = script.endsWith('.py') ? '/usr/bin/python3' : process.execPath;
+  const child = spawn(program, [path], {
     env: { ...process.env, ...env },
     stdio: ['pipe', 'pipe', 'inherit'],
   });

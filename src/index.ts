@@ -46,6 +46,15 @@ export { type EvaluationReport, evaluateModel as evaluate } from './train/evalua
 export type { TrainEvent } from './train/events.js';
 export * as network from './train/network/index.js';
 export { type TrainOptions, type TrainResult, train } from './train/train.js';
+export {
+  type Rung,
+  type TrialRecord,
+  type TuneEvent,
+  type TuneInput,
+  type TuneOptions,
+  type TuneResult,
+  tune,
+} from './train/tune/index.js';
 export { version } from './version.js';
 
 /**

@@ -15,6 +15,7 @@ import { predictCommand } from './commands/predict.js';
 import { quickstartCommand } from './commands/quickstart.js';
 import { serveCommand } from './commands/serve.js';
 import { trainCommand } from './commands/train.js';
+import { tuneCommand } from './commands/tune.js';
 import { uiCommand } from './commands/ui.js';
 import { reportError } from './terminal.js';
 
@@ -33,6 +34,7 @@ export function makeProgram(): Command {
     quickstartCommand(),
     dataCommand(),
     planCommand(),
+    tuneCommand(),
     trainCommand(),
     evaluateCommand(),
     predictCommand(),

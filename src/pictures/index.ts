@@ -20,4 +20,5 @@ export {
 } from './intervals.js';
 export { type Lines, linesSvg } from './lines.js';
 export { type ReliabilityPanel, reliabilitySvg } from './reliability.js';
+export { type Scatter, type ScatterPoint, scatterSvg } from './scatter.js';
 export { escaped } from './svg.js';

@@ -11,6 +11,7 @@ import {
   histogramText,
   intervalsSvg,
   linesSvg,
+  scatterSvg,
   ticks,
 } from './index.js';
 
@@ -88,5 +89,27 @@ describe('pictures', () => {
     });
     expect(lines.match(/<path /g)?.length).toBe(1);
     expect(`${intervals}${amounts}${lines}`).not.toMatch(/NaN|Infinity|<i>/);
+  });
+
+  it('draw every point within its axes, the frontier with intervals, and one point alone too', () => {
+    const titles = { title: 't', xTitle: 'MiB', yTitle: 'P@1', zTitle: 's' };
+    const points = [
+      { x: 10, y: 50, z: 1, low: 48, high: 52, onFrontier: true, chosen: true, name: 'a < b' },
+      { x: 1000, y: 60, z: 9, low: 58, high: 62, onFrontier: true },
+      { x: 900, y: 20, z: 5, low: 0, high: 99 },
+    ];
+    const svg = scatterSvg({ ...titles, points });
+    // Three points, a ring, five shades of the key.
+    expect(svg.match(/<circle /g)?.length).toBe(3 + 1 + 5);
+    expect(svg.match(/stroke-width="1.5"/g)?.length).toBe(2);
+    expect(svg).toContain('a &lt; b');
+    for (const [, x, y] of svg.matchAll(/<circle cx="([\d.]+)" cy="([\d.]+)" r="[36]"/g)) {
+      expect(Number(x)).toBeGreaterThanOrEqual(70);
+      expect(Number(x)).toBeLessThanOrEqual(590);
+      expect(Number(y)).toBeGreaterThanOrEqual(60);
+      expect(Number(y)).toBeLessThanOrEqual(360);
+    }
+    const alone = scatterSvg({ ...titles, points: [{ x: 7, y: 0, z: 2 }] });
+    expect(`${svg}${alone}${scatterSvg({ ...titles, points: [] })}`).not.toMatch(/NaN|Infinity|undefined/);
   });
 });

@@ -15,8 +15,8 @@ export interface LoopHooks {
   judge(step: number, scores: Scores): Promise<'saved' | 'enough' | null>;
   /** Saves everything after `step` steps. */
   checkpoint(step: number): Promise<void>;
-  /** Ends the loop after the running step, with a checkpoint. */
-  readonly signal?: AbortSignal;
+  /** Ends the loop after the running step, with a checkpoint; asked before every step. */
+  readonly signal?: { readonly aborted: boolean };
 }
 
 const progressEveryMs = 200;

@@ -88,7 +88,7 @@ export async function planTraining(
       bytes: plan.bytes,
       totalBytes: plan.totalBytes,
       peakRss: Math.max(0, base) + plan.totalBytes,
-      flopsPerExample: await flops(own, kernels, data.rows),
+      flopsPerExample: await operationsPerExample(own, kernels, data.rows),
       minutes: timed ? await minutesOf(own, kernels, data.rows) : null,
     };
   };
@@ -108,7 +108,7 @@ export async function planTraining(
 }
 
 /** Per example, forward and both gradients: the tape counts what stands before the output layer. */
-async function flops(
+export async function operationsPerExample(
   { model, batch, outputOptimizer }: TrainConfig,
   kernels: Kernels,
   rows: CsrDataset,

@@ -83,8 +83,11 @@ describe('the output layer of a run that names none', () => {
     expect(fitting.choice.tooLarge[0]).toBe('fan-in 32');
     expect(fitting.config.model.output).toMatchObject({ kind: 'fan-in', precision: 'bf16' });
     await expect(choose(many, {}, { maxMemory: 50.4e6, baseRss: 50e6 })).rejects.toMatchObject({
-      code: 'AUTO_TOO_LARGE',
-      facts: { kind: 'usage', received: expect.stringContaining('fan-in 32') },
+      code: 'OUT_OF_MEMORY',
+      facts: {
+        problem: expect.stringContaining('even with the output layer fan-in 8 compact bf16'),
+        received: expect.stringMatching(/^a plan of \d MiB: .*weights/),
+      },
     });
   });
 
@@ -134,7 +137,7 @@ describe('a refused start', () => {
     ['a wrong setting', { epochs: -1 }, 'CONFIG_INVALID'],
     ['settings beside auto', { model: { output: { kind: 'auto', fanIn: 3 } } }, 'CONFIG_AUTO'],
     ['no dataset', { data: 'nowhere' }, 'DATASET_MISSING'],
-    ['no memory', { model: { encoder: { embedding: 1e12 } } }, 'AUTO_TOO_LARGE'],
+    ['no memory', { model: { encoder: { embedding: 1e12 } } }, 'OUT_OF_MEMORY'],
     [
       'a loss that the layer does not have',
       { model: { loss: 'zLoss', output: { kind: 'dense' } } },

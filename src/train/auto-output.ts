@@ -10,8 +10,8 @@ import type { Kernels } from '../kernels/face.js';
 import { Device } from '../tensor/device.js';
 import { clustersOf } from './auxiliary.js';
 import { parseConfig, type TrainConfig, type TrainConfigInput } from './config.js';
-import { availableMemory } from './memory-limit.js';
-import { mebibytes } from './memory-report.js';
+import { availableMemory, ensureFits } from './memory-limit.js';
+import type { MemoryPlan } from './memory-report.js';
 import { type OutputChoice, provisional, withOutput } from './open-output.js';
 import { describe, mostFanIn, recommend, shrinks } from './output-choices.js';
 import { planRun } from './session.js';
@@ -27,7 +27,7 @@ export interface Room {
 /**
  * Chooses the output layer of `input`, which leaves it open, on these rows.
  *
- * @throws EspalierError `CONFIG_*` of kind usage; `AUTO_TOO_LARGE` where nothing fits
+ * @throws EspalierError `CONFIG_*` of kind usage; `OUT_OF_MEMORY` where nothing fits
  */
 export async function chooseOutput(
   input: TrainConfigInput,
@@ -49,15 +49,15 @@ export async function chooseOutput(
   const room = maxMemory === undefined ? availableMemory() : maxMemory - baseRss;
   const clusters = await clustersOf(base, kernels, rows);
   const tooLarge: string[] = [];
-  // Every layer stands on the table of the features: where that alone is too large, none needs to be tried.
+  let least: { readonly plan: MemoryPlan; readonly name: string } | null = null;
+  // Every layer stands on the table of the features: where that alone is too large, nothing smaller needs to be tried.
   const table = 4 * rows.features * base.model.encoder.embedding;
-  let least = table > room ? table : Infinity;
-  for (const change of table > room ? [] : [null, ...shrinks(first)]) {
+  for (const change of [null, ...(table > room ? [] : shrinks(first))]) {
     const config = change === null ? first : parseConfig(withOutput(input, change));
     const { plan } = await planRun(new Device(kernels), config, data, clusters);
     const name = describe(config.model.output);
     if (plan.totalBytes - held > room) {
-      least = Math.min(least, plan.totalBytes - held);
+      if (least === null || plan.totalBytes < least.plan.totalBytes) least = { plan, name };
       tooLarge.push(name);
       continue;
     }
@@ -69,16 +69,19 @@ export async function chooseOutput(
     };
     return { config, choice: { name, reason: reasons[kind], tooLarge } };
   }
-  throw new EspalierError({
-    code: 'AUTO_TOO_LARGE',
-    kind: maxMemory === undefined ? 'system' : 'usage',
-    op: 'train',
-    problem: 'no output layer fits into this memory',
-    expected: `at most ${mebibytes(Math.max(0, room))} MiB beside what the process holds`,
-    received:
-      tooLarge.length === 0
-        ? `${mebibytes(least)} MiB for the table of the features alone`
-        : `${mebibytes(least)} MiB with the smallest of: ${tooLarge.join('; ')}`,
-    hint: 'lower model.encoder.embedding or batch, take sgd for optimizer and outputOptimizer, or allow more with --max-memory',
-  });
+  throw nothingFits(least, held, room);
+}
+
+function nothingFits(least: { plan: MemoryPlan; name: string } | null, held: number, room: number): unknown {
+  try {
+    if (least !== null) ensureFits(least.plan, held, room);
+  } catch (error) {
+    if (!(error instanceof EspalierError)) return error;
+    const { problem } = error.facts;
+    return new EspalierError({
+      ...error.facts,
+      problem: `${problem}, even with the output layer ${least?.name}`,
+    });
+  }
+  return new Error('a plan that did not fit fits');
 }

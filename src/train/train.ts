@@ -63,7 +63,7 @@ export interface TrainResult {
  * Trains a classifier. Where the settings name no output layer (or `kind: 'auto'`), a dense or sparse one is chosen by the
  * counts of the dataset and the memory, told as an event, and written into the run's config.
  *
- * @throws EspalierError `CONFIG_*` of kind usage, `DATASET_*`, `OUT_OF_MEMORY` and `AUTO_TOO_LARGE` before anything is made,
+ * @throws EspalierError `CONFIG_*` of kind usage, `DATASET_*`, `OUT_OF_MEMORY` before anything is made,
  *   `TRAINING_DIVERGED` with the last checkpoint kept
  * @example const { model } = await train({ data: 'data/wn', out: 'runs/wn' });
  */

@@ -44,7 +44,7 @@ export function trainCommand(): Command {
     .option('--tensorboard', 'also write event files for TensorBoard, to tensorboard/ in the run')
     .option(
       '--max-memory <size>',
-      'refuse what would take more, e.g. 2GiB; default: what the machine has left',
+      'largest peak, e.g. 2GiB; default: what the machine has left. A chosen output layer fits, others are refused',
     )
     .option('--resume <run>', 'continue a stopped run from its newest checkpoint')
     .option(

@@ -11,9 +11,9 @@ const ks = [1, 3, 5];
 
 const tasks = {
   'wordnet-hypernym': {
-    common: { batch: 256, epochs: 14, optimizer: { kind: 'adam', rate: 2e-3 } },
-    model: { encoder: { embedding: 512, dropout: 0.5 } },
-    dense: { outputOptimizer: { kind: 'adam', rate: 2e-3 } },
+    common: { batch: 256, epochs: 6, optimizer: { kind: 'adam', rate: 5e-3 } },
+    model: { encoder: { embedding: 512, dropout: 0.5, activation: 'none' } },
+    dense: { outputOptimizer: { kind: 'adam', rate: 1e-2, eps: 2.5e-4 } },
     sparse: { outputOptimizer: { kind: 'adam', rate: 2e-2, eps: 2.5e-4 } },
     output: {},
     every: 281,

@@ -7,6 +7,7 @@ import { createRequire } from 'node:module';
 import { EspalierError } from '../errors.js';
 import type { Floats } from './face.js';
 import { addonPath } from './native-build.js';
+import { findPrebuilt } from './prebuilt.js';
 
 export type Isa = 'scalar' | 'avx2' | 'avx512';
 export const ISA_NAMES: readonly Isa[] = ['scalar', 'avx2', 'avx512'];
@@ -149,29 +150,42 @@ export interface NativeBackend {
   use(): NativeAddon;
 }
 
-interface Loaded {
-  readonly addon: NativeAddon;
+export interface AddonCandidate {
   readonly path: string;
+  /** Where it comes from, in words. */
+  readonly origin: string;
+  /** Why it is not loaded although it is there; null where nothing speaks against it. */
+  readonly refusal: string | null;
+}
+
+interface Loaded extends AddonCandidate {
+  readonly addon: NativeAddon;
 }
 
 let loaded: Loaded | undefined;
 let current: NativeBackend | undefined;
 
 /**
- * Loads `build/espalier.node`, once per thread of Node; ESPALIER_ADDON names another file.
+ * Loads the compiled kernels, once per thread of Node: those built here, else those of a prebuilt package that was made
+ * of the same sources; ESPALIER_ADDON names another file.
  * @throws EspalierError NATIVE_MISSING with each path attempted, why it failed and the remedy
  */
 export function loadAddon(): Loaded {
   if (loaded !== undefined) return loaded;
   const attempts: string[] = [];
   let cause: unknown;
-  for (const path of addonCandidates()) {
+  for (const candidate of candidates()) {
+    const { path, origin, refusal } = candidate;
     if (!existsSync(path)) {
       attempts.push(`${path}: no such file`);
       continue;
     }
+    if (refusal !== null) {
+      attempts.push(`${path} (${origin}): ${refusal}`);
+      continue;
+    }
     try {
-      loaded = { addon: createRequire(import.meta.url)(path) as NativeAddon, path };
+      loaded = { addon: createRequire(import.meta.url)(path) as NativeAddon, ...candidate };
       return loaded;
     } catch (error) {
       cause = error;
@@ -214,9 +228,23 @@ function advise(call: 'advise_huge' | 'return_pages', buffer: ArrayBufferLike): 
 }
 
 /** The files that loadAddon tries, in order. */
-export function addonCandidates(): string[] {
+export function addonCandidates(): AddonCandidate[] {
+  return [...candidates()];
+}
+
+/** One after the other: a prebuilt package is compared with its checksums only where nothing before it loads. */
+function* candidates(): Generator<AddonCandidate> {
   const named = process.env.ESPALIER_ADDON;
-  return named ? [named] : [addonPath()];
+  if (named) {
+    yield { path: named, origin: 'named by ESPALIER_ADDON', refusal: null };
+    return;
+  }
+  yield { path: addonPath(), origin: 'built on this machine', refusal: null };
+  const prebuilt = findPrebuilt();
+  if (prebuilt === undefined) return;
+  const { path, name, provenance, refusal } = prebuilt;
+  const compiler = provenance === null ? '' : `, ${provenance.compiler}`;
+  yield { path, origin: `prebuilt: ${name}${compiler}`, refusal };
 }
 
 /** A backend over the loaded addon; see loadNative for the meaning of the options and the errors. */

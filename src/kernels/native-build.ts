@@ -18,6 +18,10 @@ export interface BuildOptions {
   readonly outDir?: string;
   /** Further flags for the compiler and the linker, e.g. of sanitizers; with another `outDir`. */
   readonly flags?: readonly string[];
+  /** Where the addon goes; default: `espalier.node` in `outDir`. */
+  readonly addon?: string;
+  /** Further flags for the linker alone; with another `addon`. */
+  readonly linkFlags?: readonly string[];
   /** Compilers at a time; default: one per core. */
   readonly jobs?: number;
   /** One line per step. */
@@ -124,11 +128,16 @@ export async function buildNative(options: BuildOptions = {}): Promise<BuildResu
     log(`compiled ${basename(unit.object, '.o')}`);
   });
 
-  const addon = join(outDir, 'espalier.node');
+  const addon = options.addon ?? join(outDir, 'espalier.node');
   const linked = units.map((unit) => `${basename(unit.object)} ${stamps.get(unit)}\n`).join('');
   if (!existsSync(addon) || (await readText(`${addon}.stamp`)) !== linked) {
     const aside = `${addon}.${process.pid}.tmp`;
-    const args = [...linkFlags(), ...flags, ...units.map((unit) => unit.object)];
+    const args = [
+      ...linkFlags(),
+      ...flags,
+      ...(options.linkFlags ?? []),
+      ...units.map((unit) => unit.object),
+    ];
     await compile(compiler, args, aside, 'BUILD_LINK', 'the native kernels do not link');
     await rm(`${addon}.stamp`, { force: true });
     // A running process keeps the old file; a rename never shows a half-written addon.
@@ -144,6 +153,12 @@ export async function buildNative(options: BuildOptions = {}): Promise<BuildResu
 /** The instruction sets compiled on this processor family. */
 export function isaLevels(): string[] {
   return process.arch === 'x64' ? Object.keys(ISA_FLAGS) : ['scalar'];
+}
+
+/** The flags of every build on this machine, by kind of source, and those of the linker. */
+export function buildFlags(): Record<string, readonly string[]> {
+  const isas = isaLevels().map((isa) => [`kernels for ${isa}`, [...KERNEL, ...ISA_FLAGS[isa]]] as const);
+  return { runtime: RUNTIME, ...Object.fromEntries(isas), link: linkFlags() };
 }
 
 function planUnits(native: string, objects: string, headers: string): Unit[] {

@@ -15,7 +15,7 @@ describe('backendReport', () => {
     const { backendReport } = await import('./report.js');
     const report = await backendReport();
     expect(report).toMatchObject({ backend: 'reference/float32', isas: [], compiler: null });
-    expect(report.addon).toEqual([{ path: '/nowhere/espalier.node', exists: false }]);
+    expect(report.addon).toMatchObject([{ path: '/nowhere/espalier.node', exists: false, refusal: null }]);
     expect(report.remedy).toMatch(/compiler.*espalier build/);
   });
 

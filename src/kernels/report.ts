@@ -4,7 +4,7 @@ import { availableParallelism, cpus } from 'node:os';
 import { EspalierError } from '../errors.js';
 import { chooseKernels, type KernelOptions } from './choose.js';
 import { availableIsas } from './native.js';
-import { addonCandidates, type Isa, loadAddon, nativeBackend } from './native-addon.js';
+import { type AddonCandidate, addonCandidates, type Isa, loadAddon, nativeBackend } from './native-addon.js';
 import { type Compiler, findCompiler } from './native-compiler.js';
 
 export interface BackendReport {
@@ -15,7 +15,8 @@ export interface BackendReport {
   readonly reason: string;
   /** What to do for more speed; null when there is nothing to do. */
   readonly remedy: string | null;
-  readonly addon: { readonly path: string; readonly exists: boolean }[];
+  /** Files that are tried, in order: where each comes from, and why one that is there is not taken. */
+  readonly addon: (AddonCandidate & { readonly exists: boolean })[];
   /** Instruction sets that processor and addon offer; empty without an addon. */
   readonly isas: readonly Isa[];
   readonly compiler: Compiler | null;
@@ -39,7 +40,7 @@ export async function backendReport(options: KernelOptions = {}): Promise<Backen
     platform: `${process.platform}-${process.arch}`,
     node: process.version,
   };
-  const addon = addonCandidates().map((path) => ({ path, exists: existsSync(path) }));
+  const addon = addonCandidates().map((one) => ({ ...one, exists: existsSync(one.path) }));
   const common = { addon, isas: isasOrNone(), compiler, machine };
   try {
     const { kernels, reason } = chooseKernels(options);

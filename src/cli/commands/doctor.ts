@@ -23,7 +23,10 @@ export function doctorCommand(): Command {
         `kernels   ${report.backend ?? 'none'}${report.threads > 0 ? ` on ${report.threads} threads` : ''}`,
       );
       out(`why       ${report.reason}`);
-      for (const { path, exists } of report.addon) out(`addon     ${path}${exists ? '' : ' (missing)'}`);
+      for (const { path, exists, origin, refusal } of report.addon) {
+        out(`addon     ${path} (${exists ? origin : 'missing'})`);
+        if (refusal !== null) out(`          not loaded: ${refusal}`);
+      }
       out(
         `isa       ${isas.length === 0 ? 'unknown without an addon' : `${isas.join(', ')} (force one with ESPALIER_ISA)`}`,
       );

@@ -1,9 +1,9 @@
 /**
  * In how many rows each term stands, counted in bounded memory: a full table becomes a sorted run, of a file or of
- * bytes, and runs are merged at the end. Counts are whole numbers and the merge adds them up, so the result does
- * not depend on how rows were spread over threads or on where a table was full.
+ * bytes, and runs are merged: some as soon as they are many, all at the end. Counts are whole numbers and the merge
+ * adds them up, so the result does not depend on how rows were spread over threads or on where a table was full.
  */
-import { closeSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import { TermTable } from '../text/term-table.js';
 import type { FeaturizerOptions } from './options.js';
 import type { RowBlock } from './row-block.js';
@@ -27,6 +27,12 @@ export interface TermCountsOptions {
 }
 
 const HEAD = 9;
+/** A table below this is cheaper kept than written. */
+const SMALL = 1 << 22;
+/** Files of a thread before they become one: a merge holds a buffer for each. */
+const MOST_RUNS = 16;
+/** For the buffers of all runs of a merge together. */
+const MERGE_BYTES = 1 << 25;
 
 export class TermCounts {
   /** Rows counted. */
@@ -72,7 +78,8 @@ export class TermCounts {
 
   /** All runs; nothing may be added afterwards. */
   finish(): Run[] {
-    if (this.#table.count > 0) this.#runs.push(encodeAll(this.#table, this.#df));
+    if (this.#table.byteLength > SMALL) this.#spill();
+    else if (this.#table.count > 0) this.#runs.push(encodeAll(termsOf(this.#table, this.#df)));
     this.#table = new TermTable();
     return this.#runs;
   }
@@ -103,22 +110,28 @@ export class TermCounts {
   }
 
   #spill(): void {
-    const file = this.#spillTo?.();
-    if (file === undefined) this.#runs.push(encodeAll(this.#table, this.#df));
-    else {
-      const handle = openSync(file, 'wx');
-      try {
-        for (const piece of encoded(this.#table, this.#df)) {
-          for (let at = 0; at < piece.length; ) at += writeSync(handle, piece, at);
-        }
-      } finally {
-        closeSync(handle);
-      }
-      this.#runs.push({ file });
-    }
+    this.#runs.push(this.#written(termsOf(this.#table, this.#df)));
     this.#table = new TermTable();
     this.#df = new Uint32Array(1 << 10);
     this.#last = new Uint32Array(1 << 10);
+    if (this.#spillTo === undefined || this.#runs.length < MOST_RUNS) return;
+    const merged = this.#written(mergeRuns(this.#runs));
+    for (const run of this.#runs) if (!(run instanceof Uint8Array)) unlinkSync(run.file);
+    this.#runs = [merged];
+  }
+
+  #written(terms: Iterable<CountedTerm>): Run {
+    const file = this.#spillTo?.();
+    if (file === undefined) return encodeAll(terms);
+    const handle = openSync(file, 'wx');
+    try {
+      for (const piece of encoded(terms)) {
+        for (let at = 0; at < piece.length; ) at += writeSync(handle, piece, at);
+      }
+    } finally {
+      closeSync(handle);
+    }
+    return { file };
   }
 }
 
@@ -128,52 +141,82 @@ function doubled(from: Uint32Array): Uint32Array<ArrayBuffer> {
   return into;
 }
 
-/** The table as a run, in pieces of about a mebibyte, which are reused. */
-function* encoded(table: TermTable, df: Uint32Array): Generator<Uint8Array> {
+/** The terms of a table in order. */
+function* termsOf(table: TermTable, df: Uint32Array): Generator<CountedTerm> {
+  for (const id of table.sortedIds())
+    yield { section: table.section(id), bytes: table.bytes(id), df: df[id] };
+}
+
+/** Terms in order as a run, in pieces of about a mebibyte, which are reused. */
+function* encoded(terms: Iterable<CountedTerm>): Generator<Uint8Array> {
   let piece = Buffer.allocUnsafe(1 << 20);
   let used = 0;
-  for (const id of table.sortedIds()) {
-    const bytes = table.bytes(id);
+  for (const { section, bytes, df } of terms) {
     if (used + HEAD + bytes.length > piece.length) {
       yield piece.subarray(0, used);
       used = 0;
       if (HEAD + bytes.length > piece.length) piece = Buffer.allocUnsafe(2 * (HEAD + bytes.length));
     }
-    piece[used] = table.section(id);
+    piece[used] = section;
     piece.writeUInt32LE(bytes.length, used + 1);
-    piece.writeUInt32LE(df[id], used + 5);
+    piece.writeUInt32LE(df, used + 5);
     piece.set(bytes, used + HEAD);
     used += HEAD + bytes.length;
   }
   yield piece.subarray(0, used);
 }
 
-function encodeAll(table: TermTable, df: Uint32Array): Uint8Array {
+function encodeAll(terms: Iterable<CountedTerm>): Uint8Array {
   // A piece is overwritten by the next one.
-  return new Uint8Array(Buffer.concat(Array.from(encoded(table, df), (piece) => Buffer.from(piece))));
+  return new Uint8Array(Buffer.concat(Array.from(encoded(terms), (piece) => Buffer.from(piece))));
+}
+
+interface Head {
+  term: CountedTerm;
+  readonly rest: Generator<CountedTerm, undefined>;
 }
 
 /** The terms of all runs in order, each once, with its counts added up. */
 export function* mergeRuns(runs: readonly Run[]): Generator<CountedTerm> {
-  const readers = runs.map(readRun);
+  const buffer = Math.max(1 << 12, Math.min(1 << 20, Math.floor(MERGE_BYTES / Math.max(1, runs.length))));
+  const readers = runs.map((run) => readRun(run, buffer));
   try {
-    const heads = readers.map((reader) => reader.next().value as CountedTerm | undefined);
-    for (;;) {
-      let least: CountedTerm | undefined;
-      for (const head of heads)
-        if (head !== undefined && (least === undefined || compare(head, least) < 0)) least = head;
-      if (least === undefined) return;
+    // A binary heap, the least term first.
+    const heap: Head[] = [];
+    for (const rest of readers) {
+      const term = rest.next().value;
+      if (term !== undefined) heap.push({ term, rest });
+    }
+    for (let h = (heap.length >> 1) - 1; h >= 0; h--) sink(heap, h);
+    while (heap.length > 0) {
+      const { section, bytes } = heap[0].term;
       let df = 0;
-      for (let r = 0; r < heads.length; r++) {
-        const head = heads[r];
-        if (head === undefined || compare(head, least) !== 0) continue;
-        df += head.df;
-        heads[r] = readers[r].next().value as CountedTerm | undefined;
-      }
-      yield { section: least.section, bytes: least.bytes, df };
+      do {
+        df += heap[0].term.df;
+        const next = heap[0].rest.next().value;
+        if (next !== undefined) heap[0].term = next;
+        else {
+          const last = heap.pop() as Head;
+          if (heap.length > 0) heap[0] = last;
+        }
+        sink(heap, 0);
+      } while (heap.length > 0 && compare(heap[0].term, { section, bytes, df }) === 0);
+      yield { section, bytes, df };
     }
   } finally {
     for (const reader of readers) reader.return(undefined);
+  }
+}
+
+/** Lets the head at `place` fall to where no lesser one is below it. */
+function sink(heap: Head[], place: number): void {
+  for (;;) {
+    let least = place;
+    for (const child of [2 * place + 1, 2 * place + 2])
+      if (child < heap.length && compare(heap[child].term, heap[least].term) < 0) least = child;
+    if (least === place) return;
+    [heap[place], heap[least]] = [heap[least], heap[place]];
+    place = least;
   }
 }
 
@@ -181,7 +224,8 @@ function compare(a: CountedTerm, b: CountedTerm): number {
   return a.section - b.section || Buffer.compare(a.bytes, b.bytes);
 }
 
-function* readRun(run: Run): Generator<CountedTerm, undefined> {
+/** NOTE: terms are views of buffers that are never written again, so that they outlive the next one. */
+function* readRun(run: Run, buffer: number): Generator<CountedTerm, undefined> {
   if (run instanceof Uint8Array) {
     const view = Buffer.from(run.buffer, run.byteOffset, run.byteLength);
     for (let at = 0; at < view.length; ) {
@@ -196,7 +240,7 @@ function* readRun(run: Run): Generator<CountedTerm, undefined> {
   try {
     let rest: Buffer = Buffer.alloc(0);
     for (;;) {
-      const more = Buffer.allocUnsafe(Math.max(1 << 20, 2 * rest.length));
+      const more = Buffer.allocUnsafe(Math.max(buffer, 2 * rest.length));
       const read = readSync(handle, more);
       const view = Buffer.concat([rest, more.subarray(0, read)]);
       let at = 0;

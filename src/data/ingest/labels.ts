@@ -79,6 +79,20 @@ function refuse(problem: string, expected: string, value: unknown, { file, line 
   });
 }
 
+/** A `Map` holds no more. */
+const MOST_LABELS = 2 ** 24;
+
+function tooMany(): EspalierError {
+  return new EspalierError({
+    code: 'DATA_TOO_MANY_LABELS',
+    kind: 'usage',
+    op: 'espalier data',
+    problem: 'there are more different labels than can be told apart',
+    expected: `at most ${MOST_LABELS.toLocaleString('en')}`,
+    hint: 'is --labels the right column, and --label-separator what stands between labels?',
+  });
+}
+
 /** Rows by label, counted on the first pass. */
 export class LabelCounts {
   readonly #ids = new Map<string, number>();
@@ -97,7 +111,9 @@ export class LabelCounts {
       let id = this.#ids.get(label);
       if (id === undefined) {
         id = this.#ids.size;
-        this.#ids.set(label, id);
+        if (id === MOST_LABELS) throw tooMany();
+        // NOTE: a part of a text keeps all of that text alive, here a block of the file for each new label.
+        this.#ids.set(Buffer.from(label, 'utf16le').toString('utf16le'), id);
         if (id >= this.#fitted.length) {
           const larger = new Uint32Array(2 * this.#fitted.length);
           larger.set(this.#fitted);

@@ -75,9 +75,9 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   const state = { draining: false, started: Date.now() };
   metrics.watch(models, () => app.server);
   guardClients(app, { limits, allowHosts: namesAllowed(host, options.allowHosts), metrics });
-  await addRoutes(app, { models, limits, metrics, state });
   let url: string;
   try {
+    await addRoutes(app, { models, limits, metrics, state });
     url = await listen(app, { host, port, op: 'serve' });
   } catch (error) {
     await models.close();

@@ -85,7 +85,7 @@ try {
     join(kernels, 'README.md'),
     `# ${name}
 
-The compiled kernels of [espalier](https://www.npmjs.com/package/espalier) ${version} for ${platform} with
+The compiled kernels of espalier ${version} for ${platform} with
 ${provenance.needs ?? 'glibc'} or newer: scalar, AVX2 and AVX-512, chosen at run time. Nothing here is run when it is
 installed. espalier loads \`espalier.node\` only where it was made of the very sources that espalier itself carries
 (\`sources\` in \`${provenanceFile}\`, which also tells compiler and flags) and has its checksum; \`npx espalier doctor\`

@@ -2,7 +2,7 @@
 // [isa]` after `npm run build`. dy^T x, x [4096, 384] or [4096, 1536] in blocks of 16, against OpenBLAS and against
 // our own dense product; with and without the compression of x.
 import { loadNative, referenceKernels } from '../dist/kernels/index.js';
-import { duel, local, printDuel, printMachine } from './lib/harness.mjs';
+import { duel, local, printDuel, printMachine, threadsAndIsa } from './lib/harness.mjs';
 import { fastestBlas } from './lib/openblas.mjs';
 
 const ROWS = 4096;
@@ -17,9 +17,8 @@ const CEILINGS = [
   { keep: 0.3, alone: 0.35, whole: 0.55 },
 ];
 
-const counts = process.argv[2] ? [Number(process.argv[2])] : [1, 2];
-const isa = process.argv[3];
 printMachine();
+const { counts, isa } = threadsAndIsa();
 const startBlas = await fastestBlas();
 for (const threads of counts) {
   const kernels = loadNative({ threads, isa });

@@ -7,6 +7,7 @@ import { RandomStream } from '../dist/kernels/random.js';
 import { referenceKernels } from '../dist/kernels/reference/index.js';
 import { DenseTwin, FactoredOutput, sphericalLoss } from '../dist/methods/factored/index.js';
 import { Device } from '../dist/tensor/device.js';
+import { reluBatch } from './lib/relu-batches.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -17,6 +18,7 @@ const { values: options } = parseArgs({
 });
 const steps = Number(options.steps);
 const [labels, inputs, batch, targets] = [2000, 48, 24, 3];
+const shape = { batch, inputs, labels, targets };
 /** Rates from small to where every step is nearly singular. */
 const runs = [
   { name: 'squaredError', rate: 0.05 },
@@ -27,27 +29,6 @@ const runs = [
   { name: 'sphericalSoftmax', rate: 2 },
 ];
 const LIMIT = 1e-3;
-
-/** Hidden vectors as a relu leaves them, of length 1. */
-function problem(/** @type {RandomStream} */ draws) {
-  const h = Float32Array.from({ length: batch * inputs }, () => Math.max(0, draws.uniform() - 0.45));
-  for (let j = 0; j < batch; j++) {
-    const row = h.subarray(j * inputs, (j + 1) * inputs);
-    const size = Math.sqrt(row.reduce((sum, x) => sum + x * x, 0));
-    for (let i = 0; i < inputs; i++) row[i] /= size;
-  }
-  const pairs = new Set();
-  while (pairs.size < targets * batch) pairs.add(draws.below(labels) * batch + (pairs.size % batch));
-  const sorted = [...pairs].sort((a, b) => a - b);
-  return {
-    h,
-    positives: {
-      count: sorted.length,
-      label: Uint32Array.from(sorted, (pair) => Math.floor(pair / batch)),
-      row: Uint32Array.from(sorted, (pair) => pair % batch),
-    },
-  };
-}
 
 function distance(/** @type {ArrayLike<number>} */ a, /** @type {ArrayLike<number>} */ b) {
   let [off, size] = [0, 0];
@@ -73,7 +54,7 @@ for (const { name, rate } of runs) {
     `${name}, rate ${rate}: weights against the dense twin, Q and wbar against the weights, largest residual`,
   );
   for (let t = 1; t <= steps; t++) {
-    const { h, positives } = problem(draws);
+    const { h, positives } = reluBatch(shape, draws, () => Math.max(0, draws.uniform() - 0.45));
     for (const form of [layer, twin]) {
       device.arena.reset();
       await form.step(device.fromArray([batch, inputs], h), positives, { rate });

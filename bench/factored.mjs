@@ -6,6 +6,7 @@ import { RandomStream } from '../dist/kernels/random.js';
 import { DenseTwin, FactoredOutput, sphericalLoss } from '../dist/methods/factored/index.js';
 import { Device } from '../dist/tensor/device.js';
 import { duel, local, printDuel, printMachine } from './lib/harness.mjs';
+import { reluBatch } from './lib/relu-batches.mjs';
 import { startRival } from './lib/rival.mjs';
 
 const { values: options } = parseArgs({
@@ -39,25 +40,8 @@ const gauss = () => Math.sqrt(-2 * Math.log(1 - draws.uniform())) * Math.cos(2 *
 
 /** Batches of hidden vectors as a relu leaves them, of length 1: they share a strong common direction. */
 function batches(/** @type {number} */ labels) {
-  return Array.from({ length: BATCHES }, () => {
-    const h = Float32Array.from({ length: batch * inputs }, () => Math.max(0, gauss()));
-    for (let j = 0; j < batch; j++) {
-      const row = h.subarray(j * inputs, (j + 1) * inputs);
-      const size = Math.sqrt(row.reduce((sum, x) => sum + x * x, 0));
-      for (let i = 0; i < inputs; i++) row[i] /= size;
-    }
-    const pairs = new Set();
-    while (pairs.size < targets * batch) pairs.add(draws.below(labels) * batch + (pairs.size % batch));
-    const sorted = [...pairs].sort((a, b) => a - b);
-    return {
-      h,
-      targets: {
-        count: sorted.length,
-        label: Uint32Array.from(sorted, (pair) => Math.floor(pair / batch)),
-        row: Uint32Array.from(sorted, (pair) => pair % batch),
-      },
-    };
-  });
+  const shape = { batch, inputs, labels, targets };
+  return Array.from({ length: BATCHES }, () => reluBatch(shape, draws, () => Math.max(0, gauss())));
 }
 
 /** A layer and its steps, taken in turns over the batches. */
@@ -74,7 +58,7 @@ function trainee(
   const step = async () => {
     const one = data[taken++ % BATCHES];
     device.arena.reset();
-    return layer.step(device.fromArray([batch, inputs], one.h), one.targets, { rate });
+    return layer.step(device.fromArray([batch, inputs], one.h), one.positives, { rate });
   };
   const sample = async (/** @type {number} */ repeat) => {
     const cpu = process.cpuUsage();

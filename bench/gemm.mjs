@@ -1,6 +1,6 @@
 // sgemm against OpenBLAS: `node bench/gemm.mjs [threads, default 1 and 2] [isa]` after `npm run build`.
 import { loadNative, measurePeak, referenceKernels } from '../dist/kernels/index.js';
-import { duel, local, median, printDuel, printMachine } from './lib/harness.mjs';
+import { duel, local, median, printDuel, printMachine, threadsAndIsa } from './lib/harness.mjs';
 import { fastestBlas } from './lib/openblas.mjs';
 
 const FLOOR = 0.9;
@@ -12,9 +12,8 @@ const SHAPES = [
   { m: 8, n: 1024, k: 1024, transB: true },
 ];
 
-const counts = process.argv[2] ? [Number(process.argv[2])] : [1, 2];
-const isa = process.argv[3];
 printMachine();
+const { counts, isa } = threadsAndIsa();
 const startBlas = await fastestBlas();
 for (const threads of counts) {
   const kernels = loadNative({ threads, isa });

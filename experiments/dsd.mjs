@@ -4,6 +4,7 @@
  * tuned; the test split is scored once per run.
  */
 import { pictures } from '../dist/index.js';
+import { groupsOf } from './lib/groups.mjs';
 import { halfInterval } from './lib/networks.mjs';
 import { mean, spread } from './lib/spread.mjs';
 
@@ -31,16 +32,8 @@ const cells = Object.entries(networks).flatMap(([network, { datasets, phases }])
   ),
 );
 
-function* groups(results) {
-  for (const [network, how] of Object.entries(networks)) {
-    for (const dataset of how.datasets) {
-      const rows = results
-        .filter(({ cell }) => cell.network === network && cell.images === dataset)
-        .map(({ result }) => result);
-      if (rows.length > 0) yield { network, dataset, how, rows, text: dataset === 'tinyshakespeare' };
-    }
-  }
-}
+/** Whether a dataset is text: then it is scored in bits per character. */
+const isText = (dataset) => dataset === 'tinyshakespeare';
 
 /** Percent of right answers for images, bits per character for text. */
 const figure = (text) => (score) => (text ? score.loss / Math.LN2 : 100 * score.accuracy);
@@ -69,7 +62,8 @@ function table(results) {
     '| network | data | seeds | epochs D + S + D | sparsity | dense control | DSD | gain | verdict | validation after D, S, D |',
     '|---|---|---|---|---|---|---|---|---|---|',
   ];
-  for (const { network, dataset, how, rows, text } of groups(results)) {
+  for (const { network, dataset, how, rows } of groupsOf(networks, results)) {
+    const text = isText(dataset);
     const of = figure(text);
     const gains = rows.map(gainOf(text));
     const interval = gains.length > 1 ? ` ±${halfInterval(gains).toFixed(3)}` : '';
@@ -93,7 +87,8 @@ function table(results) {
 
 function claims(results) {
   const lines = ['## Claims', '', '| claim of the paper | measured | held |', '|---|---|---|'];
-  for (const { network, dataset, rows, text } of groups(results)) {
+  for (const { network, dataset, rows } of groupsOf(networks, results)) {
+    const text = isText(dataset);
     const gains = rows.map(gainOf(text));
     const held = verdict(gains) === 'better' ? 'held' : '**not held**';
     const unit = text ? 'bits per character' : 'points';
@@ -114,7 +109,7 @@ function claims(results) {
 /** Weights through the phases, of seed 1 or the first there is. */
 function plots(results) {
   const files = {};
-  for (const { network, dataset, rows } of groups(results)) {
+  for (const { network, dataset, rows } of groupsOf(networks, results)) {
     const [{ course }] = rows;
     const panels = course.map(({ name, histogram, zeros }) => ({
       title: `${name}, ${(100 * zeros).toFixed(0)} % are 0`,

@@ -4,6 +4,7 @@
  * MNIST, seed 1; those of the other networks follow from them and are not tuned. The test split is scored once per run.
  */
 import { pictures } from '../dist/index.js';
+import { groupsOf } from './lib/groups.mjs';
 import { halfInterval } from './lib/networks.mjs';
 import { mean, spread } from './lib/spread.mjs';
 
@@ -35,18 +36,6 @@ const cells = Object.entries(networks).flatMap(([network, { datasets, epochs, op
   ),
 );
 
-/** Rows of one network on one dataset. */
-function* groups(results) {
-  for (const [network, how] of Object.entries(networks)) {
-    for (const dataset of how.datasets) {
-      const rows = results
-        .filter(({ cell }) => cell.network === network && cell.images === dataset)
-        .map(({ result }) => result);
-      if (rows.length > 0) yield { network, dataset, how, rows };
-    }
-  }
-}
-
 const removedOf = ({ removed, total }) => (100 * removed) / total;
 const lostOf = ({ test }) => 100 * (test.dense - test.gates);
 const ratio = (row, batch) => {
@@ -67,7 +56,7 @@ function table(results) {
     '| network | images | seeds | epochs | dense % | gates % | lost | removed % | smaller on disk | faster, 1 image | faster, 64 images |',
     '|---|---|---|---|---|---|---|---|---|---|---|',
   ];
-  for (const { network, dataset, how, rows } of groups(results)) {
+  for (const { network, dataset, how, rows } of groupsOf(networks, results)) {
     const of = (pick, digits = 2) => spread(rows.map(pick), digits);
     const lost = rows.map(lostOf);
     const interval = lost.length > 1 ? ` ±${halfInterval(lost).toFixed(2)}` : '';
@@ -86,7 +75,7 @@ function claims(results) {
   const lines = ['## Claims', '', '| claim | measured | held |', '|---|---|---|'];
   const judge = (claim, measured, held) =>
     lines.push(`| ${claim} | ${measured} | ${held ? 'held' : '**not held**'} |`);
-  for (const { network, dataset, how, rows } of groups(results)) {
+  for (const { network, dataset, how, rows } of groupsOf(networks, results)) {
     if (dataset !== 'mnist') continue;
     const [removed, lost] = [mean(rows.map(removedOf)), mean(rows.map(lostOf))];
     judge(
@@ -104,7 +93,7 @@ function claims(results) {
       fast.every((x) => x > 1.05),
     );
   }
-  const convolutions = [...groups(results)].filter(({ network }) => network === 'lenet-5');
+  const convolutions = [...groupsOf(networks, results)].filter(({ network }) => network === 'lenet-5');
   for (const { dataset, rows } of convolutions) {
     const share = (first, last) =>
       mean(
@@ -127,7 +116,7 @@ function claims(results) {
 
 function layerTable(results) {
   const lines = ['## Weights that are left, by layer (means over seeds)', ''];
-  for (const { network, dataset, rows } of groups(results)) {
+  for (const { network, dataset, rows } of groupsOf(networks, results)) {
     const kept = rows[0].layers.map(({ name, of }, i) => {
       const left = mean(rows.map(({ layers }) => layers[i].kept));
       return `${name.replace('.weight', '')} ${Math.round(left)} of ${of} (${((100 * left) / of).toFixed(1)} %)`;
@@ -151,7 +140,7 @@ function settings(results) {
 /** Gates over time, what is left by layer, and where the first layer still looks; of seed 1 or the first there is. */
 function plots(results) {
   const files = {};
-  for (const { network, dataset, rows } of groups(results)) {
+  for (const { network, dataset, rows } of groupsOf(networks, results)) {
     const [{ course, layers, survivors }] = rows;
     const stem = `gates-${network}-${dataset}`;
     const panels = course.map(({ epoch, histogram }) => ({ title: `epoch ${epoch}`, shares: histogram }));

@@ -8,7 +8,10 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { quantile } from '../bench/lib/harness.mjs';
 import { randomText, saveRandomModel, startServing } from '../bench/lib/served.mjs';
+import { sleep } from './lib/program.mjs';
+import { check, chosen, MiB, verdict } from './lib/report.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -16,23 +19,13 @@ const { values: options } = parseArgs({
     labels: { type: 'string', default: '20000' },
     idle: { type: 'string', default: '10000' },
     rounds: { type: 'string', default: '10' },
-    only: { type: 'string', default: 'soak,hostile,drain' },
+    only: { type: 'string' },
   },
 });
 const words = 5000;
 const home = await mkdtemp(join(tmpdir(), 'espalier-torture-server-'));
 const run = join(home, 'run');
 const shape = { labels: Number(options.labels), inputs: 256, fanIn: 32, words };
-let failures = 0;
-
-/** @param {string} claim @param {boolean} holds @param {string} figures */
-function check(claim, holds, figures) {
-  if (!holds) failures++;
-  console.log(`${holds ? 'holds ' : 'BROKEN'}  ${claim}: ${figures}`);
-}
-
-const sleep = (/** @type {number} */ ms) => new Promise((resolve) => setTimeout(resolve, ms));
-const MB = (/** @type {number} */ bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 
 /** Resident bytes of a process. */
 async function memory(/** @type {number} */ pid) {
@@ -70,10 +63,6 @@ function ask(port, agent, body) {
 
 const bodyOf = (rows = 1) =>
   JSON.stringify({ text: Array.from({ length: rows }, () => randomText(words)), k: 5 });
-
-/** @param {readonly number[]} sorted @param {number} share */
-const quantile = (sorted, share) =>
-  sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
 
 /**
  * `clients` ask without pause until `stop.now`; counts by status.
@@ -212,7 +201,7 @@ async function soak() {
   check(
     'memory is flat',
     last < 1.15 * first + 2 ** 24,
-    `median of the first third ${MB(first)}, of the last ${MB(last)}, most ${MB(Math.max(...samples))}`,
+    `median of the first third ${MiB(first)}, of the last ${MiB(last)}, most ${MiB(Math.max(...samples))}`,
   );
   check('the server ends with code 0', code === 0, `${code}`);
 }
@@ -352,7 +341,7 @@ async function hostile() {
   check(
     'bodies of 1 GiB are refused early',
     floods.every(({ status }) => status === 413 || status === 0) && most < 2 ** 28,
-    `statuses ${floods.map(({ status }) => status).join(', ')}, at most ${MB(most)} of each were taken`,
+    `statuses ${floods.map(({ status }) => status).join(', ')}, at most ${MiB(most)} of each were taken`,
   );
 
   const wanted = Number(options.idle);
@@ -406,7 +395,7 @@ async function hostile() {
     `${times.length} answers, p50 ${quantile(times, 0.5).toFixed(1)} ms, p99 ${quantile(times, 0.99).toFixed(0)} ms, ${failed.length} failed ${failed.slice(0, 3).join(' ')}`,
   );
   const after = await memory(pid);
-  check('memory stays bounded', after < before + 256 * 2 ** 20, `${MB(before)} before, ${MB(after)} after`);
+  check('memory stays bounded', after < before + 256 * 2 ** 20, `${MiB(before)} before, ${MiB(after)} after`);
   const code = await server.stop();
   check('the server ends with code 0', code === 0, `${code}`);
 }
@@ -457,14 +446,11 @@ async function drain() {
 try {
   await saveRandomModel(run, shape);
   const parts = { soak, hostile, drain };
-  for (const name of options.only.split(',')) {
-    const part = parts[/** @type {keyof typeof parts} */ (name)];
-    if (part === undefined)
-      throw new Error(`no part is called ${name}; there are ${Object.keys(parts).join(', ')}`);
+  for (const name of chosen(options.only, Object.keys(parts))) {
     console.log(`\n== ${name}`);
-    await part();
+    await parts[/** @type {keyof typeof parts} */ (name)]();
   }
 } finally {
   await rm(home, { recursive: true, force: true });
 }
-process.exitCode = failures === 0 ? 0 : 1;
+verdict('server');

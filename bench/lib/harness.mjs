@@ -90,6 +90,12 @@ export async function duel(ours, rival, rounds = 15) {
   };
 }
 
+/** Of the command line `[threads, default 1 and 2] [isa]`. */
+export function threadsAndIsa() {
+  const [, , threads, isa] = process.argv;
+  return { counts: threads ? [Number(threads)] : [1, 2], isa };
+}
+
 /** @param {number[]} values */
 export function median(values) {
   return quantile(values, 0.5);

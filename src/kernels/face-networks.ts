@@ -1,6 +1,7 @@
 /**
  * The part of the kernels' face that networks of dense layers need: losses over classes, layers of images and of
- * sequences. What `face.ts` says of shapes, buffers and repeatability holds here too.
+ * sequences. What `face.ts` says of shapes, buffers and repeatability holds here too. Longer than other files, as an
+ * interface that both backends implement is read as one.
  */
 import type { Activation, Floats, Moments, RandomKey, UpdateRule } from './face.js';
 

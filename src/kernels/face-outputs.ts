@@ -1,6 +1,7 @@
 /**
  * The part of the kernels' face that output layers need: fixed fan-in, dense and grouped steps over slabs of labels, and
- * the products of the factored layer. What `face.ts` says of shapes, buffers and repeatability holds here too.
+ * the products of the factored layer. What `face.ts` says of shapes, buffers and repeatability holds here too. Longer than
+ * other files, as an interface that both backends implement is read as one.
  */
 import type { Columns, Floats, Moments, RandomKey, UpdateRule } from './face.js';
 

@@ -1,6 +1,7 @@
 /**
  * What dense and sparse output layers share: weights [L, width] with a bias per label, optimiser moments of
- * the same shape, the slab loop of a step, and the bookkeeping around it.
+ * the same shape, the slab loop of a step, and the bookkeeping around it. Longer than other files: the template of a step
+ * and everything that a layer may override in it stand together.
  */
 import { ensure } from '../errors.js';
 import { nearestBf16, roundingOfStep, widenBf16 } from '../kernels/bf16.js';
@@ -18,6 +19,7 @@ import type {
 import { makeMoments, type OptimizerSpec, ruleAt } from '../optim/rules.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
+import type { OutputBaseOptions, WeightPrecision } from './base-options.js';
 import {
   checkGradients,
   checkHidden,
@@ -40,29 +42,10 @@ import type {
   StepShape,
   TopK,
 } from './layer.js';
+import { bytesOfStep } from './planned.js';
+import { drawRows, type LabelRows, rowMover, rowsState } from './rows.js';
 import { breathe, overSlabs, slabLabels } from './slabs.js';
 import { shareTargets } from './softmax.js';
-
-export interface OutputBaseOptions {
-  readonly inputs: number;
-  readonly labels: number;
-  readonly loss: LabelLoss;
-  readonly optimizer: OptimizerSpec;
-  /** Labels worked on at once by one thread. */
-  readonly chunk: number;
-  /**
-   * Start value of every label's bias, for example the logit of its base rate; default 0. Labels that
-   * `resizeLabels` adds start at the number, or at the smallest of the array, as the rarest label does.
-   */
-  readonly initialBias?: number | Floats;
-  /** Start weights are uniform within +-startScale / sqrt(weights per label); default 1. */
-  readonly startScale?: number;
-  /**
-   * How weights are stored: as the device computes (default), or in bfloat16, half the bytes, rounded stochastically
-   * after every update. Biases and optimiser state stay as the device computes.
-   */
-  readonly precision?: WeightPrecision;
-}
 
 const forwardOnly = {
   dh: null,
@@ -78,8 +61,6 @@ const forwardOnly = {
     updateScale: 1,
   },
 } as const;
-
-export type WeightPrecision = 'float32' | 'bf16';
 
 export abstract class LabelMatrixOutput implements PlannableOutput {
   abstract readonly kind: string;
@@ -156,21 +137,12 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
 
   /** Start weights of rows [from, to), uniform within +-bound; one draw each from `key` on. */
   protected drawUniform(key: RandomKey, from: number, to: number, bound: number): void {
-    const { short, weights, width } = this;
-    const uniform = { ...key, low: -bound, high: bound };
-    if (short === null) {
-      const out = weights.subarray(from * width, to * width);
-      this.device.kernels.uniform({ ...uniform, n: out.length, out });
-      return;
-    }
-    if (this.device.dry) return;
-    const some = 1 << 16;
-    const out = weights instanceof Float32Array ? new Float32Array(some) : new Float64Array(some);
-    for (let at = from * width; at < to * width; at += some) {
-      const n = Math.min(some, to * width - at);
-      this.device.kernels.uniform({ ...uniform, counter: key.counter + (at - from * width) / 4, n, out });
-      for (let i = 0; i < n; i++) short[at + i] = nearestBf16(out[i]);
-    }
+    drawRows(this.device, this.#rows(), key, from, to, bound);
+  }
+
+  #rows(): LabelRows {
+    const { width, weights, short, bias, weightMoments, biasMoments } = this;
+    return { width, weights, short, bias, weightMoments, biasMoments };
   }
 
   /** The weights as kernels take them. */
@@ -359,17 +331,12 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
     return this.logitsOf(h, labels);
   }
 
-  async plan({ batch, positives }: StepShape): Promise<OutputPlan> {
+  async plan(shape: StepShape): Promise<OutputPlan> {
     const device = this.device.dryTwin();
     const twin = this.dryTwin(device);
-    const nothing = new Uint32Array(0);
-    const h = device.temporary('activations', [batch, this.inputs]);
-    device.temporary('data', [2 * positives], 'uint32');
-    await twin.step(h, { count: positives, label: nothing, row: nothing }, { rate: 0 });
     return {
-      bytes: device.ledger.atPeak(),
-      totalBytes: device.ledger.peakBytes,
-      flopsPerExample: 6 * this.labelsPerStep(positives) * this.width,
+      ...(await bytesOfStep(device, twin, shape)),
+      flopsPerExample: 6 * this.labelsPerStep(shape.positives) * this.width,
     };
   }
 
@@ -382,20 +349,7 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
   protected resizeRows(map: Int32Array, fresh: (weights: Floats, row: number) => void): void {
     checkLabelMap(map, this.#labels);
     const { width } = this;
-    const moved = <T extends Floats | Uint16Array>(old: T, tag: 'weights' | 'optimizer', per: number): T => {
-      const dtype = old instanceof Uint16Array ? 'uint16' : this.device.precision;
-      const next = this.device.allocator.allocate(tag, dtype, map.length * per) as T;
-      for (let j = 0; j < map.length; j++) {
-        if (map[j] >= 0 && !this.device.dry)
-          next.set(old.subarray(map[j] * per, (map[j] + 1) * per), j * per);
-      }
-      this.device.allocator.release(tag, old);
-      return next;
-    };
-    const movedMoments = ({ m, v }: Moments, per: number): Moments => ({
-      m: m === null ? null : moved(m, 'optimizer', per),
-      v: v === null ? null : moved(v, 'optimizer', per),
-    });
+    const { moved, movedMoments } = rowMover(this.device, map);
     if (this.short === null) this.weights = moved(this.weights, 'weights', width);
     else this.short = moved(this.short, 'weights', width);
     this.bias = moved(this.bias, 'weights', 1);
@@ -439,25 +393,7 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
   protected chooseInputs(_labels: Uint32Array, _weights: Floats): void {}
 
   state(): { readonly model: NamedArray[]; readonly optimizer: NamedArray[] } {
-    const matrix = [this.#labels, this.width];
-    const vector = [this.#labels];
-    const optimizer: NamedArray[] = [];
-    const put = (name: string, shape: number[], data: Floats | null) => {
-      if (data !== null) optimizer.push({ name, shape, data });
-    };
-    put('weights.m', matrix, this.weightMoments.m);
-    put('weights.v', matrix, this.weightMoments.v);
-    put('bias.m', vector, this.biasMoments.m);
-    put('bias.v', vector, this.biasMoments.v);
-    return {
-      model: [
-        this.short === null
-          ? { name: 'weights', shape: matrix, data: this.weights }
-          : { name: 'weights', shape: matrix, data: this.short, dtype: 'BF16' },
-        { name: 'bias', shape: vector, data: this.bias },
-      ],
-      optimizer,
-    };
+    return rowsState(this.#labels, this.#rows());
   }
 
   loaded(): void {}

@@ -3,7 +3,8 @@ import type { Floats, OutputStepCommon, WorkspaceShape } from '../kernels/face.j
 import { RandomStream } from '../kernels/random.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { LabelMatrixOutput, type OutputBaseOptions } from './base.js';
+import { LabelMatrixOutput } from './base.js';
+import type { OutputBaseOptions } from './base-options.js';
 import type { Connections, OutputCapabilities } from './layer.js';
 
 export interface DenseOutputOptions extends Omit<OutputBaseOptions, 'chunk'> {

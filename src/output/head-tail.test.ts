@@ -13,7 +13,8 @@ import {
   type Subject,
 } from './conformance.testing.js';
 import { DenseOutput } from './dense.js';
-import { HeadTailOutput, mostFrequent, ofPart } from './head-tail.js';
+import { HeadTailOutput } from './head-tail.js';
+import { mostFrequent, ofPart } from './head-tail-parts.js';
 import { mergeTopK } from './head-tail-top-k.js';
 import type { OutputLayer, PlannableOutput, TopK } from './layer.js';
 

@@ -2,11 +2,12 @@
  * Two output layers as one: frequent labels in a head (usually dense), all others in a tail (usually sparse). Loss
  * and gradients are sums, the best labels a merge. The split of HASTE (arXiv 2606.01117), for any two layers.
  */
-import { EspalierError, ensure } from '../errors.js';
+import { ensure } from '../errors.js';
 import type { Floats, Positives } from '../kernels/face.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { checkGradients, checkPositives, checkStart } from './check.js';
+import { checkLabel, checkLabelMap, checkPositives, checkStart } from './check.js';
+import { checkPartGradients, joinGradients, partGradients, splitPositives } from './head-tail-parts.js';
 import { mergeTopK } from './head-tail-top-k.js';
 import type {
   Connections,
@@ -24,6 +25,7 @@ import type {
   TopK,
 } from './layer.js';
 import { growthLogSums } from './log-sums.js';
+import { bytesOfStep } from './planned.js';
 import { shareTargets } from './softmax.js';
 
 export interface HeadTailOptions {
@@ -36,8 +38,6 @@ export interface HeadTailOptions {
   /** Of the L - H others, in ascending order. */
   readonly tail: PlannableOutput;
 }
-
-type Gradients = NonNullable<StepOptions['gradients']>;
 
 export class HeadTailOutput implements PlannableOutput {
   readonly kind = 'head-tail';
@@ -133,18 +133,19 @@ export class HeadTailOutput implements PlannableOutput {
 
   async step(h: Tensor, targets: Positives, options: StepOptions): Promise<StepResult> {
     const device = this.#device;
+    const { gradients } = options;
     if (!device.dry) {
       checkPositives('head-tail.step', targets, h.shape[0], this.labels);
-      if (options.gradients !== undefined) this.#checkGradients(options.gradients);
+      if (gradients !== undefined) checkPartGradients('head-tail.step', this, gradients);
     }
-    const { head, tail, release } = this.#split(targets);
+    const { head, tail, release } = splitPositives(device, this.#place, targets);
     const own = await this.#normsOf(h, targets, options.norms);
     const norms = own?.data ?? options.norms;
-    const parts = options.gradients === undefined ? null : this.#partGradients(options.gradients);
+    const parts = gradients === undefined ? null : partGradients(this, gradients);
     const a = await this.head.step(h, head, { ...options, norms, gradients: parts?.head });
     const b = await this.tail.step(h, tail, { ...options, norms, gradients: parts?.tail });
-    if (parts !== null && options.gradients !== undefined && !device.dry) {
-      this.#joinGradients(parts, options.gradients);
+    if (parts !== null && gradients !== undefined && !device.dry) {
+      joinGradients(this, this.#place, parts, gradients);
     }
     if (a.dh !== null && b.dh !== null) {
       device.kernels.add(a.dh.size, a.dh.data, b.dh.data, 1, a.dh.data);
@@ -177,78 +178,13 @@ export class HeadTailOutput implements PlannableOutput {
 
   async evaluate(h: Tensor, targets: Positives, given?: Floats): Promise<number> {
     if (!this.#device.dry) checkPositives('head-tail.evaluate', targets, h.shape[0], this.labels);
-    const { head, tail, release } = this.#split(targets);
+    const { head, tail, release } = splitPositives(this.#device, this.#place, targets);
     const own = await this.#normsOf(h, targets, given);
     const norms = own?.data ?? given;
     const loss = (await this.head.evaluate(h, head, norms)) + (await this.tail.evaluate(h, tail, norms));
     if (own !== null) this.#device.release(own);
     release();
     return loss;
-  }
-
-  /** The positives of both parts, numbered as they number labels; their order stays. */
-  #split(targets: Positives): { head: Positives; tail: Positives; release: () => void } {
-    const device = this.#device;
-    const { count } = targets;
-    // The share of the head is known only now: every part gets room for all of them, so that plans stay exact.
-    const capacity = targets.capacity ?? count;
-    const label = device.temporary('workspace', [capacity], 'uint32');
-    const row = device.temporary('workspace', [capacity], 'uint32');
-    const [labels, rows] = [label.raw as Uint32Array, row.raw as Uint32Array];
-    const seen = device.dry ? 0 : count;
-    let heads = 0;
-    for (let i = 0; i < seen; i++) if (this.#place[targets.label[i]] >= 0) heads++;
-    let [atHead, atTail] = [0, heads];
-    for (let i = 0; i < seen; i++) {
-      const place = this.#place[targets.label[i]];
-      const at = place >= 0 ? atHead++ : atTail++;
-      labels[at] = place >= 0 ? place : ~place;
-      rows[at] = targets.row[i];
-    }
-    const part = (from: number, to: number): Positives => ({
-      count: to - from,
-      capacity,
-      label: labels.subarray(from, to),
-      row: rows.subarray(from, to),
-    });
-    const release = () => {
-      for (const used of [label, row]) device.release(used);
-    };
-    return { head: part(0, heads), tail: part(heads, seen), release };
-  }
-
-  /** Connections of each label, in order: where its row begins in arrays of gradients. */
-  #rowLengths(): { head: number; tail: number } {
-    const length = (part: PlannableOutput) => (part.labels === 0 ? 0 : part.connections(0).inputs.length);
-    return { head: length(this.head), tail: length(this.tail) };
-  }
-
-  #checkGradients(gradients: Gradients): void {
-    const { head, tail } = this.#rowLengths();
-    const weights = head * this.head.labels + tail * this.tail.labels;
-    checkGradients('head-tail.step', gradients, weights, this.labels);
-  }
-
-  #partGradients(like: Gradients): { head: Gradients; tail: Gradients } {
-    const lengths = this.#rowLengths();
-    const kind = like.weights instanceof Float32Array ? Float32Array : Float64Array;
-    const of = (part: PlannableOutput, length: number): Gradients => ({
-      weights: new kind(part.labels * length),
-      bias: new kind(part.labels),
-    });
-    return { head: of(this.head, lengths.head), tail: of(this.tail, lengths.tail) };
-  }
-
-  #joinGradients(parts: { head: Gradients; tail: Gradients }, out: Gradients): void {
-    const lengths = this.#rowLengths();
-    let at = 0;
-    for (const [label, place] of this.#place.entries()) {
-      const [part, length] = place >= 0 ? [parts.head, lengths.head] : [parts.tail, lengths.tail];
-      const local = place >= 0 ? place : ~place;
-      out.weights.set(part.weights.subarray(local * length, (local + 1) * length), at);
-      out.bias[label] = part.bias[local];
-      at += length;
-    }
   }
 
   async topK(h: Tensor, k: number): Promise<TopK> {
@@ -259,7 +195,7 @@ export class HeadTailOutput implements PlannableOutput {
 
   async scores(h: Tensor, labels?: Uint32Array): Promise<Tensor> {
     const device = this.#device;
-    if (!device.dry) for (const label of labels ?? []) this.#checkLabel('scores', label);
+    if (!device.dry) for (const label of labels ?? []) checkLabel('scores', label, this.labels);
     const chosen = labels ?? Uint32Array.from({ length: device.dry ? 0 : this.labels }, (_, l) => l);
     const columns = { head: [] as number[], tail: [] as number[] };
     const locals = { head: [] as number[], tail: [] as number[] };
@@ -312,7 +248,7 @@ export class HeadTailOutput implements PlannableOutput {
       evidenceRows: growth.evidenceRows,
       batch: () => {
         const { h, positives, targets = positives } = growth.batch();
-        return { h, positives: this.#split(positives)[part], targets };
+        return { h, positives: splitPositives(this.#device, this.#place, positives)[part], targets };
       },
       rowsOf: (label) => growth.rowsOf(labels[label]),
       labelsOf: (row) => growth.labelsOf(row),
@@ -321,14 +257,14 @@ export class HeadTailOutput implements PlannableOutput {
   }
 
   connections(label: number): Connections {
-    this.#checkLabel('connections', label);
+    checkLabel('connections', label, this.labels);
     const place = this.#place[label];
     return place >= 0 ? this.head.connections(place) : this.tail.connections(~place);
   }
 
   /** Labels stay in the part they are in; new ones are rare, and go to the tail. */
   resizeLabels(map: Int32Array): void {
-    for (const from of map) if (from !== -1) this.#checkLabel('resizeLabels', from, 'LABEL_MAP_RANGE');
+    checkLabelMap(map, this.labels);
     const device = this.#device;
     const places = device.dry ? this.#dryPlaces() : this.#place;
     const maps = { head: [] as number[], tail: [] as number[] };
@@ -392,14 +328,10 @@ export class HeadTailOutput implements PlannableOutput {
   async plan(shape: StepShape): Promise<OutputPlan> {
     const device = this.#device.dryTwin();
     const twin = this.dryTwin(device);
-    const nothing = new Uint32Array(0);
-    const h = device.temporary('activations', [shape.batch, this.inputs]);
-    device.temporary('data', [2 * shape.positives], 'uint32');
-    await twin.step(h, { count: shape.positives, label: nothing, row: nothing }, { rate: 0 });
+    const bytes = await bytesOfStep(device, twin, shape);
     const [head, tail] = [await this.head.plan(shape), await this.tail.plan(shape)];
     return {
-      bytes: device.ledger.atPeak(),
-      totalBytes: device.ledger.peakBytes,
+      ...bytes,
       flopsPerExample: head.flopsPerExample + tail.flopsPerExample,
     };
   }
@@ -420,34 +352,10 @@ export class HeadTailOutput implements PlannableOutput {
     this.head.loaded();
     this.tail.loaded();
   }
-
-  #checkLabel(op: string, label: number, code = 'LABEL_RANGE'): void {
-    if (Number.isInteger(label) && label >= 0 && label < this.labels) return;
-    throw new EspalierError({
-      code,
-      kind: 'usage',
-      op,
-      problem: 'there is no such label',
-      expected: `0 to ${this.labels - 1}`,
-      received: `${label}`,
-    });
-  }
 }
 
 /** log(e^a + e^b) */
 function addLogs(a: number, b: number): number {
   const [low, high] = a < b ? [a, b] : [b, a];
   return low === -Infinity ? high : high + Math.log1p(Math.exp(low - high));
-}
-
-/** The `count` most frequent labels, ascending; of equally frequent ones the smaller. */
-export function mostFrequent(frequencies: ArrayLike<number>, count: number): Uint32Array {
-  const order = Uint32Array.from({ length: frequencies.length }, (_, l) => l);
-  order.sort((a, b) => frequencies[b] - frequencies[a] || a - b);
-  return order.slice(0, count).sort();
-}
-
-/** Those elements of `ofLabels` that belong to `labels`. */
-export function ofPart<T extends number | Floats>(ofLabels: T, labels: Uint32Array): number | Float64Array {
-  return typeof ofLabels === 'number' ? ofLabels : Float64Array.from(labels, (label) => ofLabels[label]);
 }

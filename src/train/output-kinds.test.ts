@@ -9,7 +9,7 @@ import { plantedDataset } from '../data/planted.js';
 import { selectKernels } from '../kernels/index.js';
 import { loadClassifier } from '../model/model-io.js';
 import { modelArrays } from '../model/state.js';
-import { mostFrequent } from '../output/head-tail.js';
+import { mostFrequent } from '../output/head-tail-parts.js';
 import type { TrainConfigInput } from './config.js';
 import { evaluateModel } from './evaluate.js';
 import type { TrainEvent } from './events.js';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { RandomStream } from '../../kernels/random.js';
 import { backends, bf16Backends } from '../../output/backends.testing.js';
-import type { WeightPrecision } from '../../output/base.js';
+import type { WeightPrecision } from '../../output/base-options.js';
 import {
   describeOutputLayer,
   distance,

@@ -1,7 +1,7 @@
 /** Options of the fixed fan-in output layer and its topology. */
 import { ensure } from '../../errors.js';
 import type { RandomStream } from '../../kernels/random.js';
-import type { OutputBaseOptions } from '../../output/base.js';
+import type { OutputBaseOptions } from '../../output/base-options.js';
 
 /**
  * `fraction`: the smallest share of weights goes, per label or over the whole layer.

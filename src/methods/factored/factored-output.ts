@@ -19,6 +19,7 @@ import type {
   StepShape,
   TopK,
 } from '../../output/layer.js';
+import { bytesOfStep } from '../../output/planned.js';
 import { breathe } from '../../output/slabs.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
@@ -269,19 +270,14 @@ export class FactoredOutput implements OutputLayer {
     startedFactors(this.#factors, labels, start.weights);
   }
 
-  async plan({ batch, positives }: StepShape): Promise<OutputPlan> {
+  async plan(shape: StepShape): Promise<OutputPlan> {
     const device = this.#device.dryTwin();
     // NOTE: a copy of the stream: planning must not shift the draws of training.
     const stream = RandomStream.from(this.#options.stream.state());
     const twin = new FactoredOutput(device, { ...this.#options, stream, labels: this.labels });
-    const nothing = new Uint32Array(0);
-    const h = device.temporary('activations', [batch, this.inputs]);
-    device.temporary('data', [2 * positives], 'uint32');
-    await twin.step(h, { count: positives, label: nothing, row: nothing }, { rate: 0 });
     return {
-      bytes: device.ledger.atPeak(),
-      totalBytes: device.ledger.peakBytes,
-      flopsPerExample: 2 * this.inputs * (7 * this.inputs + 6 * batch),
+      ...(await bytesOfStep(device, twin, shape)),
+      flopsPerExample: 2 * this.inputs * (7 * this.inputs + 6 * shape.batch),
     };
   }
 

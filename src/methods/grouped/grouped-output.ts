@@ -1,7 +1,8 @@
 /**
  * The output layer of labels in groups: the labels of a group share one list of F inputs and keep weights of their
  * own, so that a step gathers F inputs once per group and is made of small dense products.
- * z[b,l] = bias[l] + sum_k w[l,k] h[b, columns[g(l),k]]. HASTE (arXiv 2606.01117), section on grouped fan-in.
+ * z[b,l] = bias[l] + sum_k w[l,k] h[b, columns[g(l),k]]. HASTE (arXiv 2606.01117), section on grouped fan-in. Longer than
+ * other files, as slots, groups and columns must follow each other in every method.
  */
 import type {
   Columns,
@@ -32,7 +33,17 @@ import { gatheredLogits } from '../dynamic-sparse/logits.js';
 import { growsBy, type PruneRule } from '../dynamic-sparse/options.js';
 import { checkColumns, columnType, drawColumns, largestInputs } from '../dynamic-sparse/topology.js';
 import { checkGroupedOptions, type GroupedOutputOptions } from './options.js';
-import { checkPlaces, groupOf, orderInto, regroup, startsInto } from './places.js';
+import {
+  addSay,
+  checkPlaces,
+  groupOf,
+  identity,
+  orderInto,
+  plainStarts,
+  regroup,
+  startsInto,
+  wholeGroups,
+} from './places.js';
 import { beginGroupedRewiring, type GroupedRewireTarget, scoreGroups } from './rewire.js';
 
 /** Groups worked on at once: enough that threads share work evenly, few enough for small layers. */
@@ -328,7 +339,7 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
     const { stream } = this.#options;
     const old = [this.#slotOf, this.#labelOf, this.#starts, this.#columns] as const;
     const next = device.dry
-      ? regroup(map, identity(this.labels), dryStarts(this.labels, this.#groups, groupSize), groupSize)
+      ? regroup(map, identity(this.labels), plainStarts(this.labels, this.#groups, groupSize), groupSize)
       : regroup(map, this.#slotOf, this.#starts, groupSize);
     const { slotFrom, groupFrom } = next;
     const fresh: number[] = [];
@@ -362,20 +373,10 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
   /** Groups of these labels alone choose together, every label with the same say. */
   protected override chooseInputs(labels: Uint32Array, weights: Floats): void {
     const { width, inputs } = this;
-    const members = new Map<number, number[]>();
-    for (const [i, label] of labels.entries()) {
-      const group = groupOf(this.#starts, this.#slotOf[label]);
-      members.set(group, [...(members.get(group) ?? []), i]);
-    }
-    for (const [group, own] of members) {
-      if (own.length < this.#starts[group + 1] - this.#starts[group]) continue;
+    const groups = wholeGroups(this.#slotOf, this.#starts, labels);
+    for (const [group, own] of groups) {
       const say = new Float64Array(inputs);
-      for (const i of own) {
-        const row = weights.subarray(i * inputs, (i + 1) * inputs);
-        let squares = 0;
-        for (const w of row) squares += w * w;
-        for (let j = 0; j < inputs && squares > 0; j++) say[j] += row[j] ** 2 / squares;
-      }
+      for (const i of own) addSay(say, weights.subarray(i * inputs, (i + 1) * inputs));
       this.#columns.set(largestInputs(say, width), group * width);
     }
     this.#explored = this.#startExploring();
@@ -417,13 +418,4 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
     });
     this.#nameSlots();
   }
-}
-
-const identity = (n: number): Uint32Array => Uint32Array.from({ length: n }, (_, i) => i);
-
-/** Groups as a layer starts with: a dry one holds none. */
-function dryStarts(labels: number, groups: number, size: number): Uint32Array {
-  const starts = new Uint32Array(groups + 1);
-  startsInto(starts, labels, size);
-  return starts;
 }

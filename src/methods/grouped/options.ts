@@ -1,7 +1,7 @@
 /** Options of the output layer whose labels share their inputs in groups. */
 import { ensure } from '../../errors.js';
 import type { RandomStream } from '../../kernels/random.js';
-import type { OutputBaseOptions } from '../../output/base.js';
+import type { OutputBaseOptions } from '../../output/base-options.js';
 import { checkTopology, type Topology } from '../dynamic-sparse/options.js';
 
 /**

@@ -1,5 +1,6 @@
 /** Where labels are: the slot of every label, and the groups that slots are cut into. */
 import { EspalierError, ensure } from '../../errors.js';
+import type { Floats } from '../../kernels/face.js';
 import type { RandomStream } from '../../kernels/random.js';
 import type { GroupOrder } from './options.js';
 
@@ -35,6 +36,15 @@ export function startsInto(starts: Uint32Array, labels: number, size: number): v
   const groups = starts.length - 1;
   for (let g = 0; g <= groups; g++) starts[g] = Math.min(g * size, labels - (groups - g));
 }
+
+/** Groups as a layer starts with. */
+export function plainStarts(labels: number, groups: number, size: number): Uint32Array {
+  const starts = new Uint32Array(groups + 1);
+  startsInto(starts, labels, size);
+  return starts;
+}
+
+export const identity = (n: number): Uint32Array => Uint32Array.from({ length: n }, (_, i) => i);
 
 /** The group of a slot, by bisection. */
 export function groupOf(starts: Uint32Array, slot: number): number {
@@ -113,4 +123,29 @@ export function regroup(
     starts[g + 1] = slot;
   }
   return { slotOf, starts, slotFrom, groupFrom: Int32Array.from(groups, ({ from }) => from) };
+}
+
+/** Groups of these labels alone, each with the places of its labels among them. */
+export function wholeGroups(
+  slotOf: Uint32Array,
+  starts: Uint32Array,
+  labels: Uint32Array,
+): Map<number, readonly number[]> {
+  const members = new Map<number, number[]>();
+  for (const [i, label] of labels.entries()) {
+    const group = groupOf(starts, slotOf[label]);
+    const own = members.get(group);
+    if (own === undefined) members.set(group, [i]);
+    else own.push(i);
+  }
+  for (const [group, own] of members)
+    if (own.length < starts[group + 1] - starts[group]) members.delete(group);
+  return members;
+}
+
+/** Adds what one label says of the inputs that its group should have: every label has the same say. */
+export function addSay(say: Float64Array, row: Floats): void {
+  let squares = 0;
+  for (const w of row) squares += w * w;
+  for (let j = 0; j < say.length && squares > 0; j++) say[j] += row[j] ** 2 / squares;
 }

@@ -99,8 +99,9 @@ describe('pictures', () => {
       { x: 900, y: 20, z: 5, low: 0, high: 99 },
     ];
     const svg = scatterSvg({ ...titles, points });
-    // Three points, a ring, five shades of the key.
-    expect(svg.match(/<circle /g)?.length).toBe(3 + 1 + 5);
+    // Three points, a ring, and a key of the shades that occur.
+    expect(svg.match(/<circle /g)?.length).toBe(3 + 1 + 3);
+    expect([...svg.matchAll(/>from (\d+)</g)].map(([, z]) => z)).toEqual(['1', '5', '9']);
     expect(svg.match(/stroke-width="1.5"/g)?.length).toBe(2);
     expect(svg).toContain('a &lt; b');
     for (const [, x, y] of svg.matchAll(/<circle cx="([\d.]+)" cy="([\d.]+)" r="[36]"/g)) {

@@ -84,8 +84,9 @@ export function scatterSvg({ title, xTitle, yTitle, zTitle, points }: Scatter): 
   }
   const side = left + width + 24;
   parts.push(textAt(side, top + 4, zTitle));
-  for (const [i, shade] of (order.length === 0 ? [] : shades).entries()) {
-    const from = order[Math.min(order.length - 1, Math.ceil((i * (order.length - 1)) / shades.length))];
+  const least = new Map<string, number>();
+  for (const z of order) if (!least.has(colour(z))) least.set(colour(z), z);
+  for (const [i, [shade, from]] of [...least].entries()) {
     parts.push(
       `<circle cx="${side + 6}" cy="${top + 22 + i * 18}" r="5" fill="${shade}"/>`,
       textAt(side + 18, top + 26 + i * 18, `from ${short(from)}`),

@@ -25,7 +25,7 @@ export interface PredictOptions {
 }
 
 export interface Answer {
-  /** Best first. */
+  /** Best first: probabilities do not rise; scores may, where the model has a calibration. */
   readonly predictions: readonly Prediction[];
   /** Whether `threshold` or `precision` left nothing: the input is of no label that the model is sure of. */
   readonly none: boolean;

@@ -22,6 +22,10 @@ export function evaluateCommand(): Command {
     .option('--picture <file>', 'write a reliability diagram of the probabilities as SVG')
     .option('--json', 'print JSON instead of a table')
     .option('--save', 'keep figures, confusions and sample predictions in the run, for `espalier ui`')
+    .addHelpText(
+      'after',
+      '\nLabels are ranked as `espalier predict` prints them: by calibrated probability where the model has one, else by score.',
+    )
     .action(async (model: string, data: string, options: EvaluateOptions) => {
       if (model.endsWith('.safetensors')) return evaluateExported(model, data, options);
       if (options.save === true) await checkRun(model);

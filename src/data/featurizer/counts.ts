@@ -71,7 +71,8 @@ export class TermCounts {
         if (this.#buckets === null) this.#count();
         else this.#countBuckets(this.#buckets);
       }
-      if (this.#buckets === null && this.#table.byteLength + 8 * this.#df.length > this.#memory)
+      // Arrays grow by doubling: up to half of them is spare room.
+      if (this.#buckets === null && 2 * (this.#table.usedBytes + 8 * this.#table.count) > this.#memory)
         this.#spill();
     }
   }
@@ -111,9 +112,17 @@ export class TermCounts {
 
   #spill(): void {
     this.#runs.push(this.#written(termsOf(this.#table, this.#df)));
-    this.#table = new TermTable();
-    this.#df = new Uint32Array(1 << 10);
-    this.#last = new Uint32Array(1 << 10);
+    if (this.#table.byteLength > 2 * this.#memory) {
+      // One enormous row.
+      this.#table = new TermTable();
+      this.#df = new Uint32Array(1 << 10);
+      this.#last = new Uint32Array(1 << 10);
+    } else {
+      // NOTE: new arrays for every run would be garbage faster than the collector of a thread takes it away.
+      this.#table.clear();
+      this.#df.fill(0);
+      this.#last.fill(0);
+    }
     if (this.#spillTo === undefined || this.#runs.length < MOST_RUNS) return;
     const merged = this.#written(mergeRuns(this.#runs));
     for (const run of this.#runs) if (!(run instanceof Uint8Array)) unlinkSync(run.file);

@@ -70,6 +70,17 @@ export class TermTable {
     );
   }
 
+  /** Bytes that the terms take, without spare room. */
+  get usedBytes(): number {
+    return this.#offsets[this.#count] + 17 * this.#count;
+  }
+
+  /** Forgets all terms and keeps the arrays. */
+  clear(): void {
+    this.#count = 0;
+    this.#slots.fill(0);
+  }
+
   /** The arrays without spare room, in memory that threads can share. */
   shared(): TermArrays {
     const [count, end] = [this.#count, this.#offsets[this.#count]];

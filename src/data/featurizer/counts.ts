@@ -185,9 +185,13 @@ interface Head {
   readonly rest: Generator<CountedTerm, undefined>;
 }
 
-/** The terms of all runs in order, each once, with its counts added up. */
-export function* mergeRuns(runs: readonly Run[]): Generator<CountedTerm> {
-  const buffer = Math.max(1 << 12, Math.min(1 << 20, Math.floor(MERGE_BYTES / Math.max(1, runs.length))));
+/**
+ * The terms of all runs in order, each once, with its counts added up. The bytes of a term are those of a buffer: they
+ * hold until the next one is asked for.
+ */
+export function* mergeRuns(runs: readonly Run[], bufferBytes = MERGE_BYTES): Generator<CountedTerm> {
+  const each = Math.floor(bufferBytes / Math.max(1, 2 * runs.length));
+  const buffer = Math.max(1 << 12, Math.min(1 << 19, each));
   const readers = runs.map((run) => readRun(run, buffer));
   try {
     // A binary heap, the least term first.
@@ -233,40 +237,50 @@ function compare(a: CountedTerm, b: CountedTerm): number {
   return a.section - b.section || Buffer.compare(a.bytes, b.bytes);
 }
 
-/** NOTE: terms are views of buffers that are never written again, so that they outlive the next one. */
-function* readRun(run: Run, buffer: number): Generator<CountedTerm, undefined> {
+/**
+ * Two buffers take turns, since new ones would be garbage faster than it is taken away. NOTE: a merge looks at a term
+ * after its run has moved on by one, which overwrites the buffer of the one before at most.
+ */
+function* readRun(run: Run, size: number): Generator<CountedTerm, undefined> {
   if (run instanceof Uint8Array) {
     const view = Buffer.from(run.buffer, run.byteOffset, run.byteLength);
-    for (let at = 0; at < view.length; ) {
-      const length = view.readUInt32LE(at + 1);
-      const bytes = view.subarray(at + HEAD, at + HEAD + length);
-      yield { section: view[at], bytes, df: view.readUInt32LE(at + 5) };
-      at += HEAD + length;
-    }
+    yield* termsIn(view, view.length);
     return;
   }
   const handle = openSync(run.file, 'r');
   try {
-    let rest: Buffer = Buffer.alloc(0);
-    for (;;) {
-      const more = Buffer.allocUnsafe(Math.max(buffer, 2 * rest.length));
-      const read = readSync(handle, more);
-      const view = Buffer.concat([rest, more.subarray(0, read)]);
-      let at = 0;
-      while (at + HEAD <= view.length) {
-        const length = view.readUInt32LE(at + 1);
-        if (at + HEAD + length > view.length) break;
-        yield {
-          section: view[at],
-          bytes: view.subarray(at + HEAD, at + HEAD + length),
-          df: view.readUInt32LE(at + 5),
-        };
-        at += HEAD + length;
+    let [view, other] = [Buffer.allocUnsafe(size), Buffer.allocUnsafe(size)];
+    for (let filled = 0; ; ) {
+      const at = yield* termsIn(view, filled);
+      const rest = filled - at;
+      if (at > 0) {
+        if (other.length < 2 * rest) other = Buffer.allocUnsafe(2 * rest);
+        view.copy(other, 0, at, filled);
+        [view, other] = [other, view];
+      } else if (rest === view.length) {
+        // A term longer than the buffer; the other one holds the term before it.
+        const larger = Buffer.allocUnsafe(2 * rest);
+        view.copy(larger, 0, 0, rest);
+        view = larger;
       }
-      rest = view.subarray(at);
+      const read = readSync(handle, view, rest, view.length - rest, null);
       if (read === 0) return;
+      filled = rest + read;
     }
   } finally {
     closeSync(handle);
   }
+}
+
+/** The whole terms in the first `filled` bytes; returns where they end. */
+function* termsIn(view: Buffer, filled: number): Generator<CountedTerm, number> {
+  let at = 0;
+  while (at + HEAD <= filled) {
+    const length = view.readUInt32LE(at + 1);
+    if (at + HEAD + length > filled) break;
+    const bytes = view.subarray(at + HEAD, at + HEAD + length);
+    yield { section: view[at], bytes, df: view.readUInt32LE(at + 5) };
+    at += HEAD + length;
+  }
+  return at;
 }

@@ -1,8 +1,9 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { RandomStream } from '../../kernels/random.js';
 import { mergeRuns, type Run, TermCounts } from './counts.js';
 import { type FeatureBlock, Featurizer } from './featurizer.js';
 import { checkFeaturizerOptions, type FeaturizerOptionsInput } from './options.js';
@@ -193,6 +194,51 @@ describe('training and serving agree', () => {
 });
 
 describe('counting in bounded memory', () => {
+  /** Copied one by one: bytes hold until the next term. */
+  const merged = (runs: Run[], buffers?: number) =>
+    Array.from(mergeRuns(runs, buffers), ({ section, bytes, df }) => [section, [...bytes], df]);
+
+  it('adds up the terms of files through buffers far smaller than they are, and terms longer than a buffer', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'espalier-runs-'));
+    try {
+      const random = RandomStream.named(1, 'runs');
+      const wanted = new Map<string, { section: number; text: string; df: number }>();
+      const runs: Run[] = [];
+      for (let r = 0; r < 20; r++) {
+        const own = new Map<string, { section: number; text: string; df: number }>();
+        for (let t = 0; t < 60; t++) {
+          // Many terms in common; one in ten is longer than the smallest buffer.
+          const length = random.below(10) === 0 ? 4000 + random.below(9000) : random.below(12);
+          const term = { section: random.below(2), text: `${t % 30}`.padEnd(length, 'x'), df: 1 + r };
+          const key = `${term.section} ${term.text}`;
+          if (own.has(key)) continue;
+          own.set(key, term);
+          wanted.set(key, { ...term, df: term.df + (wanted.get(key)?.df ?? 0) });
+        }
+        const bytesOf = ({ section, text, df }: { section: number; text: string; df: number }) => {
+          const head = Buffer.alloc(9);
+          head[0] = section;
+          head.writeUInt32LE(text.length, 1);
+          head.writeUInt32LE(df, 5);
+          return Buffer.concat([head, Buffer.from(text)]);
+        };
+        const file = join(directory, String(r));
+        await writeFile(file, Buffer.concat([...own.values()].sort(inOrder).map(bytesOf)));
+        runs.push({ file });
+      }
+      const all = [...wanted.values()].sort(inOrder);
+      expect(merged(runs, 1)).toEqual(
+        all.map(({ section, text, df }) => [section, [...Buffer.from(text)], df]),
+      );
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+  const inOrder = (
+    a: { readonly section: number; readonly text: string },
+    b: { readonly section: number; readonly text: string },
+  ) => a.section - b.section || Buffer.compare(Buffer.from(a.text), Buffer.from(b.text));
+
   it('gives the same counts however rows are shared out and tables spilled', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'espalier-counts-'));
     try {
@@ -208,11 +254,7 @@ describe('counting in bounded memory', () => {
           (data, threads) => {
             const whole = new TermCounts(settings);
             whole.add(packBlock(data, settings));
-            const wanted = [...mergeRuns(whole.finish())].map(({ section, bytes, df }) => [
-              section,
-              [...bytes],
-              df,
-            ]);
+            const wanted = merged(whole.finish());
             const spillTo = () => join(directory, String(file++));
             const parts = Array.from(
               { length: threads },
@@ -222,9 +264,7 @@ describe('counting in bounded memory', () => {
               parts[i % threads].add(packBlock([one], settings));
             });
             const runs: Run[] = parts.flatMap((part) => part.finish());
-            expect([...mergeRuns(runs)].map(({ section, bytes, df }) => [section, [...bytes], df])).toEqual(
-              wanted,
-            );
+            expect(merged(runs)).toEqual(wanted);
           },
         ),
         { numRuns: 30 },

@@ -32,6 +32,11 @@ export const calibrationSchema = z.object({
   /** Labels with at least `leastRight` right predictions among those of validation rows. */
   leastRight: count,
   labels: z.array(z.strictObject({ label: count, slope: z.number().positive(), offset: z.number() })),
+  /**
+   * What answers are ranked by: probabilities where the likeliest label of a row was right more often than the best by
+   * score, on validation rows that the scaling did not see; models from before that was asked rank by score.
+   */
+  order: z.enum(['score', 'probability']).default('score'),
   /** Ascending by precision. */
   thresholds: z.array(
     z.strictObject({ precision: share, all: threshold, head: threshold, torso: threshold, tail: threshold }),

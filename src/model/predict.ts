@@ -24,7 +24,7 @@ export interface SparseInput {
 }
 
 /**
- * The best `k` labels of each row, best first: by probability where the model has a calibration (see `ranking.ts`),
+ * The best `k` labels of each row, best first: by probability where the model's calibration says so (see `ranking.ts`),
  * else by score. Features must be in range and finite.
  */
 export async function predictRows(

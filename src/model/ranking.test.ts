@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { referenceKernels } from '../kernels/reference/index.js';
-import { Calibration } from './calibration.js';
+import { Calibration, type CalibrationState } from './calibration.js';
 import { type LoadedModel, loadClassifier } from './model-io.js';
 import { predictRows } from './predict.js';
 import { saveTinyModel, tinyCalibration } from './tiny-model.testing.js';
@@ -51,6 +51,16 @@ describe('the answers of a model with a calibration', () => {
       for (const { label, score, probability } of first)
         expect(probability).toBe(read.probability(label, score));
       expect(namesOf(answer.slice(perRow))).toEqual(namesOf(byScore[r].slice(perRow)));
+    }
+  });
+
+  it('stay by score where the calibration did not find probabilities better, and those printed do not rise', async () => {
+    const kept = { ...(model.calibration as CalibrationState), order: 'score' as const };
+    const byScore = await predictRows({ ...model, calibration: null }, rows, labels);
+    for (const [r, answer] of (await predictRows({ ...model, calibration: kept }, rows, labels)).entries()) {
+      expect(namesOf(answer)).toEqual(namesOf(byScore[r]));
+      for (let i = 1; i < answer.length; i++)
+        expect(answer[i].probability).toBeLessThanOrEqual(answer[i - 1].probability as number);
     }
   });
 

@@ -1,20 +1,24 @@
 /**
- * The order of a model's answers. Where it has a calibration, the best labels by score, as many of each row as the
- * calibration was fitted on, stand by probability; those behind them stay by score, since nothing is known of
- * probabilities there. Whatever k is asked for, the answers are the first k of one and the same list.
+ * The order of a model's answers: by score, or, where its calibration has found that to be right more often, the best
+ * labels by score, as many of each row as the calibration was fitted on, by probability; those behind them stay by score,
+ * since nothing is known of probabilities there. Whatever k is asked for, the answers are the first k of one and the same list.
  */
 import type { OutputLayer, TopK } from '../output/layer.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Calibration, type CalibrationState } from './calibration.js';
 
-/** The best k labels of every row of h, by probability where there is a calibration, else by score. */
+/** Whether probabilities order the answers of a model, or scores do. */
+export const ranksBy = (calibration: CalibrationState | null): 'score' | 'probability' =>
+  calibration?.order ?? 'score';
+
+/** The best k labels of every row of h, in that order. */
 export async function rankLabels(
   output: OutputLayer,
   h: Tensor,
   k: number,
   calibration: CalibrationState | null,
 ): Promise<TopK> {
-  if (calibration === null) return output.topK(h, k);
+  if (calibration === null || ranksBy(calibration) === 'score') return output.topK(h, k);
   const candidates = Math.min(calibration.perRow, output.labels);
   return byProbability(await output.topK(h, Math.max(k, candidates)), candidates, k, calibration);
 }

@@ -57,7 +57,7 @@ export function tinyCalibration(labels: number, perRow: number): CalibrationStat
   const apart = { head: { slope: 0.5, offset: -2 }, torso: null, tail: { slope: 2, offset: 1 } };
   return {
     ...{ format: 'espalier-calibration', version: 1, rows: 100, perRow, right: 50, method: 'platt' },
-    ...{ all: { slope: 1, offset: 0 }, buckets: apart, leastRight: 50 },
+    ...{ all: { slope: 1, offset: 0 }, buckets: apart, leastRight: 50, order: 'probability' },
     bucketOf: Buffer.from(Uint8Array.from({ length: labels }, (_, l) => l % 3)).toString('base64'),
     labels: [{ label: 1, slope: 0.1, offset: 3 }],
     thresholds: [{ precision: 0.9, all: 0.3, head: 0.1, torso: 0.95, tail: 0.5 }],

@@ -6,6 +6,7 @@ import { propensities } from '../metrics/propensities.js';
 import type { Reliability } from '../metrics/reliability.js';
 import { TopKMetrics, type TopKReport } from '../metrics/top-k.js';
 import { type LoadedModel, loadClassifier } from '../model/model-io.js';
+import { ranksBy } from '../model/ranking.js';
 import { checkFits, type Scorer, scoreDataset } from '../model/score.js';
 import type { TopK } from '../output/layer.js';
 import { PairCollector, reliabilityOf } from './probabilities.js';
@@ -28,8 +29,8 @@ export interface EvaluationReport extends TopKReport {
 }
 
 /**
- * P@k, nDCG@k and PSP@k at 1, 3, 5, of the labels in the order in which the model answers: by probability where it
- * has a calibration. With `{ ...model, calibration: null }` they are ranked by score, as scorings while training are.
+ * P@k, nDCG@k and PSP@k at 1, 3, 5, of the labels in the order in which the model answers: by probability where its
+ * calibration found that better. With `{ ...model, calibration: null }` they are ranked by score, as scorings while training are.
  * Propensities and frequencies come from all training rows of the dataset.
  *
  * @param model a path, or a model loaded before
@@ -68,7 +69,7 @@ export async function evaluateModel(
   const k = Math.max(...ks, perRow);
   await scoreDataset(classifier, rows, all, { batch: 256, k, calibration, onProgress });
   const reliability = { perRow, ...reliabilityOf(pairs.pairs, calibration) };
-  const rankedBy = calibration === null ? 'score' : 'probability';
+  const rankedBy = ranksBy(calibration);
   const about = { model: loaded.directory, data: directory.path, split, rankedBy } as const;
   return { ...about, ...metrics.report(), reliability };
 }

@@ -80,12 +80,14 @@ export function calibrate(
     format: 'espalier-calibration',
     version: 1,
     ...{ rows, perRow: options.perRow, right, ...whole, leastRight: options.leastRight },
+    order: 'score',
     bucketOf: Buffer.from(of).toString('base64'),
     thresholds: [],
     ece: { before: 0, after: 0 },
   };
   const before = new ReliabilityBins();
   const after = new ReliabilityBins();
+  const probability = new Float64Array(pairs.scores.length);
   for (const half of [0, 1]) {
     const some = select(pairs, (i) => pairs.row[i] % 2 !== half);
     // Numbered anew: what is chosen within is chosen across halves of these.
@@ -93,12 +95,33 @@ export function calibrate(
     const read = Calibration.of({ ...state, ...other });
     for (let i = 0; i < pairs.scores.length; i++) {
       if (pairs.row[i] % 2 !== half) continue;
+      probability[i] = read.probability(pairs.labels[i], pairs.scores[i]);
       before.add(sigmoid(pairs.scores[i]), pairs.right[i] === 1);
-      after.add(read.probability(pairs.labels[i], pairs.scores[i]), pairs.right[i] === 1);
+      after.add(probability[i], pairs.right[i] === 1);
     }
   }
+  const order = isBetterFirst(pairs, probability) ? 'probability' : 'score';
   const ece = { before: before.report().ece, after: after.report().ece };
-  return { ...state, thresholds: thresholdsOf(pairs, of, Calibration.of(state)), ece };
+  return { ...state, order, thresholds: thresholdsOf(pairs, of, Calibration.of(state)), ece };
+}
+
+/**
+ * Whether the likeliest label of a row is right more often than the one of the best score, by more than chance does: of
+ * the rows in which one of the two alone is right, n, by more than their standard deviation, sqrt(n) (McNemar 1947).
+ */
+function isBetterFirst({ scores, right, row }: ScoredPairs, probability: ArrayLike<number>): boolean {
+  let [gained, lost] = [0, 0];
+  for (let i = 0; i < scores.length; ) {
+    let [likeliest, best] = [i, i];
+    const from = row[i];
+    for (; i < scores.length && row[i] === from; i++) {
+      if (probability[i] > probability[likeliest]) likeliest = i;
+      if (scores[i] > scores[best]) best = i;
+    }
+    if (right[likeliest] > right[best]) gained++;
+    if (right[likeliest] < right[best]) lost++;
+  }
+  return gained - lost > Math.sqrt(gained + lost);
 }
 
 /** Reliability of the pairs by the raw sigmoid, and by a calibration. */

@@ -77,6 +77,7 @@ function table(results) {
     '',
   ];
   for (const budget of ['equal epochs', 'equal time']) {
+    if (!results.some(({ cell }) => cell.budget === budget)) continue;
     lines.push(
       budget === 'equal time'
         ? `## Within the time of one epoch of softmax over all words`

@@ -33,8 +33,8 @@ export const calibrationSchema = z.object({
   leastRight: count,
   labels: z.array(z.strictObject({ label: count, slope: z.number().positive(), offset: z.number() })),
   /**
-   * What answers are ranked by: probabilities where the likeliest label of a row was right more often than the best by
-   * score, on validation rows that the scaling did not see; models from before that was asked rank by score.
+   * What answers are ranked by: probabilities where they put right labels nearer to the front than scores do, on
+   * validation rows that the scaling did not see; models from before that was asked rank by score.
    */
   order: z.enum(['score', 'probability']).default('score'),
   /** Ascending by precision. */

@@ -109,7 +109,7 @@ describe('calibration', () => {
     expect(off.all.slope).toBeCloseTo(0.4, 0);
   });
 
-  it('ranks by probability only where that puts the right label first more often than chance would', () => {
+  it('ranks by probability only where that puts right labels nearer to the front than chance would', () => {
     const order = (scalingOf: (label: number) => { slope: number; offset: number }) =>
       calibrate(drawn(300, scalingOf), frequencies, options)?.order;
     expect(order(() => ({ slope: 1, offset: -1 }))).toBe('score');

@@ -1,9 +1,8 @@
 /** The output layer of a description. */
-import { EspalierError, ensure } from '../errors.js';
+import { EspalierError } from '../errors.js';
 import type { LabelLoss } from '../kernels/face.js';
 import type { RandomStream } from '../kernels/random.js';
 import { FixedFanInOutput } from '../methods/dynamic-sparse/fan-in-output.js';
-import { SampledFanInOutput } from '../methods/dynamic-sparse/sampled-fan-in.js';
 import { factoredOutput, sphericalLoss } from '../methods/factored/index.js';
 import { GroupedFanInOutput } from '../methods/grouped/grouped-output.js';
 import type { GroupOrder } from '../methods/grouped/options.js';
@@ -11,7 +10,7 @@ import { DenseOutput, type DenseOutputOptions } from '../output/dense.js';
 import { HeadTailOutput } from '../output/head-tail.js';
 import { mostFrequent, ofPart } from '../output/head-tail-parts.js';
 import type { OutputLayer } from '../output/layer.js';
-import { SampledDenseOutput } from '../output/sampled-dense.js';
+import type { Draws } from '../output/sampled-softmax.js';
 import type { Device } from '../tensor/device.js';
 import type { ModelSpec, OutputSpec } from './spec.js';
 
@@ -40,22 +39,14 @@ export function makeOutput(
   const common = { ...options, loss: labelLoss(spec.kind, options.loss) };
   switch (spec.kind) {
     case 'dense':
-      if (spec.samples > 0)
-        return new SampledDenseOutput(device, {
-          ...common,
-          ...sampling(spec, common.loss, facts),
-          chunk: spec.chunk,
-        });
-      return new DenseOutput(device, { ...common, precision: spec.precision, chunk: spec.chunk });
+      return new DenseOutput(device, { ...common, ...spec, sampling: draws(spec, facts) });
     case 'bottleneck':
       return new DenseOutput(device, { ...common, precision: spec.precision });
     case 'fan-in':
-      if (spec.samples > 0)
-        return new SampledFanInOutput(device, {
-          ...{ ...common, ...spec, ...sampling(spec, common.loss, facts) },
-          rewireStream,
-        });
-      return new FixedFanInOutput(device, { ...common, ...spec, rewireStream });
+      return new FixedFanInOutput(device, {
+        ...{ ...common, ...spec, sampling: draws(spec, facts) },
+        rewireStream,
+      });
     case 'grouped':
       return headCount(spec, common.labels) === 0
         ? new GroupedFanInOutput(device, {
@@ -68,22 +59,8 @@ export function makeOutput(
   }
 }
 
-/** What a layer that draws labels takes beside the common options. */
-function sampling(
-  { samples, precision }: Extract<OutputSpec, { kind: 'dense' | 'fan-in' }>,
-  loss: LabelLoss,
-  { shares }: LabelFacts,
-) {
-  ensure(loss === 'softmax' && precision === 'float32', () => ({
-    code: 'SAMPLED_SOFTMAX',
-    kind: 'usage',
-    op: 'model',
-    problem: 'labels are drawn for the loss softmax over float32 weights alone',
-    expected: 'model.loss "softmax" and precision "float32", or model.output.samples 0',
-    received: `loss ${loss}, precision ${precision}`,
-  }));
-  return { samples, shares };
-}
+const draws = ({ samples }: { readonly samples: number }, { shares }: LabelFacts): Draws | undefined =>
+  samples > 0 ? { samples, shares } : undefined;
 
 /** H: how many labels are in the head. */
 export function headCount({ head }: Pick<GroupedSpec, 'head'>, labels: number): number {

@@ -16,6 +16,7 @@ import type {
   RandomKey,
   WorkspaceShape,
 } from '../kernels/face.js';
+import type { RandomStream } from '../kernels/random.js';
 import { makeMoments, type OptimizerSpec, ruleAt } from '../optim/rules.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -44,6 +45,7 @@ import type {
 } from './layer.js';
 import { bytesOfStep } from './planned.js';
 import { drawRows, type LabelRows, rowMover, rowsState } from './rows.js';
+import { type Draws, type SampledLayer, SampledSoftmax } from './sampled-softmax.js';
 import { breathe, overSlabs, slabLabels } from './slabs.js';
 import { shareTargets } from './softmax.js';
 
@@ -87,6 +89,8 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
   #labels: number;
   /** Of labels that come later. */
   #newBias = 0;
+  /** Where steps look at labels drawn instead of all. */
+  #sampled: { readonly softmax: SampledSoftmax; readonly stage: SampledLayer['stage'] } | null = null;
 
   constructor(device: Device, options: OutputBaseOptions) {
     this.device = device;
@@ -133,6 +137,21 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
     this.bias.set(initialBias);
     this.#newBias = Infinity;
     for (const b of initialBias) this.#newBias = Math.min(this.#newBias, b);
+  }
+
+  /** Called by constructors of layers that can learn from labels drawn: `stage` makes room for their rows. */
+  protected sampleLabels(draws: Draws | undefined, stream: RandomStream, stage: SampledLayer['stage']): void {
+    if (draws === undefined) return;
+    ensure(this.loss === 'softmax' && this.#precision === 'float32', () => ({
+      code: 'SAMPLED_SOFTMAX',
+      kind: 'usage',
+      op: this.kind,
+      problem: 'labels are drawn for the loss softmax over float32 weights alone',
+      expected: 'loss "softmax" and precision "float32"; or samples 0, for steps over all labels',
+      received: `loss ${this.loss}, precision ${this.#precision}`,
+    }));
+    const softmax = new SampledSoftmax(this.device, { ...draws, labels: this.#labels, stream });
+    this.#sampled = { softmax, stage };
   }
 
   /** Start weights of rows [from, to), uniform within +-bound; one draw each from `key` on. */
@@ -200,6 +219,14 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
   }
 
   async step(h: Tensor, targets: Positives, options: StepOptions): Promise<StepResult> {
+    if (this.#sampled !== null) {
+      const { softmax, stage } = this.#sampled;
+      const { kind, inputs, labels, chunk, optimizer } = this;
+      const rows = { kind, inputs, labels, chunk, optimizer, ...this.#rows(), stage };
+      const result = await softmax.step(rows, this.steps + 1, h, targets, options);
+      if (options.update ?? true) this.steps++;
+      return result;
+    }
     const [batch] = this.#checkHidden('step', h);
     if (!this.device.dry) {
       checkPositives(`${this.kind}.step`, targets, batch, this.#labels);
@@ -336,13 +363,13 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
     const twin = this.dryTwin(device);
     return {
       ...(await bytesOfStep(device, twin, shape)),
-      flopsPerExample: 6 * this.labelsPerStep(shape.positives) * this.width,
+      flopsPerExample: 6 * this.#labelsPerStep(shape.positives) * this.width,
     };
   }
 
-  /** Labels that a step looks at. */
-  protected labelsPerStep(_positives: number): number {
-    return this.#labels;
+  /** Labels that a step looks at, at most. */
+  #labelsPerStep(positives: number): number {
+    return Math.min(this.#labels, this.#sampled?.softmax.capacity(positives) ?? Infinity);
   }
 
   /** Weight rows and bias of new label j from old label map[j]; `fresh` fills the rows that have none. */
@@ -356,6 +383,7 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
     this.weightMoments = movedMoments(this.weightMoments, width);
     this.biasMoments = movedMoments(this.biasMoments, 1);
     this.#labels = map.length;
+    this.#sampled?.softmax.resize(map.length);
     for (let j = 0; j < map.length; j++) {
       if (map[j] >= 0) continue;
       this.bias[j] = this.#newBias;

@@ -6,30 +6,39 @@ import type { Tensor } from '../tensor/tensor.js';
 import { LabelMatrixOutput } from './base.js';
 import type { OutputBaseOptions } from './base-options.js';
 import type { Connections, OutputCapabilities } from './layer.js';
+import type { Draws } from './sampled-softmax.js';
 
 export interface DenseOutputOptions extends Omit<OutputBaseOptions, 'chunk'> {
   /** Draws the start weights, U(-1/sqrt(d), 1/sqrt(d)). */
   readonly stream: RandomStream;
   readonly chunk?: number;
+  /** Learns by sampled softmax: a step costs the labels drawn, not all of them. */
+  readonly sampling?: Draws;
 }
 
 export class DenseOutput extends LabelMatrixOutput {
   readonly kind = 'dense';
   readonly width: number;
-  readonly capabilities: OutputCapabilities = {
-    losses: ['bce', 'squaredHinge', 'softmax'],
-    optimizers: ['sgd', 'adam', 'adamw', 'adagrad'],
-    rewireEvery: 0,
-    growsBy: 'chance',
-  };
+  readonly capabilities: OutputCapabilities;
   readonly #options: DenseOutputOptions;
 
   constructor(device: Device, options: DenseOutputOptions) {
     super(device, { ...options, chunk: options.chunk ?? 128 });
     this.#options = options;
     this.width = options.inputs;
+    this.capabilities = {
+      losses: options.sampling === undefined ? ['bce', 'squaredHinge', 'softmax'] : ['softmax'],
+      optimizers: ['sgd', 'adam', 'adamw', 'adagrad'],
+      rewireEvery: 0,
+      growsBy: 'chance',
+    };
     this.allocateWeights(options.initialBias ?? 0);
     this.#draw(0, this.labels);
+    this.sampleLabels(options.sampling, options.stream, (batch, capacity) => ({
+      workspaceLength: device.kernels.denseWorkspace({ ...this.workspaceShape(batch), labels: capacity }),
+      run: device.kernels.denseStep,
+      held: [],
+    }));
   }
 
   /** Start weights of labels [from, to). */

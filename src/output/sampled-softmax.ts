@@ -17,12 +17,15 @@ import { Sampler } from './sampler.js';
 import { breathe } from './slabs.js';
 import { shareTargets } from './softmax.js';
 
-export interface SamplingOptions {
-  readonly labels: number;
+export interface Draws {
   /** Labels drawn for every step, with replacement. */
   readonly samples: number;
   /** [L], shares of the labels in the data; frequent ones are drawn more often. Absent: all alike. */
   readonly shares?: ArrayLike<number>;
+}
+
+export interface SamplingOptions extends Draws {
+  readonly labels: number;
   readonly stream: RandomStream;
 }
 

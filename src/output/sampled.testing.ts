@@ -1,19 +1,21 @@
 /** The laws of sampled softmax, for every layer whose rows a step can take out. */
 import { describe, expect, it } from 'vitest';
+import type { LabelLoss } from '../kernels/face.js';
 import { referenceKernels } from '../kernels/reference/index.js';
 import type { OptimizerSpec } from '../optim/rules.js';
 import { Device } from '../tensor/device.js';
 import type { LabelMatrixOutput } from './base.js';
+import type { WeightPrecision } from './base-options.js';
 import { distance, problem } from './conformance.testing.js';
+import type { Draws } from './sampled-softmax.js';
 
 interface Setup {
   readonly inputs: number;
   readonly labels: number;
   readonly optimizer: OptimizerSpec;
-}
-interface SampledSetup extends Setup {
-  readonly samples: number;
-  readonly shares?: Float64Array;
+  readonly loss: LabelLoss;
+  readonly precision?: WeightPrecision;
+  readonly sampling?: Draws;
 }
 
 const shape = { inputs: 10, labels: 30 };
@@ -28,16 +30,13 @@ const weightsOf = (layer: LabelMatrixOutput) => Array.from(layer.state().model[0
 
 export function describeSampled(
   name: string,
-  makers: {
-    sampled(device: Device, options: SampledSetup): LabelMatrixOutput;
-    /** The same start weights, over all labels. */
-    full(device: Device, options: Setup): LabelMatrixOutput;
-  },
+  /** The same start weights with `sampling` and without. */
+  maker: (device: Device, options: Setup) => LabelMatrixOutput,
 ): void {
   describe(`${name}: softmax over labels drawn`, () => {
-    const make = (samples: number, more: Partial<SampledSetup> = {}) =>
-      makers.sampled(device, { ...shape, optimizer, samples, ...more });
-    const full = (rule: OptimizerSpec) => makers.full(device, { ...shape, optimizer: rule });
+    const make = (samples: number, { shares, ...more }: Partial<Setup> & Pick<Draws, 'shares'> = {}) =>
+      maker(device, { ...shape, optimizer, loss: 'softmax', sampling: { samples, shares }, ...more });
+    const full = (rule: OptimizerSpec) => maker(device, { ...shape, optimizer: rule, loss: 'softmax' });
 
     it.each([optimizer, { kind: 'adam', rate: 0.1, eps: 1e-3 } as const])(
       'equals softmax over all labels where all are drawn: $kind',
@@ -99,6 +98,12 @@ export function describeSampled(
       layer.resizeLabels(Int32Array.from({ length: 31 }, (_, l) => (l < 30 ? l : -1)));
       await layer.step(hidden(), one.positives, { rate: 0.5 });
       expect(layer.labels).toBe(31);
+    });
+
+    it('is of softmax over float32 weights alone', () => {
+      expect(() => make(5, { loss: 'bce' })).toThrow(/SAMPLED_SOFTMAX/);
+      expect(() => make(5, { precision: 'bf16' })).toThrow(/SAMPLED_SOFTMAX/);
+      expect(make(5).capabilities.losses).toEqual(['softmax']);
     });
 
     it('refuses to draw none, and to give the gradients of all weights', async () => {

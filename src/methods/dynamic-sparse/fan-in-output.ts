@@ -4,7 +4,7 @@
  * Ullah et al. 2024, section 3; Schultheis & Babbar 2023.
  */
 import { ensure } from '../../errors.js';
-import type { Columns, Floats, LabelLoss, OutputStepCommon, WorkspaceShape } from '../../kernels/face.js';
+import type { Columns, Floats, OutputStepCommon, WorkspaceShape } from '../../kernels/face.js';
 import { RandomStream } from '../../kernels/random.js';
 import { LabelMatrixOutput } from '../../output/base.js';
 import type {
@@ -14,6 +14,7 @@ import type {
   OutputCapabilities,
   RewireReport,
 } from '../../output/layer.js';
+import type { SampledStage } from '../../output/sampled-softmax.js';
 import { overSlabs } from '../../output/slabs.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
@@ -26,7 +27,6 @@ import {
   type FanInOutputOptions,
   growsBy,
   type PruneRule,
-  type Topology,
 } from './options.js';
 import { beginRewiring } from './rewire.js';
 import { checkColumns, columnType, drawColumns, largestInputs } from './topology.js';
@@ -61,13 +61,21 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     });
     this.#options = options;
     this.width = fanIn;
-    this.form = options.form ?? 'fast';
-    this.capabilities = capabilitiesOf(options.topology, ['bce', 'squaredHinge', 'softmax']);
+    const { sampling, topology } = options;
+    // The backward index names columns of all labels; the rows that a sampled step takes out have none.
+    this.form = sampling === undefined ? (options.form ?? 'fast') : 'compact';
+    this.capabilities = {
+      losses: sampling === undefined ? ['bce', 'squaredHinge', 'softmax'] : ['softmax'],
+      optimizers: ['sgd', 'adam', 'adamw', 'adagrad'],
+      rewireEvery: topology.kind === 'static' ? 0 : topology.every,
+      growsBy: growsBy(topology),
+    };
     this.allocateWeights(options.initialBias ?? 0);
     this.#columns = this.#newColumns(options.labels);
     this.#drawRows(0, options.labels);
     this.#buildIndex();
     this.#explored = this.#startExploring();
+    this.sampleLabels(sampling, options.stream, (batch, capacity) => this.#stage(batch, capacity));
   }
 
   /** F */
@@ -170,6 +178,19 @@ export class FixedFanInOutput extends LabelMatrixOutput {
 
   protected slab(common: OutputStepCommon): number {
     return this.device.kernels.fanInStep({ ...common, ...this.#fanInWeights(), index: this.#index });
+  }
+
+  #stage(batch: number, capacity: number): SampledStage {
+    const { device, width: fanIn } = this;
+    const held = device.temporary('workspace', [capacity, fanIn], columnType(this.inputs));
+    const columns = held.raw as Columns;
+    return {
+      workspaceLength: device.kernels.fanInWorkspace({ ...this.workspaceShape(batch), labels: capacity }),
+      place: (label, at) =>
+        columns.set(this.#columns.subarray(label * fanIn, (label + 1) * fanIn), at * fanIn),
+      run: (common) => device.kernels.fanInStep({ ...common, fanIn, columns, index: null }),
+      held: [held],
+    };
   }
 
   protected workspaceShape(batch: number): WorkspaceShape {
@@ -282,10 +303,3 @@ function chunkLabels(inputs: number, fanIn: number): number {
   const wanted = 64 * Math.floor((6 * inputs) / fanIn / 64);
   return Math.max(1, Math.min(Math.max(128, wanted), 1024, Math.floor(65_535 / fanIn)));
 }
-
-export const capabilitiesOf = (topology: Topology, losses: readonly LabelLoss[]): OutputCapabilities => ({
-  losses,
-  optimizers: ['sgd', 'adam', 'adamw', 'adagrad'],
-  rewireEvery: topology.kind === 'static' ? 0 : topology.every,
-  growsBy: growsBy(topology),
-});

@@ -2,6 +2,7 @@
 import { ensure } from '../../errors.js';
 import type { RandomStream } from '../../kernels/random.js';
 import type { OutputBaseOptions } from '../../output/base-options.js';
+import type { Draws } from '../../output/sampled-softmax.js';
 
 /**
  * `fraction`: the smallest share of weights goes, per label or over the whole layer.
@@ -137,4 +138,9 @@ export interface FanInOutputOptions extends Omit<OutputBaseOptions, 'chunk'> {
   readonly stream: RandomStream;
   /** Draws regrown connections. */
   readonly rewireStream: RandomStream;
+  /**
+   * Learns by sampled softmax, in the compact form: a step costs the labels drawn, F weights and F columns each.
+   * Connections evolve as ever: what grows by gradients looks at all labels, on rewiring steps alone.
+   */
+  readonly sampling?: Draws;
 }

@@ -6,7 +6,6 @@ import { describeSampled } from '../../output/sampled.testing.js';
 import { Device } from '../../tensor/device.js';
 import { FixedFanInOutput } from './fan-in-output.js';
 import { defaultSet } from './options.js';
-import { SampledFanInOutput } from './sampled-fan-in.js';
 
 const common = (fanIn: number, every = 2) => ({
   fanIn,
@@ -15,13 +14,13 @@ const common = (fanIn: number, every = 2) => ({
   rewireStream: RandomStream.named(4, 'rewire'),
 });
 
-describeSampled('SampledFanInOutput', {
-  sampled: (device, options) => new SampledFanInOutput(device, { ...options, ...common(6) }),
-  full: (device, options) => new FixedFanInOutput(device, { ...options, ...common(6), loss: 'softmax' }),
-});
+describeSampled(
+  'FixedFanInOutput',
+  (device, options) => new FixedFanInOutput(device, { ...options, ...common(6) }),
+);
 
-describe('SampledFanInOutput', () => {
-  const shape = { inputs: 40, labels: 200, samples: 50 };
+describe('FixedFanInOutput with labels drawn', () => {
+  const shape = { inputs: 40, labels: 200, loss: 'softmax', sampling: { samples: 50 } } as const;
   const optimizer = { kind: 'adagrad', rate: 0.1 } as const;
 
   it('learns the same on every backend, through rewiring', async () => {
@@ -29,7 +28,7 @@ describe('SampledFanInOutput', () => {
     for (const { kernels } of backends) {
       if (kernels === null) continue;
       const device = new Device(kernels);
-      const layer = new SampledFanInOutput(device, { ...shape, optimizer, ...common(8) });
+      const layer = new FixedFanInOutput(device, { ...shape, optimizer, ...common(8) });
       for (let t = 1; t <= 6; t++) {
         const { h, positives } = problem(`batch ${t}`, 16, shape.inputs, shape.labels);
         device.arena.reset();
@@ -43,10 +42,10 @@ describe('SampledFanInOutput', () => {
 
   it('plans the labels that a step looks at, not all of them', async () => {
     const device = new Device(backends[0].kernels!);
-    const layer = new SampledFanInOutput(device, { ...shape, optimizer, ...common(8) });
+    const layer = new FixedFanInOutput(device, { ...shape, optimizer, ...common(8) });
     const { flopsPerExample, bytes } = await layer.plan({ batch: 16, positives: 30 });
     expect(flopsPerExample).toBe(6 * (50 + 30) * 8);
-    const all = new SampledFanInOutput(device, { ...shape, labels: 2000, optimizer, ...common(8) });
+    const all = new FixedFanInOutput(device, { ...shape, labels: 2000, optimizer, ...common(8) });
     const wide = await all.plan({ batch: 16, positives: 30 });
     expect(wide.bytes.workspace).toBe(bytes.workspace);
   });

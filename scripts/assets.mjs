@@ -1,5 +1,5 @@
-/** Copies what the compiler leaves behind (pages, styles, scripts of browsers) beside the compiled code. */
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+/** What the compiler leaves behind: pages, styles, scripts of browsers, and the program's right to be run. */
+import { chmodSync, cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'vite';
 
@@ -33,3 +33,6 @@ if (script.length !== 1 || style.length !== 1)
 writeFileSync(new URL('page.js', built), script[0].replace(/<(?=\/script|!--)/g, '\\x3c'));
 writeFileSync(new URL('page.css', built), style[0]);
 writeFileSync(new URL('page.html', built), readFileSync(new URL('page.html', page)));
+
+// npm sets this when it links the program, and not again after the next build: `npx espalier` would be refused then.
+chmodSync(new URL('../dist/cli/main.js', import.meta.url), 0o755);

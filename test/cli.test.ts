@@ -1,5 +1,5 @@
 /** The program as a process: what it prints, how it ends. Runs the build in `dist/`. */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -53,6 +53,16 @@ const settings = [
   '--set',
   'batch=16',
 ];
+
+describe('the program', () => {
+  // NOTE: npx links the file in dist/ and runs it as it is; a build that leaves it unexecutable breaks every
+  // `npx espalier` after the first.
+  it.skipIf(process.platform === 'win32')('may be run by its own name', () => {
+    const { status, stdout } = spawnSync(program, ['--version'], { encoding: 'utf8' });
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+});
 
 describe('espalier plan', () => {
   it('prices the configured layer and its rivals, advises, and takes what fits', async () => {

@@ -83,7 +83,7 @@ export interface Why {
 }
 
 export interface PredictResult {
-  /** Best first: probabilities do not rise; scores may, where the model has a calibration. */
+  /** Best first: by probability where the model's calibration found that better, else by score. */
   readonly predictions: readonly PredictedLabel[];
   /** Present with `threshold` or `precision`: whether nothing was sure enough. */
   readonly none?: boolean;

@@ -25,7 +25,7 @@ export interface PredictOptions {
 }
 
 export interface Answer {
-  /** Best first: probabilities do not rise; scores may, where the model has a calibration. */
+  /** Best first: by probability where the model's calibration found that better, else by score. */
   readonly predictions: readonly Prediction[];
   /** Whether `threshold` or `precision` left nothing: the input is of no label that the model is sure of. */
   readonly none: boolean;

@@ -6,7 +6,7 @@ import type { TopK } from '../output/layer.js';
 import { Calibration, type CalibrationState } from './calibration.js';
 import type { LoadedModel } from './model-io.js';
 import { sigmoid } from './platt.js';
-import { rankLabels } from './ranking.js';
+import { rankLabels, ranksBy } from './ranking.js';
 import type { ModelSpec } from './spec.js';
 
 export interface Prediction {
@@ -51,8 +51,8 @@ function topBatch({ classifier, shape, calibration }: Ranked, batch: SparseBatch
 }
 
 /**
- * Row `r` of `top` in words; `most` labels at most. Probabilities do not rise down the list: a label behind those that
- * the calibration was fitted on has that of the one before it at most.
+ * Row `r` of `top` in words; `most` labels at most. Where probabilities order the answers they do not rise down the
+ * list: a label behind those that the calibration was fitted on has that of the one before it at most.
  */
 export function predictionsOf(
   top: TopK,
@@ -62,13 +62,14 @@ export function predictionsOf(
   most = top.k,
 ): Prediction[] {
   const row: Prediction[] = [];
+  const ordered = ranksBy(calibration) === 'probability';
   let least = 1;
   for (let i = r * top.k; i < r * top.k + Math.min(most, top.k); i++) {
     const label = top.labels[i];
     if (label === 0xffffffff) break;
     const score = top.scores[i];
     const own = probabilityOf({ spec, calibration }, label, score);
-    const probability = own === null ? null : Math.min(own, least);
+    const probability = own !== null && ordered ? Math.min(own, least) : own;
     least = probability ?? least;
     row.push({ label, name: nameOf(label) ?? String(label), score, probability });
   }

@@ -14,7 +14,7 @@ const momentSeconds = 0.15;
 /** An embedding bag touches the rows that occur; a table of this many shows what they cost. */
 const mostFeatures = 20_000;
 
-/** a + b L, from two sizes. */
+/** a + b n, n the labels that a step looks at, from two sizes. */
 export async function secondsPerStep(
   config: TrainConfig,
   kernels: Kernels,
@@ -27,9 +27,15 @@ export async function secondsPerStep(
   const atLarge = await measure(config, kernels, rows, large);
   if (large === rows.labels) return atLarge;
   const small = Math.ceil(large / 4);
-  const slope = Math.max(0, (atLarge - (await measure(config, kernels, rows, small))) / (large - small));
-  return atLarge + slope * (rows.labels - large);
+  const seen = labelsSeen('samples' in output ? output.samples : 0);
+  const more = seen(large) - seen(small);
+  const slope = Math.max(0, (atLarge - (await measure(config, kernels, rows, small))) / Math.max(1, more));
+  return atLarge + slope * (seen(rows.labels) - seen(large));
 }
+
+/** Labels that a step over so many looks at: all, or those among `samples` draws, each counted once, in the mean. */
+const labelsSeen = (samples: number) => (labels: number) =>
+  samples === 0 ? labels : labels * (1 - (1 - 1 / labels) ** samples);
 
 async function measure(
   config: TrainConfig,

@@ -24,7 +24,7 @@ export function evaluateCommand(): Command {
     .option('--save', 'keep figures, confusions and sample predictions in the run, for `espalier ui`')
     .addHelpText(
       'after',
-      '\nLabels are ranked as `espalier predict` prints them: by calibrated probability where the model has one, else by score.',
+      '\nLabels are ranked as `espalier predict` prints them: by probability where the calibration found that better, else by score.',
     )
     .action(async (model: string, data: string, options: EvaluateOptions) => {
       if (model.endsWith('.safetensors')) return evaluateExported(model, data, options);

@@ -237,4 +237,14 @@ describe('rules', () => {
     const spec = { kind: 'lion', rate: 1 } as unknown as OptimizerSpec;
     expect(() => ruleAt(spec, 0.1, 1)).toThrow(/OPTIMIZER_UNKNOWN/);
   });
+
+  it('refuses an option that its kind does not read', () => {
+    const d = float64Device();
+    const make = (spec: object) => () =>
+      new Optimizer(d, [['p', parameter(d, [1], [1])]], spec as OptimizerSpec);
+    expect(make({ kind: 'adam', rate: 1, weightDecay: 0.1, decoupled: true })).toThrow(
+      /OPTIMIZER_OPTION.*adamw/,
+    );
+    expect(make({ kind: 'adagrad', rate: 1, momentum: 0.9 })).toThrow(/OPTIMIZER_OPTION/);
+  });
 });

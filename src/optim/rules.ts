@@ -2,7 +2,7 @@
  * Optimisers as data: what the user asks for (`OptimizerSpec`), and the rule of one step that kernels run
  * (`UpdateRule`). The encoder's optimiser and the output layer's fused update share both.
  */
-import { EspalierError } from '../errors.js';
+import { EspalierError, ensure } from '../errors.js';
 import type { Moments, UpdateRule } from '../kernels/face.js';
 import type { Device } from '../tensor/device.js';
 
@@ -31,6 +31,30 @@ export interface AdagradSpec {
 }
 
 export type OptimizerSpec = SgdSpec | AdamSpec | AdagradSpec;
+
+const common = ['kind', 'rate', 'weightDecay'];
+const ofAdam = [...common, 'beta1', 'beta2', 'eps'];
+const optionsOf: Record<OptimizerSpec['kind'], readonly string[]> = {
+  sgd: [...common, 'momentum', 'nesterov'],
+  adam: ofAdam,
+  adamw: ofAdam,
+  adagrad: [...common, 'eps'],
+};
+
+/** Refuses an option that no optimiser of this kind reads: it would change nothing, in silence. */
+function checkOptions(spec: OptimizerSpec): void {
+  const known = optionsOf[spec.kind] ?? Object.keys(spec);
+  const odd = Object.keys(spec).find((key) => !known.includes(key));
+  ensure(odd === undefined, () => ({
+    code: 'OPTIMIZER_OPTION',
+    kind: 'usage',
+    op: 'optimizer',
+    problem: `${spec.kind} has no option ${JSON.stringify(odd)}`,
+    expected: known.join(', '),
+    received: `${odd}`,
+    hint: spec.kind === 'adam' ? 'decay apart from the gradient is the kind "adamw"' : undefined,
+  }));
+}
 
 /** How many numbers of state a weight costs. */
 export function momentsPerWeight(spec: OptimizerSpec): number {
@@ -82,6 +106,7 @@ export function ruleAt(spec: OptimizerSpec, rate: number, step: number): UpdateR
 
 /** Zeroed state for `n` weights, tagged as optimiser memory. */
 export function makeMoments(device: Device, spec: OptimizerSpec, n: number): Moments {
+  checkOptions(spec);
   const buffer = () => device.persistent('optimizer', [n]).data;
   switch (spec.kind) {
     case 'sgd':

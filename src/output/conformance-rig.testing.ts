@@ -35,15 +35,21 @@ export interface Subject {
 }
 
 /** Large enough eps that float32 and float64 agree on tiny gradients too. */
-export const optimizers: readonly (OptimizerSpec & { readonly name: string })[] = [
-  { name: 'sgd', kind: 'sgd', rate: 0.5 },
-  { name: 'sgd with weight decay', kind: 'sgd', rate: 0.5, weightDecay: 0.01 },
-  { name: 'sgd with momentum', kind: 'sgd', rate: 0.2, momentum: 0.9, weightDecay: 0.01 },
-  { name: 'sgd with Nesterov momentum', kind: 'sgd', rate: 0.2, momentum: 0.8, nesterov: true },
-  { name: 'adam', kind: 'adam', rate: 0.05, eps: 1e-3 },
-  { name: 'adam with weight decay', kind: 'adam', rate: 0.05, eps: 1e-3, weightDecay: 0.02 },
-  { name: 'adamw', kind: 'adamw', rate: 0.05, eps: 1e-3, weightDecay: 0.1, beta1: 0.8, beta2: 0.95 },
-  { name: 'adagrad', kind: 'adagrad', rate: 0.1, eps: 1e-3, weightDecay: 0.01 },
+export const optimizers: readonly { readonly name: string; readonly optimizer: OptimizerSpec }[] = [
+  { name: 'sgd', optimizer: { kind: 'sgd', rate: 0.5 } },
+  { name: 'sgd with weight decay', optimizer: { kind: 'sgd', rate: 0.5, weightDecay: 0.01 } },
+  { name: 'sgd with momentum', optimizer: { kind: 'sgd', rate: 0.2, momentum: 0.9, weightDecay: 0.01 } },
+  {
+    name: 'sgd with Nesterov momentum',
+    optimizer: { kind: 'sgd', rate: 0.2, momentum: 0.8, nesterov: true },
+  },
+  { name: 'adam', optimizer: { kind: 'adam', rate: 0.05, eps: 1e-3 } },
+  { name: 'adam with weight decay', optimizer: { kind: 'adam', rate: 0.05, eps: 1e-3, weightDecay: 0.02 } },
+  {
+    name: 'adamw',
+    optimizer: { kind: 'adamw', rate: 0.05, eps: 1e-3, weightDecay: 0.1, beta1: 0.8, beta2: 0.95 },
+  },
+  { name: 'adagrad', optimizer: { kind: 'adagrad', rate: 0.1, eps: 1e-3, weightDecay: 0.01 } },
 ];
 export const allLosses: readonly LabelLoss[] = ['bce', 'squaredHinge', 'softmax'];
 export const plainSgd: OptimizerSpec = { kind: 'sgd', rate: 0.5 };

@@ -21,7 +21,7 @@ export function describeSteps(rig: Rig): void {
   describe.each(losses)('%s', (loss) => {
     it.each(brief ? optimizers.filter((_, i) => i % 3 === 0) : optimizers)(
       'equals the dense layer in loss, dh and update, rewiring included: $name',
-      async (optimizer) => {
+      async ({ optimizer }) => {
         const layer = make({ loss, optimizer });
         if (!layer.capabilities.optimizers.includes(optimizer.kind)) return;
         const oracle = new DenseOracle(layer, optimizer);

@@ -134,7 +134,7 @@ export function describeOutputLayer(subject: Subject, backend: Backend): void {
 
       it.each(brief ? optimizers.filter((_, i) => i % 3 === 0) : optimizers)(
         'is what the ledger of a real step shows, tag by tag, to the byte: $name',
-        async (optimizer) => {
+        async ({ optimizer }) => {
           const layer = make({ optimizer });
           const plan = await layer.plan(shape);
           const h = hidden(one.h);

@@ -95,7 +95,7 @@ describe('HeadTailOutput', () => {
   const everyLabel = Uint32Array.from({ length: small.labels }, (_, l) => l);
 
   describe.each(backends)('with every label in the head is the head: $name', ({ kernels }) => {
-    it.skipIf(kernels === null).each(optimizers)('$name', async (optimizer) => {
+    it.skipIf(kernels === null).each(optimizers)('$name', async ({ optimizer }) => {
       const device = new Device(kernels!);
       const own = { ...setup, optimizer };
       const both = make(device, own, everyLabel);

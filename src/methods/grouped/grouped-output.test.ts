@@ -109,7 +109,7 @@ describe('GroupedFanInOutput', () => {
   };
 
   describe.each(backends)('in groups of one is per-label fan-in, rewiring included: $name', (backend) => {
-    it.skipIf(backend.kernels === null).each(optimizers)('$name', async (optimizer) => {
+    it.skipIf(backend.kernels === null).each(optimizers)('$name', async ({ optimizer }) => {
       const device = new Device(backend.kernels!);
       const own = { ...setup, optimizer };
       const grouped = make(device, own, { group: 1, topology: set });

@@ -6,21 +6,9 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { selectKernels } from '../dist/kernels/index.js';
+import { noiseTraining, settings } from './lib/noise-resmlp.mjs';
 
-const bsr = (keep) => ({ kind: 'bsr', block: 16, keep });
-const recompute = { op: 'linear', form: { kind: 'recompute' } };
-const settings = {
-  dense: { inputs: { kind: 'dense' }, masks: false },
-  'keep 0.3': { inputs: bsr(0.3), masks: false },
-  'keep 0.3 + recompute + masks': { inputs: bsr(0.3), rules: [recompute], masks: true },
-  'keep 0.3 + recompute + masks + GELU pruned': {
-    ...{ inputs: bsr(0.3), masks: true },
-    rules: [recompute, { op: 'gelu', form: bsr(0.3) }],
-  },
-  'dense warm-up, then keep 0.3 + recompute': {
-    ...{ inputs: bsr(0.3), rules: [recompute], masks: true, warmup: 2 },
-  },
-};
 const MiB = 2 ** 20;
 
 const { values } = parseArgs({
@@ -71,27 +59,9 @@ function parent() {
 
 /** Trains for some steps and says what the process held. */
 async function child({ batch, dim, depth, steps, saved }) {
-  const { blockSparse, kernels, network, nn } = await import('../dist/index.js');
-  const [side, classes] = [28, 10];
-  const train = {
-    ...{ name: 'noise', rows: batch, channels: 1, height: side, width: side, classes },
-    pixels: Uint8Array.from({ length: batch * side * side }, (_, i) => (i * 2654435761) >>> 24),
-    labels: Uint8Array.from({ length: batch }, (_, i) => i % classes),
-  };
-  const task = network.imageTask({
-    ...{ train, batch, seed: 1 },
-    model: (device, stream) =>
-      new nn.ResMLP(device, {
-        ...{ stream, channels: 1, height: side, width: side, classes, patch: 4, dim, depth },
-        layerScale: 0.1,
-      }),
-  });
-  const backend = kernels.selectKernels();
+  const backend = selectKernels();
   const before = process.memoryUsage.rss();
-  const training = new network.NetworkTraining(task, {
-    ...{ kernels: backend, optimizer: { kind: 'adam', rate: 1e-3 }, epochs: steps, seed: 1 },
-    saved: new blockSparse.SavedActivations(saved),
-  });
+  const training = noiseTraining({ batch, dim, depth, epochs: steps }, saved, backend);
   let loss = 0;
   while (training.taken < steps) loss = training.step();
   const peaks = training.peaks;

@@ -1,0 +1,50 @@
+/** A ResMLP on images that are noise, and ways to keep what its backward needs: for times and memory, not for learning. */
+import { blockSparse, network, nn } from '../../dist/index.js';
+
+/** @param {number} keep @returns {import('../../dist/index.js').blockSparse.SavedForm} */
+const bsr = (keep) => ({ kind: 'bsr', block: 16, keep });
+/** @type {import('../../dist/index.js').blockSparse.SavedRule} */
+const recompute = { op: 'linear', form: { kind: 'recompute' } };
+
+/**
+ * `dense` keeps every tensor once.
+ * @type {Record<string, import('../../dist/index.js').blockSparse.SavedOptions>}
+ */
+export const settings = {
+  dense: { inputs: { kind: 'dense' }, masks: false },
+  'keep 0.3': { inputs: bsr(0.3), masks: false },
+  'keep 0.3 + recompute + masks': { inputs: bsr(0.3), rules: [recompute], masks: true },
+  'keep 0.3 + recompute + masks + GELU pruned': {
+    ...{ inputs: bsr(0.3), masks: true },
+    rules: [recompute, { op: 'gelu', form: bsr(0.3) }],
+  },
+  'dense warm-up, then keep 0.3 + recompute': {
+    ...{ inputs: bsr(0.3), rules: [recompute], masks: true, warmup: 2 },
+  },
+};
+
+/**
+ * @param {{ batch: number, dim: number, depth: number, epochs: number }} shape An epoch is a step.
+ * @param {import('../../dist/index.js').blockSparse.SavedOptions} saved
+ * @param {import('../../dist/index.js').kernels.Kernels} kernels
+ */
+export function noiseTraining({ batch, dim, depth, epochs }, saved, kernels) {
+  const [side, classes] = [28, 10];
+  const train = {
+    ...{ name: 'noise', rows: batch, channels: 1, height: side, width: side, classes },
+    pixels: Uint8Array.from({ length: batch * side * side }, (_, i) => (i * 2654435761) >>> 24),
+    labels: Uint8Array.from({ length: batch }, (_, i) => i % classes),
+  };
+  const task = network.imageTask({
+    ...{ train, batch, seed: 1 },
+    model: (device, stream) =>
+      new nn.ResMLP(device, {
+        ...{ stream, channels: 1, height: side, width: side, classes, patch: 4, dim, depth },
+        layerScale: 0.1,
+      }),
+  });
+  return new network.NetworkTraining(task, {
+    ...{ kernels, optimizer: { kind: 'adam', rate: 1e-3 }, epochs, seed: 1 },
+    saved: new blockSparse.SavedActivations(saved),
+  });
+}

@@ -39,9 +39,8 @@ export function makeOutput(
   const common = { ...options, loss: labelLoss(spec.kind, options.loss) };
   switch (spec.kind) {
     case 'dense':
-      return new DenseOutput(device, { ...common, ...spec, sampling: draws(spec, facts) });
     case 'bottleneck':
-      return new DenseOutput(device, { ...common, precision: spec.precision });
+      return new DenseOutput(device, { ...common, ...spec, sampling: draws(spec, facts) });
     case 'fan-in':
       return new FixedFanInOutput(device, {
         ...{ ...common, ...spec, sampling: draws(spec, facts) },

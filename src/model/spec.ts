@@ -140,6 +140,7 @@ const outputUnion = z.discriminatedUnion('kind', [
     width: positiveInteger.default(64),
     startScale,
     precision,
+    samples,
   }),
   z.strictObject({
     kind: z.literal('factored'),

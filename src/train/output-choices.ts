@@ -16,6 +16,8 @@ export type Change = {
 };
 
 const bf16 = ({ precision }: { readonly precision: string }): string => (precision === 'bf16' ? ' bf16' : '');
+const sampled = ({ samples }: { readonly samples: number }): string =>
+  samples === 0 ? '' : `, ${samples} sampled`;
 const chunked = ({ chunk }: { readonly chunk?: number }): string =>
   chunk === undefined ? '' : `, chunk ${chunk}`;
 
@@ -23,17 +25,13 @@ const chunked = ({ chunk }: { readonly chunk?: number }): string =>
 export function describe(output: OutputSpec): string {
   switch (output.kind) {
     case 'fan-in':
-      return output.samples > 0
-        ? `fan-in ${output.fanIn}, ${output.samples} sampled`
-        : `fan-in ${output.fanIn}${output.form === 'compact' ? ' compact' : ''}${bf16(output)}${chunked(output)}`;
+      return `fan-in ${output.fanIn}${output.form === 'compact' ? ' compact' : ''}${bf16(output)}${chunked(output)}${sampled(output)}`;
     case 'grouped':
       return `grouped ${output.fanIn} by ${output.group}${output.head > 0 ? ', dense head' : ''}${bf16(output)}`;
     case 'bottleneck':
-      return `bottleneck ${output.width}`;
+      return `bottleneck ${output.width}${bf16(output)}${sampled(output)}`;
     case 'dense':
-      return output.samples > 0
-        ? `dense, ${output.samples} sampled`
-        : `dense${bf16(output)}${chunked(output)}`;
+      return `dense${bf16(output)}${chunked(output)}${sampled(output)}`;
     default:
       return output.kind;
   }
@@ -68,19 +66,26 @@ export function rivals(config: TrainConfig): Change[] {
   const shared = Math.min(4 * fanIn, mostFanIn(config));
   const kept = output.kind === 'fan-in' ? { topology: output.topology } : {};
   const loss = isLabelLoss(own) ? undefined : 'bce';
-  const all: Change[] = [
-    { name: 'dense', output: { kind: 'dense' }, loss },
-    { name: `fan-in ${fanIn}`, output: { kind: 'fan-in', fanIn, ...kept }, loss },
-    { name: `fan-in ${fanIn} compact`, output: { kind: 'fan-in', fanIn, form: 'compact', ...kept }, loss },
-    { name: `grouped ${shared} by 32`, output: { kind: 'grouped', fanIn: shared, group: 32 }, loss },
-    { name: `bottleneck ${fanIn}`, output: { kind: 'bottleneck', width: fanIn }, loss },
-    { name: 'factored', output: { kind: 'factored' }, loss: 'zLoss' },
+  // A layer that draws its labels is compared with others that do.
+  const drawn = 'samples' in output && output.samples > 0 ? { samples: output.samples } : null;
+  const compact = { kind: 'fan-in', fanIn, form: 'compact', ...kept } as const;
+  const all: Omit<Change, 'name'>[] = [
+    { output: { kind: 'dense', ...drawn }, loss },
+    { output: { kind: 'fan-in', fanIn, ...drawn, ...kept }, loss },
+    ...(drawn === null ? [{ output: compact, loss } as const] : []),
+    { output: { kind: 'grouped', fanIn: shared, group: 32 }, loss },
+    { output: { kind: 'bottleneck', width: fanIn, ...drawn }, loss },
+    { output: { kind: 'factored' }, loss: 'zLoss' },
   ];
-  return all.filter(({ name }) => name !== describe(output));
+  return all
+    .map((change) => ({ ...change, name: describe(outputSpec.parse(change.output)) }))
+    .filter(({ name }) => name !== describe(output));
 }
 
 /** Labels that a thread works on at once, where memory is short: fewer gain nothing worth their calls. */
 const smallChunk = 32;
+
+const defaultFanIn = () => outputSpec.parse({ kind: 'fan-in' }) as FanInSpec;
 
 /**
  * The configured layer made smaller, what costs least first: chunks (rounding alone), form (time), precision, then
@@ -96,15 +101,18 @@ export function shrinks(config: TrainConfig): Change[] {
       outputs.push({ ...output, precision: 'bf16', fanIn });
     }
     if (output.head > 0) outputs.push({ ...(outputs.at(-1) ?? output), head: 0 } as OutputSpec);
-  } else if (output.kind === 'fan-in' && output.samples > 0) {
+  } else if ('samples' in output && output.samples > 0) {
     // Drawn labels are float32, and compact as they are.
-    for (const fanIn of halvings(Math.floor(output.fanIn / 2))) outputs.push({ ...output, fanIn });
+    const { samples } = output;
+    const [sparse, wanted] =
+      output.kind === 'fan-in'
+        ? [output, Math.floor(output.fanIn / 2)]
+        : [{ ...defaultFanIn(), samples }, mostFanIn(config)];
+    for (const fanIn of halvings(wanted)) outputs.push({ ...sparse, fanIn });
   } else if (output.kind !== 'factored') {
     const chunk = 'chunk' in output ? Math.min(output.chunk ?? smallChunk, smallChunk) : smallChunk;
-    const sparse = output.kind === 'fan-in' ? output : (outputSpec.parse({ kind: 'fan-in' }) as FanInSpec);
-    if (output.kind === 'dense' && output.samples === 0) {
-      outputs.push({ ...output, chunk }, { ...output, chunk, precision: 'bf16' });
-    }
+    const sparse = output.kind === 'fan-in' ? output : defaultFanIn();
+    if (output.kind === 'dense') outputs.push({ ...output, chunk }, { ...output, chunk, precision: 'bf16' });
     if (output.kind === 'fan-in') outputs.push({ ...output, chunk });
     const wanted = output.kind === 'fan-in' ? output.fanIn : mostFanIn(config);
     outputs.push({ ...sparse, chunk, fanIn: wanted, form: 'compact' });

@@ -96,6 +96,10 @@ const kinds: Record<string, Kind> = {
     labelsInHead: 5,
   },
   'dense with sampled softmax': { output: { kind: 'dense', samples: 16 }, loss: 'softmax' },
+  'bottleneck with sampled softmax': {
+    output: { kind: 'bottleneck', width: 8, samples: 16 },
+    loss: 'softmax',
+  },
   'dense behind pruned activations': { output: { kind: 'dense' }, more: pruned('relu') },
   'fan-in behind pruned activations': {
     output: { kind: 'fan-in', fanIn: 10, topology },

@@ -45,6 +45,7 @@ describe('planTraining', () => {
     factored: { kind: 'factored' },
     'sampled dense': { kind: 'dense', samples: 100 },
     'sampled fan-in': { kind: 'fan-in', fanIn: 32, samples: 100 },
+    'sampled bottleneck': { kind: 'bottleneck', width: 16, samples: 100 },
   } as const;
   it.each(Object.entries(outputs))(
     'plans the accounted peak of the run that follows: %s',
@@ -124,16 +125,32 @@ describe('planTraining', () => {
     expect(impossible.fitting?.tried.length).toBeGreaterThan(3);
   });
 
-  it('shrinks a layer that draws labels by its connections alone', async () => {
-    const output = { kind: 'fan-in', fanIn: 32, samples: 100 } as const;
-    const own = config({ model: { encoder: { embedding: 64 }, loss: 'softmax', output } });
-    const { fitting } = await planTraining(parseConfig(own), kernels, data, {
-      ...{ calibrate: false, maxMemory: 1e6, baseRss: 50e6 },
-    });
-    expect(fitting?.tried.map(({ name }) => name)).toEqual([
-      'fan-in 32, 100 sampled',
-      'fan-in 16, 100 sampled',
-      'fan-in 8, 100 sampled',
+  it('compares a layer that draws labels with others that do, and shrinks it by its connections', async () => {
+    const names = async (output: NonNullable<TrainConfigInput['model']>['output']) => {
+      const own = config({ model: { encoder: { embedding: 64 }, loss: 'softmax', output } });
+      const { lines, fitting, advice } = await planTraining(parseConfig(own), kernels, data, {
+        ...{ calibrate: false, maxMemory: 1e6, baseRss: 50e6 },
+      });
+      return [lines, fitting?.tried ?? []]
+        .map((list) => list.map(({ name }) => name))
+        .concat([advice.choice]);
+    };
+    const [fanIn, dense] = ['fan-in 32, 100 sampled', 'dense, 100 sampled'];
+    const others = ['grouped 32 by 32', 'bottleneck 32, 100 sampled', 'factored'];
+    const smaller = ['fan-in 16, 100 sampled', 'fan-in 8, 100 sampled'];
+    expect(await names({ kind: 'fan-in', fanIn: 32, samples: 100 })).toEqual([
+      ...[
+        [fanIn, dense, ...others],
+        [fanIn, ...smaller],
+      ],
+      fanIn,
+    ]);
+    expect(await names({ kind: 'dense', samples: 100 })).toEqual([
+      ...[
+        [dense, fanIn, ...others],
+        [dense, fanIn, ...smaller],
+      ],
+      fanIn,
     ]);
   });
 

@@ -135,9 +135,10 @@ async function minutesOf(config: TrainConfig, kernels: Kernels, rows: CsrDataset
 function advise(config: TrainConfig, rows: CsrDataset, lines: readonly PlanLine[]): Advice {
   const { kind, reasons: why, rare } = recommend(config, rows);
   const reasons = [...why];
-  if (kind !== 'fan-in') return { choice: kind, reasons };
-  const dense = lines.find(({ name }) => name === 'dense');
-  const sparse = lines.find(({ name }) => name.startsWith('fan-in')) ?? lines[0];
+  const lineOf = (wanted: string) => lines.find(({ name }) => name.split(/[ ,]/)[0] === wanted);
+  if (kind !== 'fan-in') return { choice: lineOf(kind)?.name ?? kind, reasons };
+  const dense = lineOf('dense');
+  const sparse = lineOf('fan-in') ?? lines[0];
   if (dense !== undefined) {
     const times = (a: number | null, b: number | null) =>
       a === null || b === null ? '' : `, ${(a / b).toFixed(1)}x the time`;

@@ -3,6 +3,7 @@
  * tape asks a policy how to keep it, makes that copy, and gives the dense block back at once.
  */
 import { EspalierError } from '../errors.js';
+import type { Kernels } from '../kernels/face.js';
 import { BsrTensor, blockCount, bsrBytes, matrixShape } from '../tensor/bsr.js';
 import type { Device } from '../tensor/device.js';
 import { bytesPerElement } from '../tensor/memory.js';
@@ -43,8 +44,19 @@ export type Saved =
   | { readonly kind: 'dense'; readonly tensor: Tensor }
   | { readonly kind: 'bsr'; readonly bsr: BsrTensor }
   | { readonly kind: 'pooled'; readonly size: number; readonly means: Tensor }
-  /** Dense rows on demand: `fill` writes rows [begin, end). */
-  | { readonly kind: 'rows'; fill(begin: number, end: number, out: Tensor): void };
+  /** Dense rows on demand: `fill` writes rows [begin, end), both whole multiples of `group` (or the end of all). */
+  | { readonly kind: 'rows'; readonly group: number; fill(begin: number, end: number, out: Tensor): void };
+
+/** How an operation computes its output again: groups of rows of it from groups of rows of its input. */
+export interface Again {
+  readonly input: Tensor;
+  /** Rows of a group of the input, and of the output: 1 and 1 where rows stand for themselves. */
+  readonly group: readonly [input: number, output: number];
+  /** One f for every element, f(0) = 0: a block-sparse input gives an output of the same blocks. */
+  readonly keepsZeros: boolean;
+  /** y from x, whole groups of rows. */
+  run(kernels: Kernels, x: Tensor, y: Tensor): void;
+}
 
 /** What an operation's backward reads saved tensors through. */
 export interface Kept {
@@ -197,6 +209,27 @@ export class SavedEntry {
     return { kind: 'dense', tensor: this.tensor };
   }
 
+  /** Lets `out` be read as its operation computes it again from what is kept of the input, `from`. */
+  mayRunAgain(again: Again, from: SavedEntry, device: Device): void {
+    this.again = () => {
+      const x = from.read();
+      if (x.kind === 'bsr' && again.keepsZeros) {
+        const values = device.temporary('workspace', x.bsr.values.shape);
+        again.run(device.kernels, x.bsr.values, values);
+        return { kind: 'bsr', bsr: x.bsr.withValues(values) };
+      }
+      const [groupIn, groupOut] = again.group;
+      const input = matrixShape(again.input.shape);
+      const fill = (begin: number, end: number, y: Tensor) => {
+        const rows = [(begin / groupOut) * groupIn, (end / groupOut) * groupIn] as const;
+        const part = rowsOf(device, x, input, rows);
+        again.run(device.kernels, part, device.rows(y, 0, end - begin));
+        if (x.kind !== 'dense') device.release(part);
+      };
+      return { kind: 'rows', group: groupOut, fill };
+    };
+  }
+
   /** Gives everything kept back; a dense tensor that forward may still read stays. */
   release(device: Device): void {
     const { values, mask, exact } = this;
@@ -208,6 +241,37 @@ export class SavedEntry {
     this.values = null;
     this.mask = null;
     this.exact = null;
+  }
+}
+
+/** Rows [begin, end) of a matrix as it was kept: where they lie, or in a temporary. */
+function rowsOf(
+  device: Device,
+  saved: Saved,
+  { rows, cols }: { readonly rows: number; readonly cols: number },
+  [begin, end]: readonly [number, number],
+): Tensor {
+  switch (saved.kind) {
+    case 'dense':
+      return device.rows(device.alias(saved.tensor, [rows, cols]), begin, end);
+    case 'bsr':
+      return device.rows(saved.bsr.expand(device, begin, end), 0, end - begin);
+    case 'pooled': {
+      const { size, means } = saved;
+      const out = device.temporary('workspace', [end - begin, cols]);
+      for (let row = begin; row < end && !device.dry; row++) {
+        const group = Math.floor(row / size);
+        out.data.set(means.data.subarray(group * cols, (group + 1) * cols), (row - begin) * cols);
+      }
+      return out;
+    }
+    case 'rows': {
+      const { group } = saved;
+      const [from, to] = [Math.floor(begin / group) * group, Math.min(rows, Math.ceil(end / group) * group)];
+      const out = device.temporary('workspace', [to - from, cols]);
+      saved.fill(from, to, out);
+      return device.rows(out, begin - from, end - from);
+    }
   }
 }
 

@@ -3,12 +3,10 @@
  * {name, infer, forward, backward, flops}; the tape owns the order, the gradients and their memory.
  */
 import { EspalierError } from '../errors.js';
-import type { Kernels } from '../kernels/face.js';
-import { matrixShape } from '../tensor/bsr.js';
 import type { Device } from '../tensor/device.js';
 import { type RowGradient, type Shape, shapeText, type Tensor } from '../tensor/tensor.js';
 import { Parameter } from './parameter.js';
-import { type Kept, type Need, type Saved, SavedEntry, type SavedPolicy, unreadable } from './saved.js';
+import { type Again, type Kept, type Need, type Saved, SavedEntry, type SavedPolicy } from './saved.js';
 
 /** One operation: `A` its arguments, `S` what forward leaves for backward. */
 export interface Operation<A, S> {
@@ -34,11 +32,8 @@ export interface Operation<A, S> {
    * are taken. Absent: all of them, dense.
    */
   needs?(args: A, out: Tensor): readonly Need[];
-  /** For f element by element with f(0) = 0: lets the output be computed again instead of kept. */
-  readonly again?: {
-    input(args: A): Tensor;
-    run(kernels: Kernels, n: number, x: Tensor, y: Tensor): void;
-  };
+  /** Lets the output be computed again instead of kept, from what is kept of an argument; null: not with these. */
+  again?(args: A): Again | null;
 }
 
 export interface TapeOptions {
@@ -164,30 +159,12 @@ export class Tape {
       entry.open++;
       reads.push(entry);
     }
-    if (op.again !== undefined) this.#mayRunAgain(op.again, op.again.input(args), out);
+    const again = op.again?.(args) ?? null;
+    const from = again === null ? null : this.#entry(again.input);
+    // What it is computed from must be there still: read by this very operation, or itself computed again.
+    if (again !== null && from !== null && (reads.includes(from) || from.again !== null))
+      this.#entry(out)?.mayRunAgain(again, from, this.device);
     this.#nodes.push({ op, args, saved, out, layer: this.#layer, reads });
-  }
-
-  /** The output as its own operation computes it again from what it keeps of its input. */
-  #mayRunAgain(again: NonNullable<Operation<unknown, unknown>['again']>, input: Tensor, out: Tensor): void {
-    const from = this.#entry(input);
-    const to = this.#entry(out);
-    if (from === null || to === null) return;
-    const { device } = this;
-    const { cols } = matrixShape(out.shape);
-    to.again = (): Saved => {
-      const x = from.read();
-      if (x.kind === 'bsr') {
-        // Zeros stay zeros: the same blocks, other values.
-        const values = device.temporary('workspace', x.bsr.values.shape);
-        again.run(device.kernels, values.size, x.bsr.values, values);
-        return { kind: 'bsr', bsr: x.bsr.withValues(values) };
-      }
-      if (x.kind !== 'dense') throw unreadable('again', input, x.kind);
-      const fill = (begin: number, end: number, rows: Tensor) =>
-        again.run(device.kernels, (end - begin) * cols, device.rows(x.tensor, begin, end), rows);
-      return { kind: 'rows', fill };
-    };
   }
 
   /**

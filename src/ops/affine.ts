@@ -1,4 +1,5 @@
 import type { Operation } from '../autograd/tape.js';
+import type { Kernels } from '../kernels/face.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { expectShape } from './check.js';
 import { scaleGradient } from './saved-gradients.js';
@@ -25,16 +26,12 @@ export const affine: Operation<AffineOpArgs, void> = {
 
   inputs: ({ x, gamma, beta }) => [x, gamma, beta],
 
-  forward({ kernels }, { x, gamma, beta }, out) {
-    kernels.affine({
-      rows: x.size / gamma.size,
-      dim: gamma.size,
-      x: x.data,
-      gamma: gamma.data,
-      beta: beta?.data ?? null,
-      y: out.data,
-    });
-  },
+  forward: ({ kernels }, args, out) => run(kernels, args, args.x, out),
+
+  again: (args) => ({
+    ...{ input: args.x, group: [1, 1], keepsZeros: false },
+    run: (kernels, x, y) => run(kernels, args, x, y),
+  }),
 
   needs: ({ x, gamma }) =>
     gamma.requiresGrad
@@ -63,3 +60,9 @@ export const affine: Operation<AffineOpArgs, void> = {
 
   flops: ({ x }) => 2 * x.size,
 };
+
+function run(kernels: Kernels, { gamma, beta }: AffineOpArgs, x: Tensor, y: Tensor): void {
+  const dim = gamma.size;
+  const [a, b] = [gamma.data, beta?.data ?? null];
+  kernels.affine({ rows: x.size / dim, dim, x: x.data, gamma: a, beta: b, y: y.data });
+}

@@ -34,7 +34,10 @@ export const gelu: Operation<Unary, void> = {
   inputs: ({ x }) => [x],
   forward: ({ kernels }, { x }, out) => kernels.gelu(x.size, x.data, out.data),
   needs: ({ x }) => [{ tensor: x, as: 'values', takes: ['bsr'] }],
-  again: { input: ({ x }) => x, run: ({ gelu }, n, x, y) => gelu(n, x.data, y.data) },
+  again: ({ x }) => ({
+    ...{ input: x, group: [1, 1], keepsZeros: true },
+    run: (kernels, from, to) => kernels.gelu(from.size, from.data, to.data),
+  }),
   // dx = dy (Phi(x) + x phi(x)); where a block of x is not held, x = 0 and the slope is 1/2
   backward(device, { x }, _saved, _out, dout, into, kept) {
     for (const part of savedRows(device, 'gelu', kept.values(x), x, dout)) {

@@ -142,9 +142,10 @@ function* chunks(
   rows: number,
   cols: number,
 ): Generator<[begin: number, end: number, part: Tensor]> {
-  const buffer = device.temporary('workspace', [Math.min(chunk, rows), cols]);
-  for (let begin = 0; begin < rows; begin += chunk) {
-    const end = Math.min(rows, begin + chunk);
+  const step = Math.ceil(chunk / saved.group) * saved.group;
+  const buffer = device.temporary('workspace', [Math.min(step, rows), cols]);
+  for (let begin = 0; begin < rows; begin += step) {
+    const end = Math.min(rows, begin + step);
     saved.fill(begin, end, buffer);
     yield [begin, end, buffer];
   }

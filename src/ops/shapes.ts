@@ -21,6 +21,16 @@ export const swapAxes: Operation<SwapAxesOpArgs, void> = {
     kernels.swapAxes({ outer, a, b, inner, x: x.data, y: out.data });
   },
   needs: () => [],
+  // Of matrices, each by itself: the rows of one belong together.
+  again({ x, axis }) {
+    const { a, b, inner } = sides(x, axis);
+    if (inner !== 1) return null;
+    return {
+      ...{ input: x, group: [a, b], keepsZeros: false },
+      run: (kernels, from, to) =>
+        kernels.swapAxes({ outer: from.size / (a * b), a, b, inner, x: from.data, y: to.data }),
+    };
+  },
   // dx[..., i, j, ...] = dy[..., j, i, ...]
   backward(device, { x, axis }, _saved, _out, dout, into) {
     const { outer, a, b, inner } = sides(x, axis);

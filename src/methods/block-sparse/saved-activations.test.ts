@@ -4,6 +4,7 @@ import { Tape } from '../../autograd/tape.js';
 import { RandomStream } from '../../kernels/random.js';
 import { GELU, LayerNorm, Linear, ReLU, ResMLP, Sequential } from '../../nn/index.js';
 import type { Module } from '../../nn/module.js';
+import { Affine, Flatten, Transposed } from '../../nn/network-layers.js';
 import { layerNorm } from '../../ops/layer-norm.js';
 import { squaredError } from '../../ops/losses.js';
 import type { Device } from '../../tensor/device.js';
@@ -124,17 +125,79 @@ describe('backward from block-sparse activations', () => {
     expect(kept.policy?.report().sites.map(({ form }) => form)).not.toContain('bsr');
   });
 
-  it('computes GELU outputs again instead of keeping them, without any error', () => {
-    const exact = pass((d) => mlp(d, 'gelu'), null);
-    const again = pass((d) => mlp(d, 'gelu'), { inputs: dense, rules: [{ op: 'linear', form: recompute }] });
-    const forms = again.policy?.report().sites.map(({ op, form }) => `${op} ${form}`);
-    expect(forms).toContain('linear recompute');
-    for (const [name, gradient] of again.gradients) {
+  it.each([70, 1100])(
+    'computes %i GELU outputs again instead of keeping them, without any error',
+    (count) => {
+      const x = [count, width];
+      const exact = pass((d) => mlp(d, 'gelu'), null, { x });
+      const rules = [{ op: 'linear', form: recompute }];
+      const again = pass((d) => mlp(d, 'gelu'), { inputs: dense, rules }, { x });
+      const forms = again.policy?.report().sites.map(({ op, form }) => `${op} ${form}`);
+      expect(forms).toContain('linear recompute');
+      for (const [name, gradient] of again.gradients) {
+        gradient.forEach((value, i) => {
+          expect(value).toBeCloseTo(exact.gradients.get(name)![i], 12);
+        });
+      }
+      expect(again.dx).toEqual(exact.dx);
+    },
+  );
+
+  const expectClose = (a: Pass, b: Pass) => {
+    for (const [name, gradient] of a.gradients) {
+      const wanted = b.gradients.get(name)!;
       gradient.forEach((value, i) => {
-        expect(value).toBeCloseTo(exact.gradients.get(name)![i], 12);
+        expect(Math.abs(value - wanted[i]), name).toBeLessThan(1e-12 * (1 + Math.abs(wanted[i])));
       });
     }
+  };
+
+  it('computes affine outputs and exchanged axes again too: a ResMLP layer keeps 8 of 14 widths, all exact', () => {
+    const make = (d: Device) =>
+      new ResMLP(d, {
+        ...{ stream: stream('resmlp'), channels: 1, height: 12, width: 12, classes: 3 },
+        ...{ patch: 4, dim: 20, depth: 3, layerScale: 0.5 },
+      });
+    const x = [7, 1, 12, 12];
+    const exact = pass(make, { inputs: dense, masks: false }, { x });
+    const again = pass(make, { inputs: dense, rules: [{ op: 'linear', form: recompute }] }, { x });
+    expectClose(again, exact);
     expect(again.dx).toEqual(exact.dx);
+    const widths = 7 * 9 * 20 * 8;
+    const layers = (p: Pass) => {
+      const own = p.policy!.report().sites.filter(({ layer }) => layer.startsWith('blocks.'));
+      return own.reduce((sum, { bytes }) => sum + bytes, 0) / widths / 3;
+    };
+    expect([layers(exact), layers(again)]).toEqual([14, 8]);
+  });
+
+  it('computes again from a source kept in any form; where zero blocks alone were left out, exactly', () => {
+    const make = (d: Device) => {
+      const weights = stream('half');
+      const first = new Linear(d, width, 32, { stream: weights });
+      // The second block column is zero: keeping half of the blocks loses nothing.
+      first.weight.data.fill(0, 16 * width);
+      first.bias!.data.fill(0, 16);
+      const middle = new Affine(d, 32);
+      middle.bias!.data.set(normal(32, 'beta'));
+      const turned = new Transposed(new Linear(d, rows, 6, { stream: weights }));
+      return new Sequential(first, middle, turned, new Flatten());
+    };
+    const x = [2, rows, width];
+    const exact = pass(make, null, { x });
+    for (const form of [pooled({ size: 8 }), bsr({ block: 16, keep: 0.5 })]) {
+      const rules = [
+        { op: 'affine', form },
+        { op: 'linear', form: recompute },
+      ];
+      const again = pass(make, { inputs: dense, rules }, { x });
+      expect(again.policy?.report().sites.map(({ op, form: kind }) => `${op} ${kind}`)).toEqual(
+        expect.arrayContaining([`affine ${form.kind}`, 'linear recompute']),
+      );
+      expect(again.dx).toEqual(exact.dx);
+      if (form.kind === 'bsr') expectClose(again, exact);
+      else expect(again.gradients).not.toEqual(exact.gradients);
+    }
   });
 
   it('prunes GELU and LayerNorm inputs only where their op is named, and then shares the pattern', () => {

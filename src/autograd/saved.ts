@@ -54,6 +54,8 @@ export interface Again {
   readonly group: readonly [input: number, output: number];
   /** One f for every element, f(0) = 0: a block-sparse input gives an output of the same blocks. */
   readonly keepsZeros: boolean;
+  /** Whether that takes a matrix product: dearer than keeping the output, for most. */
+  readonly product: boolean;
   /** y from x, whole groups of rows. */
   run(kernels: Kernels, x: Tensor, y: Tensor): void;
 }
@@ -80,6 +82,8 @@ export interface Site {
   readonly reach: 'weights' | 'path';
   /** The forms that all readers can work with; dense always is one. */
   readonly takes: ReadonlySet<FormKind>;
+  /** Whether computing it again takes a matrix product. */
+  readonly product: boolean;
 }
 
 export interface SavedPolicy {
@@ -109,6 +113,7 @@ export class SavedEntry {
   exact: Tensor | null = null;
   /** Set by the tape for tensors that their own operation can compute again. */
   again: (() => Saved) | null = null;
+  #product = false;
 
   constructor(tensor: Tensor) {
     this.tensor = tensor;
@@ -159,7 +164,15 @@ export class SavedEntry {
     if (this.again === null || shapeText(shape) !== shapeText(tensor.shape)) takes.delete('recompute');
     const elementBytes = bytesPerElement(tensor.dtype);
     const { layer, op } = first;
-    const site: Site = { layer, op, shape, elementBytes, reach: first.need.reach ?? 'path', takes };
+    const site: Site = {
+      layer,
+      op,
+      shape,
+      elementBytes,
+      reach: first.need.reach ?? 'path',
+      takes,
+      product: this.#product,
+    };
     this.site = site;
     const signs = this.#reads('sign');
     // Nobody reads the values: only the mask is left.
@@ -209,8 +222,9 @@ export class SavedEntry {
     return { kind: 'dense', tensor: this.tensor };
   }
 
-  /** Lets `out` be read as its operation computes it again from what is kept of the input, `from`. */
-  mayRunAgain(again: Again, from: SavedEntry, device: Device): void {
+  /** Lets it be read as its operation computes it again from what is kept of the input; `kept`: for sure. */
+  mayRunAgain(again: Again, from: SavedEntry, kept: boolean, device: Device): void {
+    this.#product = again.product || (!kept && from.#product);
     this.again = () => {
       const x = from.read();
       if (x.kind === 'bsr' && again.keepsZeros) {
@@ -222,9 +236,9 @@ export class SavedEntry {
       const input = matrixShape(again.input.shape);
       const fill = (begin: number, end: number, y: Tensor) => {
         const rows = [(begin / groupOut) * groupIn, (end / groupOut) * groupIn] as const;
-        const part = rowsOf(device, x, input, rows);
+        const { part, held } = rowsOf(device, x, input, rows);
         again.run(device.kernels, part, device.rows(y, 0, end - begin));
-        if (x.kind !== 'dense') device.release(part);
+        if (held !== null) device.release(held);
       };
       return { kind: 'rows', group: groupOut, fill };
     };
@@ -244,33 +258,35 @@ export class SavedEntry {
   }
 }
 
-/** Rows [begin, end) of a matrix as it was kept: where they lie, or in a temporary. */
+/** Rows [begin, end) of a matrix as it was kept: where they lie, or in a temporary that the caller gives back. */
 function rowsOf(
   device: Device,
   saved: Saved,
   { rows, cols }: { readonly rows: number; readonly cols: number },
   [begin, end]: readonly [number, number],
-): Tensor {
+): { readonly part: Tensor; readonly held: Tensor | null } {
   switch (saved.kind) {
     case 'dense':
-      return device.rows(device.alias(saved.tensor, [rows, cols]), begin, end);
-    case 'bsr':
-      return device.rows(saved.bsr.expand(device, begin, end), 0, end - begin);
+      return { part: device.rows(device.alias(saved.tensor, [rows, cols]), begin, end), held: null };
+    case 'bsr': {
+      const held = saved.bsr.expand(device, begin, end);
+      return { part: device.rows(held, 0, end - begin), held };
+    }
     case 'pooled': {
       const { size, means } = saved;
-      const out = device.temporary('workspace', [end - begin, cols]);
+      const held = device.temporary('workspace', [end - begin, cols]);
       for (let row = begin; row < end && !device.dry; row++) {
         const group = Math.floor(row / size);
-        out.data.set(means.data.subarray(group * cols, (group + 1) * cols), (row - begin) * cols);
+        held.data.set(means.data.subarray(group * cols, (group + 1) * cols), (row - begin) * cols);
       }
-      return out;
+      return { part: held, held };
     }
     case 'rows': {
       const { group } = saved;
       const [from, to] = [Math.floor(begin / group) * group, Math.min(rows, Math.ceil(end / group) * group)];
-      const out = device.temporary('workspace', [to - from, cols]);
-      saved.fill(from, to, out);
-      return device.rows(out, begin - from, end - from);
+      const held = device.temporary('workspace', [to - from, cols]);
+      saved.fill(from, to, held);
+      return { part: device.rows(held, begin - from, end - from), held };
     }
   }
 }

@@ -162,8 +162,9 @@ export class Tape {
     const again = op.again?.(args) ?? null;
     const from = again === null ? null : this.#entry(again.input);
     // What it is computed from must be there still: read by this very operation, or itself computed again.
-    if (again !== null && from !== null && (reads.includes(from) || from.again !== null))
-      this.#entry(out)?.mayRunAgain(again, from, this.device);
+    const kept = from !== null && reads.includes(from);
+    if (again !== null && from !== null && (kept || from.again !== null))
+      this.#entry(out)?.mayRunAgain(again, from, kept, this.device);
     this.#nodes.push({ op, args, saved, out, layer: this.#layer, reads });
   }
 

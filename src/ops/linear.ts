@@ -1,6 +1,6 @@
 import type { Operation } from '../autograd/tape.js';
 import { EspalierError } from '../errors.js';
-import type { Activation } from '../kernels/face.js';
+import type { Activation, Kernels } from '../kernels/face.js';
 import { matrixShape } from '../tensor/bsr.js';
 import { shapeText, type Tensor } from '../tensor/tensor.js';
 import { expectRank, expectShape } from './check.js';
@@ -41,21 +41,13 @@ export const linear: Operation<LinearArgs, void> = {
 
   inputs: ({ x, weight, bias }) => [x, weight, bias],
 
-  forward({ kernels }, { x, weight, bias, activation }, out) {
-    const m = rowsOf(x);
-    const [n, k] = weight.shape;
-    kernels.gemm({
-      transB: true,
-      m,
-      n,
-      k,
-      a: x.data,
-      b: weight.data,
-      c: out.data,
-      bias: bias?.data ?? null,
-      activation,
-    });
-  },
+  forward: ({ kernels }, args, out) => run(kernels, args, args.x, out),
+
+  // Dearer than keeping, by a product: for outputs that are wide and read by little.
+  again: (args) => ({
+    ...{ input: args.x, group: [1, 1], keepsZeros: false, product: true },
+    run: (kernels, x, y) => run(kernels, args, x, y),
+  }),
 
   needs({ x, weight, activation }, out) {
     const values = {
@@ -89,3 +81,9 @@ export const linear: Operation<LinearArgs, void> = {
 
   flops: ({ x, weight }) => 2 * rowsOf(x) * weight.size,
 };
+
+function run(kernels: Kernels, { weight, bias, activation }: LinearArgs, x: Tensor, y: Tensor): void {
+  const [n, k] = weight.shape;
+  const [a, b] = [x.data, weight.data];
+  kernels.gemm({ transB: true, m: rowsOf(x), n, k, a, b, c: y.data, bias: bias?.data ?? null, activation });
+}

@@ -5,7 +5,7 @@ import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 /** Rows computed again at once. */
-const chunk = 512;
+const chunk = 2048;
 
 /** Where a gradient goes, as GradientSink.place says. */
 export interface Place {

@@ -32,7 +32,11 @@ const formSpec = z.union([
   z.strictObject({ kind: z.literal('dense') }),
   bsrSpec,
   z.strictObject({ kind: z.literal('pooled'), /** Rows that share a mean. */ size: whole.min(2) }),
-  z.strictObject({ kind: z.literal('recompute') }),
+  z.strictObject({
+    kind: z.literal('recompute'),
+    /** Also where that takes a matrix product: outputs of linear layers. */
+    products: z.boolean().default(false),
+  }),
 ]);
 
 export const savedSpec = z.strictObject({
@@ -73,7 +77,10 @@ export const pooled = (options: { readonly size: number }) => ({ ...options, kin
 
 export const dense = { kind: 'dense' } as const;
 
-/** Computed again, where the tensor is the output of a GELU: for `rules`. */
+/**
+ * Computed again, where the tensor is the output of a GELU or an affine layer, or one with axes exchanged; with
+ * `products: true` that of a linear layer too. For `rules`.
+ */
 export const recompute = { kind: 'recompute' } as const;
 
 /** Fills defaults and refuses what does not fit. */

@@ -149,10 +149,11 @@ export class SavedActivations implements SavedPolicy {
     return (step / sampleEvery) % Math.max(1, this.#lossyBefore);
   }
 
-  #specOf({ layer, op, reach, takes }: Site): FormSpec {
+  #specOf({ layer, op, reach, takes, product }: Site): FormSpec {
     for (const rule of this.#rules) {
       if (rule.op !== null ? rule.op !== op : reach === 'path') continue;
       if (rule.layer !== null && !rule.layer.test(layer)) continue;
+      if (rule.form.kind === 'recompute' && product && !rule.form.products) continue;
       // What cannot be computed again, or is named by its layer alone, may be of another kind: the next rule.
       if (!takes.has(rule.form.kind) && (rule.op === null || rule.form.kind === 'recompute')) continue;
       return rule.form;

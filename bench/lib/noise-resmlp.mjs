@@ -5,6 +5,12 @@ import { blockSparse, network, nn } from '../../dist/index.js';
 const bsr = (keep) => ({ kind: 'bsr', block: 16, keep });
 /** @type {import('../../dist/index.js').blockSparse.SavedRule} */
 const recompute = { op: 'linear', form: { kind: 'recompute' } };
+/** The scales that end both branches of a layer: only their own d weights are learnt from what they read. */
+const scales = ['blocks.*.layers.2', 'blocks.*.layers.4'].map((layer) => ({
+  layer,
+  op: 'affine',
+  form: bsr(0.1),
+}));
 
 /**
  * `dense` keeps every tensor once.
@@ -13,13 +19,15 @@ const recompute = { op: 'linear', form: { kind: 'recompute' } };
 export const settings = {
   dense: { inputs: { kind: 'dense' }, masks: false },
   'keep 0.3': { inputs: bsr(0.3), masks: false },
-  'keep 0.3 + recompute + masks': { inputs: bsr(0.3), rules: [recompute], masks: true },
-  'keep 0.3 + recompute + masks + GELU pruned': {
-    ...{ inputs: bsr(0.3), masks: true },
+  recompute: { inputs: { kind: 'dense' }, rules: [recompute], masks: false },
+  'recompute, scales 0.1': { inputs: { kind: 'dense' }, rules: [recompute, ...scales], masks: false },
+  'keep 0.3 + recompute': { inputs: bsr(0.3), rules: [recompute], masks: false },
+  'keep 0.3 + recompute + GELU pruned': {
+    ...{ inputs: bsr(0.3), masks: false },
     rules: [recompute, { op: 'gelu', form: bsr(0.3) }],
   },
   'dense warm-up, then keep 0.3 + recompute': {
-    ...{ inputs: bsr(0.3), rules: [recompute], masks: true, warmup: 2 },
+    ...{ inputs: bsr(0.3), rules: [recompute], masks: false, warmup: 2 },
   },
 };
 

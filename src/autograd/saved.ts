@@ -65,8 +65,8 @@ export interface Kept {
   values(tensor: Tensor): Saved;
   /** Multiplies dy, in place, by 1[tensor > 0]. */
   gate(tensor: Tensor, dy: Tensor): void;
-  /** The dense tensor beside its smaller copy, in steps that measure the difference; otherwise null. */
-  exact(tensor: Tensor): Tensor | null;
+  /** The exact values beside a smaller copy, its own or its source's, in steps that measure the difference; else null. */
+  exact(tensor: Tensor): Saved | null;
   /** Reports a cosine between the gradients from both. */
   measured(tensor: Tensor, cosine: number): void;
 }
@@ -114,6 +114,7 @@ export class SavedEntry {
   /** Set by the tape for tensors that their own operation can compute again. */
   again: (() => Saved) | null = null;
   #product = false;
+  #exactAgain: () => Saved | null = () => null;
 
   constructor(tensor: Tensor) {
     this.tensor = tensor;
@@ -225,15 +226,14 @@ export class SavedEntry {
   /** Lets it be read as its operation computes it again from what is kept of the input; `kept`: for sure. */
   mayRunAgain(again: Again, from: SavedEntry, kept: boolean, device: Device): void {
     this.#product = again.product || (!kept && from.#product);
-    this.again = () => {
-      const x = from.read();
+    const [groupIn, groupOut] = again.group;
+    const input = matrixShape(again.input.shape);
+    const build = (x: Saved): Saved => {
       if (x.kind === 'bsr' && again.keepsZeros) {
         const values = device.temporary('workspace', x.bsr.values.shape);
         again.run(device.kernels, x.bsr.values, values);
         return { kind: 'bsr', bsr: x.bsr.withValues(values) };
       }
-      const [groupIn, groupOut] = again.group;
-      const input = matrixShape(again.input.shape);
       const fill = (begin: number, end: number, y: Tensor) => {
         const rows = [(begin / groupOut) * groupIn, (end / groupOut) * groupIn] as const;
         const { part, held } = rowsOf(device, x, input, rows);
@@ -242,6 +242,17 @@ export class SavedEntry {
       };
       return { kind: 'rows', group: groupOut, fill };
     };
+    this.again = () => build(from.read());
+    this.#exactAgain = () => {
+      const x = from.exactly();
+      return x && build(x);
+    };
+  }
+
+  /** The exact values beside what is kept, in steps that measure the difference. */
+  exactly(): Saved | null {
+    if (this.exact !== null) return { kind: 'dense', tensor: this.exact };
+    return this.settled && this.values === null ? this.#exactAgain() : null;
   }
 
   /** Gives everything kept back; a dense tensor that forward may still read stays. */

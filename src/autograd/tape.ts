@@ -255,7 +255,7 @@ export class Tape {
         if (mask === null) device.kernels.reluBackward(tensor.size, tensor.data, dy.data, dy.data);
         else device.kernels.maskBackward(tensor.size, mask.raw as Uint32Array, dy.data, dy.data);
       },
-      exact: (tensor) => this.#entry(tensor)?.exact ?? null,
+      exact: (tensor) => this.#entry(tensor)?.exactly() ?? null,
       measured: (tensor, cosine) => {
         const site = this.#entry(tensor)?.site ?? null;
         if (site !== null && policy !== null && !device.dry) policy.measured(site, cosine);

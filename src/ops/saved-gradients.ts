@@ -42,7 +42,7 @@ export function savedGradient(
   });
   const [pruned, full] = [alone(), alone()];
   compute(saved, pruned);
-  compute({ kind: 'dense', tensor: exact }, full);
+  compute(exact, full);
   const [a, b] = [pruned.target, full.target];
   const squares = (t: Tensor) => kernels.sumSquares(t.size, t.data);
   const [aa, bb] = [squares(a), squares(b)];

@@ -396,6 +396,26 @@ describe('cosines', () => {
     }
     expect([...layers].sort()).toEqual(['layers.2', 'layers.4']);
   });
+
+  it('are of every gradient that a pruned tensor has a part in: of what is computed again from it too', () => {
+    const make = (d: Device) => {
+      const weights = stream('again');
+      const linear = (from: number, to: number) => new Linear(d, from, to, { stream: weights });
+      return new Sequential(linear(width, 32), new Affine(d, 32), linear(32, 10));
+    };
+    const rules = [{ op: 'linear', form: recompute }];
+    const policy = new SavedActivations({ inputs: bsr({ block: 8, keep: 0.5 }), rules, sampleEvery: 1 });
+    const exact = pass(make, null);
+    const { gradients } = pass(make, null, { policy });
+    const found = policy.drain();
+    expect(found.map(({ layer, op }) => `${layer} ${op}`)).toEqual(['layers.2 linear', 'layers.1 affine']);
+    for (const { layer, cosine } of found) {
+      const [a, b] = [gradients, exact.gradients].map((of) => of.get(`${layer}.weight`)!);
+      const dot = (x: Float64Array, y: Float64Array) => x.reduce((sum, v, i) => sum + v * y[i], 0);
+      expect(cosine).toBeCloseTo(dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b)), 10);
+      expect(cosine).toBeLessThan(1 - 1e-4);
+    }
+  });
 });
 
 describe('ResMLP', () => {

@@ -19,8 +19,8 @@ const makers = {
   resnet: (spec, device, stream) => new nn.SmallResNet(device, { ...spec, stream }),
 };
 
-/** @param {{ images: string, config: any }} cell */
-export async function run({ images, config }) {
+/** @param {{ images: string, config: any, picture?: boolean }} cell */
+export async function run({ images, config, picture }) {
   const { batch, saved } = config;
   const splits = await data.readMnist(join(process.env.ESPALIER_DATA ?? '../shared/data', images), images);
   const backend = kernels.selectKernels();
@@ -50,7 +50,7 @@ export async function run({ images, config }) {
   });
   const seconds = (performance.now() - started) / 1000;
   const panels = [];
-  for (const [title, how] of Object.entries({ dense, 'as kept': bare })) {
+  for (const [title, how] of picture ? Object.entries({ dense, 'as kept': bare }) : []) {
     panels.push({ title, timeline: await make(batch, how).recordStep() });
   }
   return {
@@ -70,7 +70,7 @@ export async function run({ images, config }) {
     cosines: Object.fromEntries(
       [...cosines].map(([name, values]) => [name, values.reduce((sum, v) => sum + v, 0) / values.length]),
     ),
-    memorySvg: blockSparse.memorySvg(panels),
+    ...(picture ? { memorySvg: blockSparse.memorySvg(panels) } : {}),
   };
 }
 

@@ -9,7 +9,9 @@ const { config, split, ks, module, lists } = JSON.parse(process.argv[2]);
 if (module !== undefined) {
   // A cell that is no training run.
   const { run } = await import(new URL(module, import.meta.url).href);
-  console.log(JSON.stringify(await run(JSON.parse(process.argv[2]))));
+  const line = `${JSON.stringify(await run(JSON.parse(process.argv[2])))}\n`;
+  // NOTE: exit() drops what a pipe has not taken yet, here the end of a long result.
+  await new Promise((done) => process.stdout.write(line, done));
   process.exit(0);
 }
 const home = await mkdtemp(join(tmpdir(), 'espalier-cell-'));

@@ -80,6 +80,7 @@ for (const cell of experiment.cells) {
     const line = await runCell(
       cell.module === undefined ? { config, split: 'test', ks: cell.ks, lists } : { ...cell, members },
     );
+    JSON.parse(line); // a result that was cut short is none
     await writeFile(`${file}.tmp`, `${line}\n`);
     await rename(`${file}.tmp`, file);
   }

@@ -28,7 +28,14 @@ describe.skipIf(process.platform !== 'linux')('resident memory of a ResMLP in tr
   beforeAll(() => {
     ({ dense, ...pruned } = measure(
       'dense',
-      ...['keep 0.3', 'recompute', 'recompute, scales 0.1', 'keep 0.3 + recompute', warmedUp],
+      ...[
+        'keep 0.3',
+        'recompute',
+        'recompute, scales 0.1',
+        'recompute + bf16',
+        'keep 0.3 + recompute',
+        warmedUp,
+      ],
     ));
   }, 120_000);
 
@@ -48,6 +55,7 @@ describe.skipIf(process.platform !== 'linux')('resident memory of a ResMLP in tr
   it('peaks below two thirds with nothing lost, about half with the gradients of scales alone from a tenth', () => {
     expect(pruned.recompute.growth).toBeLessThan(0.68 * dense.growth);
     expect(pruned['recompute, scales 0.1'].growth).toBeLessThan(0.58 * dense.growth);
+    expect(pruned['recompute + bf16'].growth).toBeLessThan(0.47 * dense.growth);
   });
 
   it('falls after a dense warm-up: the arena gives its pages back', () => {

@@ -21,6 +21,10 @@ export const settings = {
   'keep 0.3': { inputs: bsr(0.3), masks: false },
   recompute: { inputs: { kind: 'dense' }, rules: [recompute], masks: false },
   'recompute, scales 0.1': { inputs: { kind: 'dense' }, rules: [recompute, ...scales], masks: false },
+  'recompute + bf16': {
+    ...{ inputs: { kind: 'bf16' }, masks: false },
+    rules: [recompute, { op: 'gelu', form: { kind: 'bf16' } }],
+  },
   'keep 0.3 + recompute': { inputs: bsr(0.3), rules: [recompute], masks: false },
   'keep 0.3 + recompute + GELU pruned': {
     ...{ inputs: bsr(0.3), masks: false },

@@ -28,3 +28,5 @@ ES_KERNEL(pool_rows, (int64_t rows, int64_t cols, int64_t size, int32_t mean, co
           (rows, cols, size, mean, x, out))
 ES_KERNEL(sign_mask, (int64_t n, const float *y, uint32_t *mask), (n, y, mask))
 ES_KERNEL(mask_backward, (int64_t n, const uint32_t *mask, const float *dy, float *dx), (n, mask, dy, dx))
+ES_KERNEL(bf16_round, (int64_t n, const float *x, uint16_t *y), (n, x, y))
+ES_KERNEL(bf16_widen, (int64_t n, const uint16_t *x, float *y), (n, x, y))

@@ -9,7 +9,7 @@ import type { Device } from '../tensor/device.js';
 import { bytesPerElement } from '../tensor/memory.js';
 import { type Shape, shapeText, type Tensor } from '../tensor/tensor.js';
 
-export type FormKind = 'dense' | 'bsr' | 'pooled' | 'recompute';
+export type FormKind = 'dense' | 'bsr' | 'pooled' | 'bf16' | 'recompute';
 
 /** How the values of a tensor are kept. */
 export type Form =
@@ -23,6 +23,8 @@ export type Form =
     }
   /** Means of `size` rows each (arXiv 2409.11902). */
   | { readonly kind: 'pooled'; readonly size: number }
+  /** In half the bytes, off by 2^-9 of itself at most. */
+  | { readonly kind: 'bf16' }
   /** Not at all: computed again from what its own operation keeps. */
   | { readonly kind: 'recompute' };
 
@@ -46,6 +48,13 @@ export type Saved =
   | { readonly kind: 'pooled'; readonly size: number; readonly means: Tensor }
   /** Dense rows on demand: `fill` writes rows [begin, end), both whole multiples of `group` (or the end of all). */
   | { readonly kind: 'rows'; readonly group: number; fill(begin: number, end: number, out: Tensor): void };
+
+/** Numbers in bfloat16; readers find them as rows. */
+interface Rounded {
+  readonly kind: 'bf16';
+  /** uint16 */
+  readonly bits: Tensor;
+}
 
 /** How an operation computes its output again: groups of rows of it from groups of rows of its input. */
 export interface Again {
@@ -108,7 +117,7 @@ export class SavedEntry {
   /** Forward is done with it, and its copies are made. */
   settled = false;
   site: Site | null = null;
-  values: Saved | null = null;
+  values: Saved | Rounded | null = null;
   mask: Tensor | null = null;
   exact: Tensor | null = null;
   /** Set by the tape for tensors that their own operation can compute again. */
@@ -155,7 +164,7 @@ export class SavedEntry {
     const values = needs.filter(({ need }) => need.as === 'values');
     const first = values.find(({ need }) => need.reach !== 'weights') ?? values[0] ?? needs[0];
     const shape = matrixOf(first.need);
-    const takes = new Set<FormKind>(['dense', 'bsr', 'pooled', 'recompute']);
+    const takes = new Set<FormKind>(['dense', 'bsr', 'pooled', 'bf16', 'recompute']);
     for (const { need } of values) {
       const fits = shapeText(matrixOf(need)) === shapeText(shape);
       for (const kind of takes) {
@@ -204,6 +213,10 @@ export class SavedEntry {
       const means = device.temporary('activations', [Math.ceil(rows / form.size), cols], undefined, true);
       device.kernels.poolRows(rows, cols, form.size, tensor.data, 'mean', means.data);
       this.values = { kind: 'pooled', size: form.size, means };
+    } else if (form.kind === 'bf16') {
+      const bits = device.temporary('activations', tensor.shape, 'uint16', true);
+      device.kernels.bf16Round(tensor.size, tensor.data, bits.raw as Uint16Array);
+      this.values = { kind: 'bf16', bits };
     }
   }
 
@@ -214,11 +227,14 @@ export class SavedEntry {
     if (values?.kind === 'bsr') sum += values.bsr.bytes;
     else if (values?.kind === 'pooled') sum += bytesOf(values.means);
     else if (values?.kind === 'dense') sum += bytesOf(values.tensor);
+    else if (values?.kind === 'bf16') sum += bytesOf(values.bits);
     return sum;
   }
 
-  read(): Saved {
-    if (this.values !== null) return this.values;
+  read(device: Device): Saved {
+    const { values } = this;
+    if (values?.kind === 'bf16') return widened(device, values.bits);
+    if (values !== null) return values;
     if (this.settled && this.again !== null) return this.again();
     return { kind: 'dense', tensor: this.tensor };
   }
@@ -242,7 +258,7 @@ export class SavedEntry {
       };
       return { kind: 'rows', group: groupOut, fill };
     };
-    this.again = () => build(from.read());
+    this.again = () => build(from.read(device));
     this.#exactAgain = () => {
       const x = from.exactly();
       return x && build(x);
@@ -261,6 +277,7 @@ export class SavedEntry {
     if (values?.kind === 'bsr') values.bsr.release(device);
     else if (values?.kind === 'pooled') device.release(values.means);
     else if (values?.kind === 'dense') device.release(values.tensor);
+    else if (values?.kind === 'bf16') device.release(values.bits);
     if (mask !== null) device.release(mask);
     if (exact !== null) device.release(exact);
     this.values = null;
@@ -300,6 +317,15 @@ function rowsOf(
       return { part: device.rows(held, begin - from, end - from), held };
     }
   }
+}
+
+/** Rows that are rounded, as they are asked for. */
+function widened(device: Device, bits: Tensor): Saved {
+  const { cols } = matrixShape(bits.shape);
+  const all = bits.raw as Uint16Array;
+  const fill = (begin: number, end: number, out: Tensor) =>
+    device.kernels.bf16Widen((end - begin) * cols, all.subarray(begin * cols, end * cols), out.data);
+  return { kind: 'rows', group: 1, fill };
 }
 
 const dense: Form = { kind: 'dense' };

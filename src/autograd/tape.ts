@@ -246,7 +246,7 @@ export class Tape {
       values: (tensor) => {
         const entry = this.#entry(tensor);
         if (entry === null) return { kind: 'dense', tensor };
-        const found = again.get(entry) ?? entry.read();
+        const found = again.get(entry) ?? entry.read(device);
         if (entry.settled && entry.values === null) again.set(entry, found);
         return found;
       },

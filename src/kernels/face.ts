@@ -307,6 +307,9 @@ export interface Kernels extends NetworkKernels, OutputLayerKernels {
   signMask(n: number, y: Floats, mask: Uint32Array): void;
   /** dx = bit ? dy : 0; may be in place. */
   maskBackward(n: number, mask: Uint32Array, dy: Floats, dx: Floats): void;
+  /** The bits of the nearest numbers in bfloat16, ties to even. */
+  bf16Round(n: number, x: Floats, y: Uint16Array): void;
+  bf16Widen(n: number, x: Uint16Array, y: Floats): void;
   bagForward(args: BagForwardArgs): void;
   /** Returns the number of columns that occur. */
   csrTranspose(args: CsrTransposeArgs): number;

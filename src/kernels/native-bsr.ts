@@ -12,6 +12,8 @@ export type BsrKernels = Pick<
   | 'poolRows'
   | 'signMask'
   | 'maskBackward'
+  | 'bf16Round'
+  | 'bf16Widen'
 >;
 
 type Call = (...args: unknown[]) => void;
@@ -25,6 +27,8 @@ interface BsrAddon {
   pool_rows: Call;
   sign_mask: Call;
   mask_backward: Call;
+  bf16_round: Call;
+  bf16_widen: Call;
 }
 
 const HINT =
@@ -95,6 +99,16 @@ export function bsrKernels(backend: NativeBackend): BsrKernels {
       const op = 'maskBackward';
       need(op, 'mask', mask, Math.ceil(n / 32));
       addon().mask_backward(n, mask, f32(op, 'dy', dy, n), f32(op, 'dx', dx, n));
+    },
+
+    bf16Round(n, x, y) {
+      need('bf16Round', 'y', y, n);
+      addon().bf16_round(n, f32('bf16Round', 'x', x, n), y);
+    },
+
+    bf16Widen(n, x, y) {
+      need('bf16Widen', 'x', x, n);
+      addon().bf16_widen(n, x, f32('bf16Widen', 'y', y, n));
     },
   };
 }

@@ -35,7 +35,7 @@ export const affine: Operation<AffineOpArgs, void> = {
 
   needs: ({ x, gamma }) =>
     gamma.requiresGrad
-      ? [{ tensor: x, as: 'values', reach: 'weights', takes: ['bsr', 'pooled', 'recompute'] }]
+      ? [{ tensor: x, as: 'values', reach: 'weights', takes: ['bsr', 'pooled', 'bf16', 'recompute'] }]
       : [],
 
   // dgamma = sum_rows dy x;  dbeta = sum_rows dy;  dx = dy gamma

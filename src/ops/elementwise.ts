@@ -33,7 +33,7 @@ export const gelu: Operation<Unary, void> = {
   infer: ({ x }) => x.shape,
   inputs: ({ x }) => [x],
   forward: ({ kernels }, { x }, out) => kernels.gelu(x.size, x.data, out.data),
-  needs: ({ x }) => [{ tensor: x, as: 'values', takes: ['bsr'] }],
+  needs: ({ x }) => [{ tensor: x, as: 'values', takes: ['bsr', 'bf16'] }],
   again: ({ x }) => ({
     ...{ input: x, group: [1, 1], keepsZeros: true, product: false },
     run: (kernels, from, to) => kernels.gelu(from.size, from.data, to.data),

@@ -54,7 +54,7 @@ export const linear: Operation<LinearArgs, void> = {
       tensor: x,
       as: 'values',
       reach: 'weights',
-      takes: ['bsr', 'pooled', 'recompute'],
+      takes: ['bsr', 'pooled', 'bf16', 'recompute'],
     } as const;
     const sign = { tensor: out, as: 'sign' } as const;
     return [...(weight.requiresGrad ? [values] : []), ...(activation === 'relu' ? [sign] : [])];

@@ -4,8 +4,9 @@ import { matrixShape } from '../tensor/bsr.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
 
-/** Rows computed again at once. */
-const chunk = 2048;
+/** Numbers computed again at once: they stay in a cache between their making and their product. */
+const chunkNumbers = 2 ** 18;
+const chunkRows = (cols: number): number => Math.max(64, Math.floor(chunkNumbers / Math.max(1, cols)));
 
 /** Where a gradient goes, as GradientSink.place says. */
 export interface Place {
@@ -142,7 +143,7 @@ function* chunks(
   rows: number,
   cols: number,
 ): Generator<[begin: number, end: number, part: Tensor]> {
-  const step = Math.ceil(chunk / saved.group) * saved.group;
+  const step = Math.ceil(chunkRows(cols) / saved.group) * saved.group;
   const buffer = device.temporary('workspace', [Math.min(step, rows), cols]);
   for (let begin = 0; begin < rows; begin += step) {
     const end = Math.min(rows, begin + step);
@@ -154,7 +155,7 @@ function* chunks(
 
 /**
  * Rows [begin, end) of what was kept, for operations that go over them once, beside the same rows of dy: dense ones
- * where they lie, block-sparse ones expanded some at a time, zeros where nothing is held.
+ * where they lie, rounded and block-sparse ones expanded some at a time, zeros where nothing is held.
  */
 export function* savedRows(
   device: Device,
@@ -168,10 +169,16 @@ export function* savedRows(
     yield { x: saved.tensor, dy };
     return;
   }
-  if (saved.kind !== 'bsr') throw unreadable(op, x, saved.kind);
   const all = matrix(device, dy, rows, cols);
-  for (let begin = 0; begin < rows; begin += chunk) {
-    const end = Math.min(rows, begin + chunk);
+  if (saved.kind === 'rows') {
+    for (const [begin, end, part] of chunks(device, saved, rows, cols))
+      yield { x: device.rows(part, 0, end - begin), dy: device.rows(all, begin, end) };
+    return;
+  }
+  if (saved.kind !== 'bsr') throw unreadable(op, x, saved.kind);
+  const step = chunkRows(cols);
+  for (let begin = 0; begin < rows; begin += step) {
+    const end = Math.min(rows, begin + step);
     const part = saved.bsr.expand(device, begin, end);
     yield { x: part, dy: device.rows(all, begin, end) };
     device.release(part);

@@ -1,4 +1,5 @@
 import { expect } from 'vitest';
+import { nearestBf16 } from '../bf16.js';
 import type { BsrArgs, Kernels } from '../face.js';
 import { absolute, type Case, Data, type Lab, lazy, type Outputs } from './case.testing.js';
 
@@ -337,5 +338,27 @@ export const MASK_BACKWARD_CASES: readonly Case[] = MASKED.map((n) => ({
     kernels.maskBackward(n, mask, lab.input(dy), dx);
     kernels.maskBackward(n, mask, inPlace, inPlace);
     return { dx, inPlace };
+  },
+}));
+
+export const BF16_ROUND_CASES: readonly Case[] = MASKED.map((n) => ({
+  name: `${n} elements`,
+  run: (kernels, lab): Outputs => {
+    const y = lab.u16Output(n);
+    const x = new Data(`bf16 ${n}`).floats(n);
+    // Halves between neighbours, both ways; the largest numbers; what is no number.
+    if (n > 40)
+      x.set([1 + 2 ** -8, 1 + 3 * 2 ** -8, 3.4e38, -3.4e38, Infinity, -Infinity, Number.NaN, 1e-40, -0], 30);
+    kernels.bf16Round(n, lab.input(x), y);
+    return { y: Uint32Array.from(y) };
+  },
+}));
+
+export const BF16_WIDEN_CASES: readonly Case[] = MASKED.map((n) => ({
+  name: `${n} elements`,
+  run: (kernels, lab): Outputs => {
+    const y = lab.output(n);
+    kernels.bf16Widen(n, lab.u16(Array.from(new Data(`widen ${n}`).floats(n), nearestBf16)), y);
+    return { y };
   },
 }));

@@ -55,6 +55,8 @@ export const CASES: Readonly<Record<KernelName, readonly Case[]>> = {
   poolRows: bsr.POOL_ROWS_CASES,
   signMask: bsr.SIGN_MASK_CASES,
   maskBackward: bsr.MASK_BACKWARD_CASES,
+  bf16Round: bsr.BF16_ROUND_CASES,
+  bf16Widen: bsr.BF16_WIDEN_CASES,
   bagForward: BAG_FORWARD_CASES,
   csrTranspose: CSR_TRANSPOSE_CASES,
   bagBackward: BAG_BACKWARD_CASES,

@@ -1,4 +1,5 @@
 /** Block-sparse matrices, one block after the other. */
+import { nearestBf16, widenBf16 } from '../bf16.js';
 import type { BsrArgs, BsrCompressArgs, BsrDenseArgs, BsrExpandArgs, DenseBsrArgs, Floats } from '../face.js';
 
 /** Every element of the blocks held that lies inside the matrix, by block row: (row, column, value). */
@@ -123,4 +124,12 @@ export function signMask(n: number, y: Floats, mask: Uint32Array): void {
 
 export function maskBackward(n: number, mask: Uint32Array, dy: Floats, dx: Floats): void {
   for (let i = 0; i < n; i++) dx[i] = (mask[i >> 5] >>> (i & 31)) & 1 ? dy[i] : 0;
+}
+
+export function bf16Round(n: number, x: Floats, y: Uint16Array): void {
+  for (let i = 0; i < n; i++) y[i] = nearestBf16(x[i]);
+}
+
+export function bf16Widen(n: number, x: Uint16Array, y: Floats): void {
+  widenBf16(x.subarray(0, n), y);
 }

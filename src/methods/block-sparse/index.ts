@@ -3,6 +3,7 @@ export { MemoryTimeline } from '../../tensor/timeline.js';
 export { memorySvg } from './memory-svg.js';
 export { memoryText } from './memory-text.js';
 export {
+  bf16,
   bsr,
   dense,
   pooled,

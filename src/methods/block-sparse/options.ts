@@ -32,6 +32,7 @@ const formSpec = z.union([
   z.strictObject({ kind: z.literal('dense') }),
   bsrSpec,
   z.strictObject({ kind: z.literal('pooled'), /** Rows that share a mean. */ size: whole.min(2) }),
+  z.strictObject({ kind: z.literal('bf16') }),
   z.strictObject({
     kind: z.literal('recompute'),
     /** Also where that takes a matrix product: outputs of linear layers. */
@@ -76,6 +77,9 @@ export const bsr = (options: Omit<z.input<typeof bsrSpec>, 'kind'>) => ({ ...opt
 export const pooled = (options: { readonly size: number }) => ({ ...options, kind: 'pooled' as const });
 
 export const dense = { kind: 'dense' } as const;
+
+/** Rounded to bfloat16: half the bytes, each number off by 2^-9 of itself at most. */
+export const bf16 = { kind: 'bf16' } as const;
 
 /**
  * Computed again, where the tensor is the output of a GELU or an affine layer, or one with axes exchanged; with

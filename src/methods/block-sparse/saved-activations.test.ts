@@ -8,7 +8,7 @@ import { Affine, Flatten, Transposed } from '../../nn/network-layers.js';
 import { layerNorm } from '../../ops/layer-norm.js';
 import { squaredError } from '../../ops/losses.js';
 import type { Device } from '../../tensor/device.js';
-import { bsr, dense, pooled, recompute, type SavedOptionsInput } from './options.js';
+import { bf16, bsr, dense, pooled, recompute, type SavedOptionsInput } from './options.js';
 import { SavedActivations } from './saved-activations.js';
 
 const stream = (name: string) => RandomStream.named(5, name);
@@ -236,6 +236,39 @@ describe('backward from block-sparse activations', () => {
     const { gradients, dx } = pass((d) => mlp(d, 'gelu'), { inputs: pooled({ size: 4 }) });
     expect(dx).toEqual(exact.dx);
     expect(gradients.get('layers.4.weight')).not.toEqual(exact.gradients.get('layers.4.weight'));
+  });
+
+  it('rounded to bfloat16 keeps half the bytes and every gradient but for its rounding, GELU inputs named or not', () => {
+    const exact = pass((d) => mlp(d, 'gelu'), { inputs: dense });
+    const inputs = pass((d) => mlp(d, 'gelu'), { inputs: bf16 });
+    expect(inputs.dx).toEqual(exact.dx);
+    const rules = [
+      { op: 'gelu', form: bf16 },
+      { op: 'linear', form: recompute },
+    ];
+    const all = pass((d) => mlp(d, 'gelu'), { inputs: bf16, rules }, { x: [1100, width] });
+    const wanted = pass((d) => mlp(d, 'gelu'), { inputs: dense }, { x: [1100, width] });
+    for (const [p, of] of [
+      [inputs, exact],
+      [all, wanted],
+    ]) {
+      for (const [name, gradient] of p.gradients) {
+        const own = of.gradients.get(name)!;
+        const size = Math.max(...own.map(Math.abs));
+        expect(Math.max(...gradient.map((v, i) => Math.abs(v - own[i]))), name).toBeLessThan(2 ** -7 * size);
+      }
+    }
+    expect(all.gradients).not.toEqual(wanted.gradients);
+    const sites = all.policy!.report().sites.filter(({ op }) => op !== 'squaredError');
+    for (const { form, bytes, denseBytes } of sites.filter(({ form }) => form === 'bf16'))
+      expect([form, bytes]).toEqual(['bf16', denseBytes / 4]); // of float64
+    // Inputs of the second and third layer are computed again from those of GELUs.
+    expect(sites.map(({ op, form }) => `${op} ${form}`)).toEqual([
+      'gelu bf16',
+      'linear recompute',
+      'gelu bf16',
+      'linear recompute',
+    ]);
   });
 
   it.each([1, 8, 33])('handles %i rows, NaN and all zeros', (count) => {

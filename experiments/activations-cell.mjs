@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { blockSparse, data, kernels, network, nn } from '../dist/index.js';
 
-const dense = { inputs: { kind: 'dense' }, masks: false };
+export const dense = { inputs: { kind: 'dense' }, masks: false };
 
 /** Networks of 28 x 28 images with ten classes. */
 const makers = {
@@ -75,7 +75,7 @@ export async function run({ images, config, picture }) {
 }
 
 /** The training of a cell, planned and not begun. */
-function training(splits, backend, { seed, epochs, optimizer, model }, batch, saved) {
+export function training(splits, backend, { seed, epochs, optimizer, model }, batch, saved) {
   const make = (device, stream) => makers[model.kind](model, device, stream);
   return new network.NetworkTraining(network.imageTask({ ...splits, batch, seed, model: make }), {
     kernels: backend,

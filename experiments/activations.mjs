@@ -105,10 +105,21 @@ const cells = Object.entries(networks)
     ),
   )
   .sort((a, b) => a.config.seed - b.config.seed);
+const timeCells = Object.entries(networks).map(([network, { settings, datasets: _, ...recipe }]) => ({
+  name: `${network} times`.replaceAll(' ', '-'),
+  network,
+  module: './activations-times.mjs',
+  images: 'fashion-mnist',
+  settings: Object.fromEntries(Object.entries(settings).map(([name, { saved }]) => [name, saved])),
+  config: recipe,
+}));
 
 const mib = (bytes) => (bytes / 2 ** 20).toFixed(1);
 
-function table(results) {
+function table(all) {
+  const results = all.filter(({ cell }) => cell.setting !== undefined);
+  const timesOf = (network) =>
+    all.find(({ cell }) => cell.network === network && cell.settings)?.result.times;
   const lines = [
     '# Backward that remembers less',
     '',
@@ -117,8 +128,8 @@ function table(results) {
     'its 95 % interval. `kept` is what backward keeps, `peak` all accounted memory but',
     'the images, both at the worst moment of a step; `largest batch` is the largest that fits into the peak which dense',
     'training takes with its batch, by plan.',
-    'Milliseconds are of a shared machine: compare them with each other only. The cosine is between weight gradients',
-    'from pruned and from dense inputs, the lowest layer of the run and the mean of all.',
+    'Time is of steps in turns with dense ones in one process, the median of the ratios ± half their quartiles. The cosine is',
+    'between weight gradients from pruned and from dense inputs, the lowest layer of the run and the mean of all.',
     '',
   ];
   for (const network of Object.keys(networks)) {
@@ -131,7 +142,7 @@ function table(results) {
       lines.push(
         `## ${network}, ${dataset}, batch ${batch}, ${epochs} epochs`,
         '',
-        '| kept for backward | seeds | accuracy % | against dense | kept MiB | peak MiB | of dense | resident MiB | ms per step | largest batch | cosine lowest / mean |',
+        '| kept for backward | seeds | accuracy % | against dense | kept MiB | peak MiB | of dense | resident MiB | time of dense | largest batch | cosine lowest / mean |',
         '|---|---|---|---|---|---|---|---|---|---|---|',
       );
       for (const setting of Object.keys(networks[network].settings)) {
@@ -148,14 +159,13 @@ function table(results) {
         const peak = mean(rows.map((row) => row.peakBytes));
         const share =
           base.length === 0 ? '' : `${((100 * peak) / mean(base.map((row) => row.peakBytes))).toFixed(0)} %`;
+        const taken = timesOf(network)?.[setting];
+        const time = taken === undefined ? '' : `${taken.ratio.toFixed(2)} ±${taken.spread.toFixed(2)}`;
         const cosines = rows.flatMap((row) => Object.values(row.cosines));
         const cosine =
           cosines.length === 0 ? '' : `${Math.min(...cosines).toFixed(2)} / ${mean(cosines).toFixed(2)}`;
         lines.push(
-          `| ${setting} | ${rows.length} | ${spread(rows.map((row) => 100 * row.accuracy))} | ${gain} | ${mib(mean(rows.map((row) => row.keptBytes)))} | ${mib(peak)} | ${share} | ${mib(mean(rows.map((row) => row.residentBytes)))} | ${spread(
-            rows.map((row) => row.msPerStep),
-            1,
-          )} | ${rows[0].largestBatch} | ${cosine} |`,
+          `| ${setting} | ${rows.length} | ${spread(rows.map((row) => 100 * row.accuracy))} | ${gain} | ${mib(mean(rows.map((row) => row.keptBytes)))} | ${mib(peak)} | ${share} | ${mib(mean(rows.map((row) => row.residentBytes)))} | ${time} | ${rows[0].largestBatch} | ${cosine} |`,
         );
       }
       lines.push('');
@@ -165,7 +175,8 @@ function table(results) {
 }
 
 /** Live bytes over a step, dense beside pruned, and accuracy against memory. */
-function plots(results) {
+function plots(all) {
+  const results = all.filter(({ cell }) => cell.setting !== undefined);
   const files = {};
   for (const { cell, result } of results) {
     if (cell.picture) files[`activations-${cell.network}-memory.svg`] = result.memorySvg;
@@ -192,4 +203,4 @@ function plots(results) {
   return files;
 }
 
-export const activations = { cells, table, plots };
+export const activations = { cells: [...timeCells, ...cells], table, plots };

@@ -82,7 +82,8 @@ export function lineChart({ title, x, y, logX = false, logY = false, lines }) {
   out.push(`<text transform="translate(18 ${half}) rotate(-90)" text-anchor="middle">${escaped(y)}</text>`);
   for (const [i, { name, points: own, loose = false }] of lines.entries()) {
     const colour = COLOURS[i % COLOURS.length];
-    const mark = marks[i % marks.length];
+    // After the last colour, the first one with another mark.
+    const mark = marks[(i + Math.floor(i / COLOURS.length)) % marks.length];
     const at = own.map(([a, b]) => [Number(sx.at(a).toFixed(1)), Number(sy.at(b).toFixed(1))]);
     const path = at.map(([a, b], j) => `${j === 0 ? 'M' : 'L'}${a} ${b}`).join('');
     if (!loose) out.push(`<path d="${path}" fill="none" stroke="${colour}" stroke-width="2"/>`);

@@ -77,16 +77,19 @@ function drawPanel(
     ...areas,
     ...marks.flatMap(({ name, at }) => [
       `<line x1="${x(at)}" x2="${x(at)}" y1="${panel.top}" y2="${panel.top + panel.height}" stroke="#333" stroke-dasharray="3 3"/>`,
-      `<text x="${x(at)}" y="${panel.top - 5}" font-size="10">${escaped(name)}</text>`,
+      // The last name stands before its line: beside the next panel there is no room.
+      `<text x="${x(at)}" y="${panel.top - 5}" font-size="10"${at > 0.8 * points.length ? ' text-anchor="end"' : ''}>${escaped(name)}</text>`,
     ]),
   ];
 }
 
-/** Both corners of every step: what is live stays so until the next event. */
+/** Both corners of every step: what is live stays so until the next event that changes it. */
 function steps(values: readonly number[], x: (at: number) => string, top: number): string[] {
-  return values.flatMap((value, i) => {
-    const y = yOf(value, top).toFixed(1);
-    return [`${x(i)} ${y}`, `${x(i + 1)} ${y}`];
+  const heights = values.map((value) => yOf(value, top).toFixed(1));
+  const starts = [...heights.keys()].filter((i) => i === 0 || heights[i] !== heights[i - 1]);
+  return starts.flatMap((start, s) => {
+    const end = starts[s + 1] ?? heights.length;
+    return [`${x(start)} ${heights[start]}`, `${x(end)} ${heights[start]}`];
   });
 }
 

@@ -1,0 +1,36 @@
+/**
+ * The times of `activations`: steps of a network with every way to keep activations, each in turns with dense in one
+ * process, so that what else the machine does meets both. Returns the median of the ratios and half their quartiles.
+ */
+import { join } from 'node:path';
+import { data, kernels } from '../dist/index.js';
+import { dense, training } from './activations-cell.mjs';
+
+const rounds = 25;
+
+/** @param {{ images: string, config: any, settings: Record<string, object> }} cell */
+export async function run({ images, config, settings }) {
+  const splits = await data.readMnist(join(process.env.ESPALIER_DATA ?? '../shared/data', images), images);
+  const backend = kernels.selectKernels();
+  const make = (saved) => {
+    const own = training(splits, backend, { ...config, seed: 1 }, config.batch, { ...saved, sampleEvery: 0 });
+    for (let i = 0; i < 3; i++) own.step();
+    return own;
+  };
+  const rival = make(dense);
+  const timed = (own) => {
+    const start = performance.now();
+    own.step();
+    own.step();
+    return (performance.now() - start) / 2;
+  };
+  const found = {};
+  for (const [name, saved] of Object.entries(settings)) {
+    const own = make(saved);
+    const ratios = Array.from({ length: rounds }, () => timed(own) / timed(rival)).sort((a, b) => a - b);
+    const at = (share) => ratios[Math.round(share * (rounds - 1))];
+    found[name] = { ratio: at(0.5), spread: (at(0.75) - at(0.25)) / 2 };
+    console.error(`  ${name}: ${found[name].ratio.toFixed(3)} of dense`);
+  }
+  return { config, kernels: backend.name, times: found };
+}

@@ -65,6 +65,8 @@ export interface Again {
   readonly keepsZeros: boolean;
   /** Whether that takes a matrix product: dearer than keeping the output, for most. */
   readonly product: boolean;
+  /** Whether y may be x. */
+  readonly inPlace: boolean;
   /** y from x, whole groups of rows. */
   run(kernels: Kernels, x: Tensor, y: Tensor): void;
 }
@@ -251,6 +253,12 @@ export class SavedEntry {
         return { kind: 'bsr', bsr: x.bsr.withValues(values) };
       }
       const fill = (begin: number, end: number, y: Tensor) => {
+        if (x.kind === 'rows' && x.group === 1 && again.inPlace) {
+          x.fill(begin, end, y);
+          const own = device.rows(y, 0, end - begin);
+          again.run(device.kernels, own, own);
+          return;
+        }
         const rows = [(begin / groupOut) * groupIn, (end / groupOut) * groupIn] as const;
         const { part, held } = rowsOf(device, x, input, rows);
         again.run(device.kernels, part, device.rows(y, 0, end - begin));

@@ -38,7 +38,7 @@ export interface AffineArgs {
   readonly gamma: Floats;
   /** [dim]; null: none. */
   readonly beta: Floats | null;
-  /** out [rows, dim] */
+  /** out [rows, dim]; may be x */
   readonly y: Floats;
 }
 

@@ -124,14 +124,18 @@ export const AFFINE_CASES: readonly Case[] = MATRICES.map(([rows, dim]) => {
       const [x, gamma] = [lab.input(data().x), lab.input(data().gamma)];
       const y = lab.output(rows * dim);
       const scaled = lab.output(rows * dim);
-      kernels.affine({ rows, dim, x, gamma, beta: lab.input(data().beta), y });
+      const inPlace = lab.inout(data().x);
+      const beta = lab.input(data().beta);
+      kernels.affine({ rows, dim, x, gamma, beta, y });
       kernels.affine({ rows, dim, x, gamma, beta: null, y: scaled });
-      return { y, scaled };
+      kernels.affine({ rows, dim, x: inPlace, gamma, beta, y: inPlace });
+      return { y, scaled, inPlace };
     },
     bounds: ({ unit }) => {
       const { x, gamma, beta } = data();
       const sizes = Float64Array.from(x, (a, i) => Math.abs(a * gamma[i % dim]) + Math.abs(beta[i % dim]));
-      return { y: sizes.map((s) => 3 * unit * s), scaled: sizes.map((s) => unit * s) };
+      const y = sizes.map((s) => 3 * unit * s);
+      return { y, scaled: sizes.map((s) => unit * s), inPlace: y };
     },
   };
 });

@@ -1,9 +1,11 @@
-// sgemm against OpenBLAS: `node bench/gemm.mjs [threads, default 1 and 2] [isa]` after `npm run build`.
+// sgemm against OpenBLAS, and products of bfloat16 pairs against it where the processor has them: `node bench/gemm.mjs [threads, default 1 and 2] [isa]` after `npm run build`.
 import { loadNative, measurePeak, referenceKernels } from '../dist/kernels/index.js';
+import { nativeBackend } from '../dist/kernels/native-addon.js';
 import { duel, local, median, printDuel, printMachine, threadsAndIsa } from './lib/harness.mjs';
 import { fastestBlas } from './lib/openblas.mjs';
 
 const FLOOR = 0.9;
+const PAIRS_FLOOR = 1.2;
 const SHAPES = [
   { m: 256, n: 1024, k: 1024, transB: false },
   { m: 256, n: 1024, k: 1024, transB: true },
@@ -11,6 +13,9 @@ const SHAPES = [
   { m: 64, n: 512, k: 2048, transB: true },
   { m: 8, n: 1024, k: 1024, transB: true },
 ];
+
+/** Also a gradient of weights of a narrow layer, from many rows. */
+const PAIRED = [...SHAPES.slice(0, 4), { m: 256, n: 64, k: 4096, transB: false, transA: true }];
 
 printMachine();
 const { counts, isa } = threadsAndIsa();
@@ -40,6 +45,17 @@ for (const threads of counts) {
     }
     printDuel(name, await duel(ours, rival), { floor: FLOOR, unit });
     rival.stop();
+  }
+  if (kernels.name === 'native/avx512' && nativeBackend('scalar', 1).use().has_bf16() === 1) {
+    for (const shape of PAIRED) {
+      const { m, n, k } = shape;
+      const [a, b, c] = [uniform(kernels, m * k, 1), uniform(kernels, k * n, 2), new Float32Array(m * n)];
+      const of = (/** @type {'float32' | 'bf16'} */ products) =>
+        local(products, threads, () => kernels.gemm({ ...shape, a, b, c, products }));
+      const unit = (/** @type {number} */ s) => `${((2e-9 * m * n * k) / s).toFixed(0)} GFLOP/s`;
+      const name = `bf16 ${m}x${n}x${k}${shape.transB ? ' b transposed' : ''}${shape.transA ? ' a transposed' : ''}`;
+      printDuel(`${name} T${threads}`, await duel(of('bf16'), of('float32')), { floor: PAIRS_FLOOR, unit });
+    }
   }
 }
 

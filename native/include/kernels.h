@@ -89,11 +89,11 @@ int es_return_pages(void *data, int64_t bytes);
 #ifdef ES_KERNEL
 
 /* ---- products ---- */
-/* activation: 0 none, 1 relu. bias may be null. */
+/* activation: 0 none, 1 relu. bias may be null. pairs: may round a and b to bfloat16. */
 ES_KERNEL(gemm,
           (int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
-           float *c, int32_t accumulate, const float *bias, int32_t activation),
-          (trans_a, trans_b, m, n, k, a, b, c, accumulate, bias, activation))
+           float *c, int32_t accumulate, const float *bias, int32_t activation, int32_t pairs),
+          (trans_a, trans_b, m, n, k, a, b, c, accumulate, bias, activation, pairs))
 
 /* ---- sparse rows; entries: the length of the index arrays; values may be null (ones) ---- */
 ES_KERNEL(bag_forward,

@@ -6,7 +6,8 @@ import { EspalierError } from '../errors.js';
 import type { Device } from '../tensor/device.js';
 import { type RowGradient, type Shape, shapeText, type Tensor } from '../tensor/tensor.js';
 import { Parameter } from './parameter.js';
-import { type Again, type Kept, type Need, type Saved, SavedEntry, type SavedPolicy } from './saved.js';
+import { type Kept, type Need, SavedEntry, type SavedPolicy } from './saved.js';
+import type { Again, Saved } from './saved-forms.js';
 
 /** One operation: `A` its arguments, `S` what forward leaves for backward. */
 export interface Operation<A, S> {
@@ -246,7 +247,7 @@ export class Tape {
       values: (tensor) => {
         const entry = this.#entry(tensor);
         if (entry === null) return { kind: 'dense', tensor };
-        const found = again.get(entry) ?? entry.read(device);
+        const found = again.get(entry) ?? entry.read();
         if (entry.settled && entry.values === null) again.set(entry, found);
         return found;
       },

@@ -35,6 +35,12 @@ export interface GemmArgs {
   /** [n], added to every row. */
   readonly bias?: Floats | null;
   readonly activation?: Activation;
+  /**
+   * `bf16`: a and b may be rounded to bfloat16, as they are where the processor multiplies pairs of it
+   * (`NativeOptions.bf16Pairs`) and there are enough rows to pay for it; sums stay float32. Off by at most
+   * 2^-8 |op(a)| |op(b)| and float32's own error. Default: float32.
+   */
+  readonly products?: 'float32' | 'bf16';
 }
 
 /**

@@ -43,6 +43,7 @@ export interface NativeAddon {
     accumulate: boolean,
     bias: F | null,
     activation: number,
+    pairs: boolean,
   ): void;
   bag_forward(
     rows: number,

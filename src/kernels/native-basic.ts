@@ -31,18 +31,19 @@ export type BasicKernels = Pick<
 const CSR_HINT = 'indptr must ascend from 0 and every index must be below `vocab`';
 const MEMORY_HINT = '';
 
-export function basicKernels(backend: NativeBackend): BasicKernels {
+export function basicKernels(backend: NativeBackend, bf16Pairs: boolean): BasicKernels {
   const doubleOut = new Float64Array(1);
   const countOut = new Int32Array(1);
   return {
-    gemm({ transA = false, transB = false, m, n, k, a, b, c, accumulate = false, bias = null, activation }) {
+    gemm({ transA = false, transB = false, m, n, k, a, b, c, accumulate = false, bias = null, ...args }) {
       const fa = f32('gemm', 'a', a, m * k);
       const fb = f32('gemm', 'b', b, k * n);
       const fc = f32('gemm', 'c', c, m * n);
       const fBias = f32OrNull('gemm', 'bias', bias, n);
-      const code = activation === 'relu' ? 1 : 0;
+      const code = args.activation === 'relu' ? 1 : 0;
+      const pairs = bf16Pairs && args.products === 'bf16';
       guarded('gemm', MEMORY_HINT, () =>
-        backend.use().gemm(transA, transB, m, n, k, fa, fb, fc, accumulate, fBias, code),
+        backend.use().gemm(transA, transB, m, n, k, fa, fb, fc, accumulate, fBias, code, pairs),
       );
     },
 

@@ -195,7 +195,7 @@ describe.skipIf(!built)('native kernels (skipped without build/espalier.node)', 
       const c = new Float32Array(m * n);
       const seen = new Set();
       for (let i = 0; i < rounds; i++) {
-        a.gemm(false, false, m, n, k, x, y, c, false, null, 0);
+        a.gemm(false, false, m, n, k, x, y, c, false, null, 0, false);
         seen.add(Buffer.from(c.buffer).toString('base64'));
       }
       parentPort.postMessage([...seen]);`;

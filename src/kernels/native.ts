@@ -15,8 +15,9 @@ export interface NativeOptions {
   /** Default: one per core that this process may use. */
   readonly threads?: number;
   /**
-   * Multiply bfloat16 weights in pairs where the processor can (AVX512-BF16), which rounds hidden vectors and gradients
-   * too; default true. false: convert them to float32, as on all other processors.
+   * Multiply bfloat16 weights, and where products in bfloat16 are asked for, in pairs where the processor can
+   * (AVX512-BF16), which rounds what they are multiplied with too; default true. false: in float32, as on all other
+   * processors.
    */
   readonly bf16Pairs?: boolean;
 }
@@ -41,15 +42,16 @@ export function loadNative(options: NativeOptions = {}): Kernels {
     });
   }
   const backend = nativeBackend(isa, threads);
+  const { bf16Pairs = true } = options;
   return {
     name: `native/${isa}`,
     precision: 'float32',
     threads,
-    ...basicKernels(backend),
+    ...basicKernels(backend, bf16Pairs),
     ...bsrKernels(backend),
     ...factoredKernels(backend),
     ...networkKernels(backend),
-    ...outputKernels(backend, options.bf16Pairs ?? true),
+    ...outputKernels(backend, bf16Pairs),
   };
 }
 

@@ -29,7 +29,7 @@ export const affine: Operation<AffineOpArgs, void> = {
   forward: ({ kernels }, args, out) => run(kernels, args, args.x, out),
 
   again: (args) => ({
-    ...{ input: args.x, group: [1, 1], keepsZeros: false, product: false, inPlace: true },
+    ...{ input: args.x, group: [1, 1], inPlace: true },
     run: (kernels, x, y) => run(kernels, args, x, y),
   }),
 

@@ -1,4 +1,5 @@
-import { type Saved, unreadable } from '../autograd/saved.js';
+import { unreadable } from '../autograd/saved.js';
+import type { Saved } from '../autograd/saved-forms.js';
 import type { Operation } from '../autograd/tape.js';
 import { EspalierError } from '../errors.js';
 import type { Activation } from '../kernels/face.js';

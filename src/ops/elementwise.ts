@@ -35,7 +35,7 @@ export const gelu: Operation<Unary, void> = {
   forward: ({ kernels }, { x }, out) => kernels.gelu(x.size, x.data, out.data),
   needs: ({ x }) => [{ tensor: x, as: 'values', takes: ['bsr', 'bf16'] }],
   again: ({ x }) => ({
-    ...{ input: x, group: [1, 1], keepsZeros: true, product: false, inPlace: true },
+    ...{ input: x, group: [1, 1], keepsZeros: true, inPlace: true },
     run: (kernels, from, to) => kernels.gelu(from.size, from.data, to.data),
   }),
   // dx = dy (Phi(x) + x phi(x)); where a block of x is not held, x = 0 and the slope is 1/2

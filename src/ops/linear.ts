@@ -45,7 +45,7 @@ export const linear: Operation<LinearArgs, void> = {
 
   // Dearer than keeping, by a product: for outputs that are wide and read by little.
   again: (args) => ({
-    ...{ input: args.x, group: [1, 1], keepsZeros: false, product: true, inPlace: false },
+    ...{ input: args.x, group: [1, 1], product: true },
     run: (kernels, x, y) => run(kernels, args, x, y),
   }),
 

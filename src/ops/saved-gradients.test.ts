@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { float64Device, gradientOf, parameter } from '../autograd/gradcheck.testing.js';
-import type { Form, SavedPolicy } from '../autograd/saved.js';
+import type { SavedPolicy } from '../autograd/saved.js';
+import type { Form } from '../autograd/saved-forms.js';
 import { Tape } from '../autograd/tape.js';
 import { BsrTensor } from '../tensor/bsr.js';
 import type { Device } from '../tensor/device.js';

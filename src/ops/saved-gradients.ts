@@ -1,5 +1,6 @@
 /** Gradients of parameters from activations as they were kept: dense, block-sparse, pooled, or computed again. */
-import { type Kept, type Saved, unreadable } from '../autograd/saved.js';
+import { type Kept, unreadable } from '../autograd/saved.js';
+import type { Saved, SavedRows } from '../autograd/saved-forms.js';
 import { matrixShape } from '../tensor/bsr.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -58,8 +59,12 @@ function product(device: Device, saved: Saved, x: Tensor, dy: Tensor, { target, 
   const { kernels } = device;
   const { rows } = matrixShape(x.shape);
   const [m, n] = target.shape;
+  const products = saved.kind === 'rows' && saved.rounded ? 'bf16' : 'float32';
   const dense = (k: number, a: Tensor, b: Tensor, add: boolean) =>
-    kernels.gemm({ transA: true, m, n, k, a: a.data, b: b.data, c: target.data, accumulate: add });
+    kernels.gemm({
+      ...{ transA: true, m, n, k, a: a.data, b: b.data, c: target.data, accumulate: add },
+      products,
+    });
   if (saved.kind === 'dense') dense(rows, dy, saved.tensor, accumulate);
   else if (saved.kind === 'bsr')
     kernels.denseBsr({
@@ -139,7 +144,7 @@ const matrix = (device: Device, x: Tensor, rows: number, cols: number) => device
 /** Rows as they are wanted, some at a time, in one small buffer. */
 function* chunks(
   device: Device,
-  saved: Extract<Saved, { kind: 'rows' }>,
+  saved: SavedRows,
   rows: number,
   cols: number,
 ): Generator<[begin: number, end: number, part: Tensor]> {

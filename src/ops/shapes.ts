@@ -26,7 +26,7 @@ export const swapAxes: Operation<SwapAxesOpArgs, void> = {
     const { a, b, inner } = sides(x, axis);
     if (inner !== 1) return null;
     return {
-      ...{ input: x, group: [a, b], keepsZeros: false, product: false, inPlace: false },
+      ...{ input: x, group: [a, b] },
       run: (kernels, from, to) =>
         kernels.swapAxes({ outer: from.size / (a * b), a, b, inner, x: from.data, y: to.data }),
     };

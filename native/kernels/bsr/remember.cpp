@@ -79,7 +79,7 @@ typedef uint32_t __attribute__((may_alias)) FloatBits;
 
 // Nearest, ties to even; NaN stays NaN.
 int bf16_round(int64_t n, const float *x, uint16_t *y) {
-  parallel_ranges(n, 65536, [x, y](int64_t begin, int64_t end) {
+  parallel_ranges(n, 16384, [x, y](int64_t begin, int64_t end) {
     // Told apart, the loop becomes vectors.
     const FloatBits *__restrict from = reinterpret_cast<const FloatBits *>(x + begin);
     uint16_t *__restrict to = y + begin;
@@ -94,7 +94,7 @@ int bf16_round(int64_t n, const float *x, uint16_t *y) {
 }
 
 int bf16_widen(int64_t n, const uint16_t *x, float *y) {
-  parallel_ranges(n, 65536, [x, y](int64_t begin, int64_t end) {
+  parallel_ranges(n, 16384, [x, y](int64_t begin, int64_t end) {
     const uint16_t *__restrict from = x + begin;
     FloatBits *__restrict to = reinterpret_cast<FloatBits *>(y + begin);
     for (int64_t i = 0; i < end - begin; i++) to[i] = static_cast<uint32_t>(from[i]) << 16;

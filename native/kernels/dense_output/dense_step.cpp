@@ -127,7 +127,7 @@ class Chunk {
       row[2 * depth - 1] = 0;
       __builtin_memcpy(row, bf16_.w + (from_ + l) * inputs, static_cast<size_t>(inputs) * 2);
     }
-    logits_product<PairTiles>(labels_, depth, step_.batch, worker_.wide, hidden_.by_row, worker_.logits, ldz_, worker_.strips);
+    logits_product<Pairs>(labels_, depth, step_.batch, worker_.wide, hidden_.by_row, worker_.logits, ldz_, worker_.strips);
   }
 
   void gradients_of_pairs(int64_t active) {
@@ -135,7 +135,7 @@ class Chunk {
     if (active == 0 || batch == 0) return;
     uint16_t *G = reinterpret_cast<uint16_t *>(worker_.pairs);
     round_all(active * ldz_, worker_.logits, G);
-    weight_product<PairTiles>(active, inputs, pairs_of(batch), worker_.pairs, ldz_ / 2, hidden_.by_input, worker_.gradients,
+    weight_product<Pairs>(active, inputs, pairs_of(batch), worker_.pairs, ldz_ / 2, hidden_.by_input, worker_.gradients,
                               worker_.strips);
     if (step_.dh == nullptr) return;
     // Pairs along the labels: of G behind the rows of G, of the weights where their rows were.
@@ -144,7 +144,7 @@ class Chunk {
     const uint16_t *w = bf16_.w + from_ * inputs;
     pair_rows(active, ldz_, [&](int64_t i) { return G + i * ldz_; }, G_along);
     pair_rows(active, inputs, [&](int64_t i) { return w + worker_.active[i] * inputs; }, along);
-    hidden_product<PairTiles>(depth, nullptr, inputs, batch, reinterpret_cast<const float *>(G_along), ldz_, worker_.wide,
+    hidden_product<Pairs>(depth, nullptr, inputs, batch, reinterpret_cast<const float *>(G_along), ldz_, worker_.wide,
                               worker_.hidden, worker_.strips, worker_.panel);
   }
 #else

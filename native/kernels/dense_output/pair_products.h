@@ -2,47 +2,12 @@
 // panels are packed by the same code, which only moves them.
 #pragma once
 
-#include "../output/pairs.h"
 #include "products.h"
 
 #if defined(__AVX512F__)
 
 namespace ES_NS {
 namespace {
-
-template <int ROWS>
-inline void pair_tile(int kc, const float *strip, const float *panel, int64_t step, float *c, int64_t ldc, int cols,
-                      const TileEnd &end) {
-  F sum[ROWS][NV];
-  for (int i = 0; i < ROWS; i++)
-    for (int v = 0; v < NV; v++) sum[i][v] = zero();
-  for (int k = 0; k < kc; k++) {
-    __m512i b[NV];
-#pragma GCC unroll 16
-    for (int v = 0; v < NV; v++) b[v] = _mm512_loadu_si512(panel + v * W);
-#pragma GCC unroll 16
-    for (int i = 0; i < ROWS; i++) {
-      __m512i a = _mm512_castps_si512(_mm512_set1_ps(strip[i]));
-#pragma GCC unroll 16
-      for (int v = 0; v < NV; v++) sum[i][v] = Pairs::add(a, b[v], sum[i][v]);
-    }
-    strip += MR;
-    panel += step;
-  }
-  for (int i = 0; i < ROWS; i++) {
-    for (int v = 0; v < NV; v++) {
-      if (cols > v * W) finish(c + i * ldc + v * W, sum[i][v], cut(cols - v * W, W), end, nullptr);
-    }
-  }
-}
-
-struct PairTiles {
-  static inline TileFn of(int rows) {
-    static constexpr TileFn fns[] = {pair_tile<1>, pair_tile<2>, pair_tile<3>, pair_tile<4>,
-                                     pair_tile<5>, pair_tile<6>, pair_tile<7>, pair_tile<8>};
-    return fns[rows - 1];
-  }
-};
 
 inline int64_t pairs_of(int64_t n) { return (n + 1) / 2; }
 

@@ -44,13 +44,8 @@ struct Depth {
   int at(int64_t k0) const { return cut(k - k0, static_cast<int>(step)); }
 };
 
-// The register tiles of a product: of float32 numbers, or of items of the same size (see pairs.h).
-struct SingleTiles {
-  static inline TileFn of(int rows) { return tile_of(rows); }
-};
-
 // z[labels, ldz] = w[labels, inputs] h^T. strips: strips_length(labels, KC).
-template <class Tiles = SingleTiles>
+template <class Items = Singles>
 inline void logits_product(int64_t labels, int64_t inputs, int64_t batch, const float *w, const float *panels, float *z,
                            int64_t ldz, float *strips) {
   Depth depth(inputs);
@@ -64,14 +59,14 @@ inline void logits_product(int64_t labels, int64_t inputs, int64_t batch, const 
       const float *panel = panels + j * inputs + k0 * NR;
       int cols = cut(batch - j, NR);
       for (int64_t i = 0; i < labels; i += MR) {
-        Tiles::of(cut(labels - i, MR))(kc, strips + i * kc, panel, NR, z + i * ldz + j, ldz, cols, end);
+        tile_of<Items>(cut(labels - i, MR))(kc, strips + i * kc, panel, NR, z + i * ldz + j, ldz, cols, end);
       }
     }
   }
 }
 
 // dw[labels, inputs] = G[labels, ldg] h. strips: strips_length(labels, KC).
-template <class Tiles = SingleTiles>
+template <class Items = Singles>
 inline void weight_product(int64_t labels, int64_t inputs, int64_t batch, const float *G, int64_t ldg, const float *panels,
                            float *dw, float *strips) {
   Depth depth(batch);
@@ -85,14 +80,14 @@ inline void weight_product(int64_t labels, int64_t inputs, int64_t batch, const 
       const float *panel = panels + j * batch + k0 * NR;
       int cols = cut(inputs - j, NR);
       for (int64_t i = 0; i < labels; i += MR) {
-        Tiles::of(cut(labels - i, MR))(kc, strips + i * kc, panel, NR, dw + i * inputs + j, inputs, cols, end);
+        tile_of<Items>(cut(labels - i, MR))(kc, strips + i * kc, panel, NR, dw + i * inputs + j, inputs, cols, end);
       }
     }
   }
 }
 
 // dh[batch, inputs] += G^T w, label t of G being row row_of[t] of w (t where row_of is null). strips: strips_length(batch, KC), panel: KC * NR.
-template <class Tiles = SingleTiles>
+template <class Items = Singles>
 inline void hidden_product(int64_t labels, const uint32_t *row_of, int64_t inputs, int64_t batch, const float *G, int64_t ldg,
                            const float *w, float *dh, float *strips, float *panel) {
   Depth depth(labels);
@@ -108,7 +103,7 @@ inline void hidden_product(int64_t labels, const uint32_t *row_of, int64_t input
         pack_straight<NR>(cols, 1, w + (row_of == nullptr ? k0 + k : row_of[k0 + k]) * inputs + j, inputs, panel + k * NR);
       }
       for (int64_t i = 0; i < batch; i += MR) {
-        Tiles::of(cut(batch - i, MR))(kc, strips + i * kc, panel, NR, dh + i * inputs + j, inputs, cols, end);
+        tile_of<Items>(cut(batch - i, MR))(kc, strips + i * kc, panel, NR, dh + i * inputs + j, inputs, cols, end);
       }
     }
   }

@@ -121,7 +121,7 @@ class Rows {
     if (args_.pairs) {
       // In place: what is written lies behind what is still to be read.
       round_all(labels * ldz, worker_.logits, reinterpret_cast<uint16_t *>(worker_.logits));
-      weight_product<PairTiles>(labels, inputs, pairs_of(batch), worker_.logits, ldz / 2, hidden_.by_input, worker_.dense,
+      weight_product<Pairs>(labels, inputs, pairs_of(batch), worker_.logits, ldz / 2, hidden_.by_input, worker_.dense,
                                 worker_.strips);
       return;
     }

@@ -1,4 +1,4 @@
-#include "gemm_block.h"
+#include "gemm_pairs.h"
 
 namespace ES_NS {
 namespace {
@@ -80,7 +80,7 @@ constexpr int64_t DOT_ROWS = W == 16 ? 24 : W == 8 ? 8 : 2;
 }  // namespace
 
 int gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, const float *a, const float *b, float *c,
-         int32_t accumulate, const float *bias, int32_t activation) {
+         int32_t accumulate, const float *bias, int32_t activation, int32_t pairs) {
   if (m < 0 || n < 0 || k < 0 || activation < 0 || activation > 1) return ES_BAD_ARGUMENT;
   if (m == 0 || n == 0) return ES_OK;
   Operands in = {trans_a != 0, trans_b != 0, a, trans_a ? m : k, b, trans_b ? k : n};
@@ -103,6 +103,7 @@ int gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, cons
     return ES_OK;
   }
 
+  const GemmFn on_a_thread = gemm_of(pairs != 0);
   int64_t strips = (m + MR - 1) / MR, panels = (n + NR - 1) / NR;
   Grid grid = choose_grid(strips, panels, threads);
   bool short_of_memory = false;
@@ -122,7 +123,7 @@ int gemm(int32_t trans_a, int32_t trans_b, int64_t m, int64_t n, int64_t k, cons
     part.b += in.trans_b ? j0 * in.ldb : j0;
     TileEnd part_end = end;
     if (bias != nullptr) part_end.bias = bias + j0;
-    gemm_st(part, i1 - i0, j1 - j0, k, c + i0 * n + j0, n, part_end, scratch);
+    on_a_thread(part, i1 - i0, j1 - j0, k, c + i0 * n + j0, n, part_end, scratch);
   });
   return short_of_memory ? ES_NO_MEMORY : ES_OK;
 }

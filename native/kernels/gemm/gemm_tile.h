@@ -1,8 +1,9 @@
 // The innermost product: a register tile c[ROWS, NR] += strip[kc, ROWS] * panel[kc, NR], and packing.
 // A strip holds MR rows of op(a), k-major: strip[k * MR + i]. A panel holds NR columns of op(b): panel[k * step + j].
+// What stands in them are items: float32 numbers, or pairs of bfloat16 along k, which are as large (items.h).
 #pragma once
 
-#include "../isa.h"
+#include "items.h"
 
 namespace ES_NS {
 namespace {
@@ -39,7 +40,7 @@ inline void finish(float *c, F sum, const TileEnd &end, const float *bias) {
   store(c, sum);
 }
 
-template <int ROWS>
+template <class Items, int ROWS>
 inline void tile(int kc, const float *strip, const float *panel, int64_t step, float *c, int64_t ldc, int cols,
                  const TileEnd &end) {
   F sum[ROWS][NV];
@@ -53,7 +54,7 @@ inline void tile(int kc, const float *strip, const float *panel, int64_t step, f
     for (int i = 0; i < ROWS; i++) {
       F a = set(strip[i]);
 #pragma GCC unroll 16
-      for (int v = 0; v < NV; v++) sum[i][v] = fma(a, b[v], sum[i][v]);
+      for (int v = 0; v < NV; v++) sum[i][v] = Items::add(a, b[v], sum[i][v]);
     }
     strip += MR;
     panel += step;
@@ -73,11 +74,12 @@ inline void tile(int kc, const float *strip, const float *panel, int64_t step, f
 
 using TileFn = void (*)(int, const float *, const float *, int64_t, float *, int64_t, int, const TileEnd &);
 
+template <class Items = Singles>
 inline TileFn tile_of(int rows) {
   static constexpr TileFn fns[] = {
-      tile<1>, tile<2>, tile<3>, tile<4>,
+      tile<Items, 1>, tile<Items, 2>, tile<Items, 3>, tile<Items, 4>,
 #if defined(__AVX512F__)
-      tile<5>, tile<6>, tile<7>, tile<8>,
+      tile<Items, 5>, tile<Items, 6>, tile<Items, 7>, tile<Items, 8>,
 #endif
   };
   return fns[rows - 1];

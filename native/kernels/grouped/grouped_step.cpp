@@ -1,6 +1,5 @@
 // One slab of the output step of labels in groups: see GroupedStepArgs in src/kernels/face.ts.
 #include "../output/bf16.h"
-#include "../output/pairs.h"
 #include "products.h"
 #include "shape.h"
 

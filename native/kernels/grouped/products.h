@@ -2,6 +2,7 @@
 //   Z = W H + bias,   dW = G H^T,   dH += W^T G;   W [labels, F], H [F, NV * W] the gathered inputs, G [labels, NV * W]
 #pragma once
 
+#include "../gemm/items.h"
 #include "../output/step.h"
 
 namespace ES_NS {
@@ -14,15 +15,6 @@ constexpr int tile_rows() {
   if (W == 8) return NV == 4 ? 2 : NV == 3 ? 3 : NV == 2 ? 4 : 8;
   return NV > 4 ? 1 : 2;
 }
-
-// What a tile multiplies: float32 numbers, one at a time.
-struct Singles {
-  using Item = float;
-  using Register = F;
-  static inline F row(const float *p) { return load(p); }
-  static inline F every(float x) { return set(x); }
-  static inline F add(F a, F b, F sum) { return fma(a, b, sum); }
-};
 
 // sum[r][v] = sum over k of a[r * row_step + k * step] * panel[k][v], k ascending whatever the tile.
 // NOTE: always inlined: behind a call the sums would live in memory, since they might alias what is read.

@@ -1,3 +1,4 @@
+import { nearestBf16, widenBf16 } from '../bf16.js';
 import type { Kernels } from '../face.js';
 import {
   absolute,
@@ -19,6 +20,7 @@ interface Product {
   readonly bias?: boolean;
   readonly relu?: boolean;
   readonly accumulate?: boolean;
+  readonly products?: 'bf16';
 }
 
 interface Operands {
@@ -28,12 +30,13 @@ interface Operands {
   readonly bias: Float32Array;
 }
 
-/** Several products as one case; operands are slices of one pool. */
-function gemmCase(name: string, products: readonly Product[]): Case {
+/** Several products as one case; operands are slices of one pool, of numbers that bfloat16 holds with `exact`. */
+function gemmCase(name: string, products: readonly Product[], { exact = false } = {}): Case {
   const operands = lazy(() => {
     const data = new Data(`gemm/${name}`);
     const longest = products.reduce((most, { m, n, k }) => Math.max(most, m * k, k * n, m * n, n), 0);
     const pool = data.floats(longest + 997);
+    if (exact) widenBf16(Uint16Array.from(pool, nearestBf16), pool);
     const slice = (length: number) => {
       const at = data.stream.below(997);
       return pool.subarray(at, at + length);
@@ -52,7 +55,8 @@ function gemmCase(name: string, products: readonly Product[]): Case {
       });
       return outputs;
     },
-    // |error| <= gamma_(k + 2) (|A| |B| + |bias| + |C|); relu does not increase it.
+    // |error| <= gamma_(k + 2) (|A| |B| + |bias| + |C|); relu does not increase it. Operands rounded to bfloat16 are off
+    // by 2^-9 of themselves, both.
     bounds: (rounding, oracle) =>
       Object.fromEntries(
         products.map((product, i) => {
@@ -65,7 +69,12 @@ function gemmCase(name: string, products: readonly Product[]): Case {
             c: sizes,
             bias: absoluteOrNull(product.bias ? bias : null),
           });
-          return [key(product), sizes.map((x) => rounding.sum(product.k + 2) * x)];
+          return [
+            key(product),
+            sizes.map(
+              (x) => (rounding.sum(product.k + 2) + (product.products && !exact ? 2.01 * 2 ** -9 : 0)) * x,
+            ),
+          ];
         }),
       ),
   };
@@ -196,5 +205,39 @@ export const GEMM_CASES: readonly Case[] = [
     ]),
   ),
   gemmCase('40 random shapes', fuzz('gemm/fuzz', 40)),
+  ...RAGGED.map((m) =>
+    gemmCase(
+      `m = ${m}, ragged n and k, products of bfloat16, exact operands`,
+      everyTranspose(raggedWith(m), { products: 'bf16' }),
+      { exact: true },
+    ),
+  ),
+  ...OPTIONS.map((options) =>
+    gemmCase(
+      `products of bfloat16 with ${Object.keys(options).join(', ') || 'nothing'}, exact operands`,
+      everyTranspose(
+        [
+          [40, 65, 33],
+          [33, 48, 0],
+          [70, 33, 31],
+          [300, 40, 1500],
+          [64, 33, 1025],
+        ],
+        { ...options, products: 'bf16' },
+      ),
+      { exact: true },
+    ),
+  ),
+  gemmCase(
+    'products of bfloat16, operands that must be rounded',
+    everyTranspose(
+      [
+        [40, 65, 33],
+        [100, 97, 301],
+        [64, 40, 2100],
+      ],
+      { products: 'bf16' },
+    ),
+  ),
   notFinite,
 ];

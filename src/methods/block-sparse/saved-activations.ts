@@ -2,7 +2,8 @@
  * The policy of the tape that keeps block-sparse copies of activations (Barley & Froening, arXiv 2311.16883). What it
  * answers depends on the options, the step and the shapes alone: a resumed run goes on as if it had never stopped.
  */
-import type { Form, FormKind, SavedPolicy, Site } from '../../autograd/saved.js';
+import type { SavedPolicy, Site } from '../../autograd/saved.js';
+import type { Form, FormKind } from '../../autograd/saved-forms.js';
 import { blockCount, bsrBytes, matrixShape } from '../../tensor/bsr.js';
 import {
   type BsrSpec,

@@ -1,17 +1,28 @@
-// Items of two bfloat16 numbers for the dot product of pairs (AVX512-BF16): sum += a.low b.low + a.high b.high, in
-// float32. Along the inputs, the labels or the batch, as a product needs them; what is odd gets a zero beside it.
+// What register tiles multiply: float32 numbers, or pairs of bfloat16 numbers, which are as large.
 #pragma once
 
 #include "../isa.h"
 
-#if defined(__AVX512F__)
-
 namespace ES_NS {
 namespace {
 
+struct Singles {
+  static constexpr int NUMBERS = 1;
+  using Item = float;
+  using Register = F;
+  static inline F row(const float *p) { return load(p); }
+  static inline F every(float x) { return set(x); }
+  static inline F add(F a, F b, F sum) { return fma(a, b, sum); }
+};
+
+#if defined(__AVX512F__)
+
+// The dot product of pairs (AVX512-BF16): sum += a.low b.low + a.high b.high, in float32. Pairs lie along the inputs,
+// the labels or the batch, as a product needs them; what is odd gets a zero beside it.
 // NOTE: written out, so that the other kernels of this level do not need a compiler flag that lets the compiler use
 // the extension everywhere. Run only where es_has_bf16() says so.
 struct Pairs {
+  static constexpr int NUMBERS = 2;
   using Item = uint32_t;
   using Register = __m512i;
   static inline __m512i row(const uint32_t *p) { return _mm512_loadu_si512(p); }
@@ -20,6 +31,7 @@ struct Pairs {
     asm("vdpbf16ps %2, %1, %0" : "+v"(sum.v) : "v"(a), "v"(b));
     return sum;
   }
+  static inline F add(F a, F b, F sum) { return add(_mm512_castps_si512(a.v), _mm512_castps_si512(b.v), sum); }
 };
 
 // Nearest, ties to even.
@@ -58,7 +70,7 @@ inline void pair_rows(int64_t rows, int64_t n, const RowOf &row_of, uint32_t *ou
   }
 }
 
+#endif
+
 }  // namespace
 }  // namespace ES_NS
-
-#endif

@@ -112,9 +112,8 @@ export async function run({ seed, share, settings, dataset, ways }) {
     const validation = { rows: 0 };
     results.base = await timed({ ...settings, validation, data: paths.base, out: at('run-base') });
     results.retrained = await timed({ ...settings, validation, data: paths.all, out: at('run-all') });
-    for (const [name, { on, ...more }] of Object.entries(ways)) {
-      const start = { model: at('run-base'), newLabels: more.newLabels };
-      const { newLabels: _, ...changes } = more;
+    for (const [name, { on, newLabels, learn, ...changes }] of Object.entries(ways)) {
+      const start = { model: at('run-base'), newLabels, learn };
       const out = at(`run-${Object.keys(results.ways).length}`);
       results.ways[name] = await timed({ start, validation, data: paths[on], out, ...changes });
     }

@@ -25,6 +25,7 @@ export function trainingPrinter(): { event(event: TrainEvent): void; done(): voi
         line.say(
           `from ${e.model}: ${n(labels.kept)} labels kept, ${n(labels.added)} new${rowless}, ${n(labels.dropped)} dropped; ${n(features.kept)} features kept${features.added + features.dropped > 0 ? `, ${n(features.added)} new, ${n(features.dropped)} dropped` : ''}`,
         );
+        if (e.learns === 'new') line.say('only the new labels learn; all else stays as it is');
         if (fittedRows !== null && e.mode === 'continue')
           line.say(
             `vocabulary and document frequencies stay those of the ${n(fittedRows)} rows they were fitted on`,

@@ -22,6 +22,7 @@ import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { OutputBaseOptions, WeightPrecision } from './base-options.js';
 import {
+  checkFrom,
   checkGradients,
   checkHidden,
   checkLabel,
@@ -43,6 +44,7 @@ import type {
   StepShape,
   TopK,
 } from './layer.js';
+import { partFrom } from './part.js';
 import { bytesOfStep } from './planned.js';
 import { drawRows, type LabelRows, rowMover, rowsState } from './rows.js';
 import { type Draws, type SampledLayer, SampledSoftmax } from './sampled-softmax.js';
@@ -164,10 +166,19 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
     return { width, weights, short, bias, weightMoments, biasMoments };
   }
 
-  /** The weights as kernels take them. */
-  protected stored(): { readonly weights: Floats; readonly bf16: Bf16Weights | null } {
-    const { weights, short } = this;
-    return { weights, bf16: short && { weights: short, rounding: roundingOfStep(this.steps) } };
+  /** The weights from row `first` on, as kernels take them. */
+  protected stored(first = 0): {
+    readonly weights: Floats;
+    readonly bf16: Bf16Weights | null;
+    readonly bias: Floats;
+  } {
+    const at = first * this.width;
+    const short = this.short?.subarray(at) ?? null;
+    return {
+      weights: this.weights.subarray(short === null ? at : 0),
+      bf16: short && { weights: short, rounding: roundingOfStep(this.steps) },
+      bias: this.bias.subarray(first),
+    };
   }
 
   /** to[at...] = the weights of a row, as numbers. */
@@ -193,8 +204,8 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
     return { positives, held: [] };
   }
 
-  /** Runs one slab of the fused step. */
-  protected abstract slab(common: OutputStepCommon): number;
+  /** Runs one slab of the fused step; with `first`, on the layer as if it began with that label. */
+  protected abstract slab(common: OutputStepCommon, first: number): number;
   /** Fan-in 0 for a dense layer: the kernels choose by it. */
   protected abstract workspaceShape(batch: number): WorkspaceShape;
   protected abstract workspaceLength(batch: number): number;
@@ -219,6 +230,7 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
   }
 
   async step(h: Tensor, targets: Positives, options: StepOptions): Promise<StepResult> {
+    checkFrom(`${this.kind}.step`, this, options.from);
     if (this.#sampled !== null) {
       const { softmax, stage } = this.#sampled;
       const { kind, inputs, labels, chunk, optimizer } = this;
@@ -239,6 +251,7 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
     const wantsInput = options.inputGradient ?? true;
     const dh = wantsInput ? this.device.temporary('gradients', [batch, this.inputs]) : null;
     const sum = await this.#run(h, targets, {
+      from: options.from,
       dh,
       squares,
       norms: options.norms,
@@ -287,6 +300,8 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
       readonly norms?: Floats;
       /** `sum`: only the walk that fills the norms. */
       readonly pass?: 'sum';
+      /** Labels before it are left out, but for the norms. */
+      readonly from?: number;
     },
   ): Promise<number> {
     const { device, chunk } = this;
@@ -305,27 +320,22 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
     const own = softmax && how.norms === undefined ? device.temporary('workspace', [2, batch]) : null;
     if (own !== null && !device.dry) shareTargets(positives, own.data, batch);
     const norms = softmax ? (own?.data ?? how.norms ?? null) : null;
-    const walk = (pass: 'sum' | 'use') =>
-      overSlabs(units, slab, (begin, end) =>
-        this.slab({
-          batch,
-          inputs: this.inputs,
-          labels: this.#labels,
-          begin,
-          end,
-          chunk,
-          h: h.data,
-          dh: how.dh?.data ?? null,
-          positives: placed,
-          loss: this.loss,
-          norms: norms && { pass, values: norms },
-          gradScale: how.gradScale,
-          update: how.update,
-          backward: how.backward && pass === 'use',
-          squares: how.squares,
-          workspace: workspace.data,
-        }),
-      );
+    const { from = 0, update } = how;
+    const part = from === 0 ? { positives: placed, update } : partFrom(from, this.width, placed, update);
+    const walk = (pass: 'sum' | 'use') => {
+      const first = pass === 'use' ? from : 0;
+      const work = (begin: number, end: number) => {
+        const common = {
+          ...{ batch, inputs: this.inputs, labels: this.#labels - first, begin, end, chunk },
+          ...{ h: h.data, dh: how.dh?.data ?? null },
+          ...(first === 0 ? { positives: placed, update } : part),
+          ...{ loss: this.loss, norms: norms && { pass, values: norms }, gradScale: how.gradScale },
+          ...{ backward: how.backward && pass === 'use', squares: how.squares, workspace: workspace.data },
+        };
+        return this.slab(common, first);
+      };
+      return overSlabs(units - first, slab, work);
+    };
     if (own !== null || how.pass === 'sum') await walk('sum');
     const total = how.pass === 'sum' ? 0 : await walk('use');
     for (const used of [...held, workspace, ...(own === null ? [] : [own])]) device.release(used);

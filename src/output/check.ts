@@ -2,7 +2,7 @@
 import { EspalierError, ensure } from '../errors.js';
 import type { Floats, Positives } from '../kernels/face.js';
 import { shapeText, type Tensor } from '../tensor/tensor.js';
-import type { LabelStart } from './layer.js';
+import type { LabelStart, OutputLayer } from './layer.js';
 
 /** Positives of layers whose targets are 0 or 1: pairs as below, and no values, which would be forgotten. */
 export function checkPositives(op: string, positives: Positives, batch: number, labels: number): void {
@@ -123,6 +123,19 @@ export function checkStart(
     problem: 'there is not one row of weights and one bias for each of the labels, named once',
     expected: `${n} different labels, ${n * layer.inputs} weights and ${n} biases`,
     received: `${seen.size} labels, ${weights.length} weights and ${bias.length} biases`,
+  }));
+}
+
+/** `StepOptions.from`, where it is given, of a layer that can leave labels out of a step. */
+export function checkFrom(op: string, layer: Pick<OutputLayer, 'labels' | 'capabilities'>, from = 0): void {
+  const able = layer.capabilities.learnsFrom;
+  ensure(from === 0 || (able && Number.isInteger(from) && from > 0 && from <= layer.labels), () => ({
+    code: 'STEP_FROM',
+    kind: 'usage',
+    op,
+    problem: able ? 'there is no such label to begin with' : 'this layer cannot leave labels out of a step',
+    expected: able ? `0 to ${layer.labels}` : '0',
+    received: `from ${from}`,
   }));
 }
 

@@ -138,6 +138,41 @@ export function describeSteps(rig: Rig): void {
       }
     });
 
+    it('leaves labels before `from` as they are, bit by bit, the others as a step of all would; or refuses', async () => {
+      for (const from of [1, Math.floor(labels / 2), labels - 1, labels]) {
+        const [layer, whole] = [make({ loss, optimizer: adam }), make({ loss, optimizer: adam })];
+        if (!layer.capabilities.learnsFrom) {
+          const asked = layer.step(hidden(one.h), one.positives, { rate: 0.1, from });
+          await expect(asked).rejects.toThrow(/STEP_FROM/);
+          return;
+        }
+        const before = Array.from({ length: labels }, (_, l) => layer.connections(l));
+        for (let t = 0; t < 2; t++) {
+          await layer.step(hidden(one.h), one.positives, { rate: 0.1, from, inputGradient: false });
+        }
+        // What other labels have learnt does not reach a label, but for log Z: one step of all there.
+        const alone = make({ loss, optimizer: adam });
+        await alone.step(hidden(one.h), one.positives, { rate: 0.1, from });
+        await whole.step(hidden(one.h), one.positives, { rate: 0.1 });
+        for (let label = 0; label < labels; label++) {
+          const own = layer.connections(label);
+          if (label < from) {
+            expect(own).toEqual(before[label]);
+            continue;
+          }
+          const [one, all] = [alone.connections(label), whole.connections(label)];
+          expect(distance([...one.weights, one.bias], [...all.weights, all.bias])).toBeLessThanOrEqual(
+            tolerance,
+          );
+          expect(own.weights).not.toEqual(one.weights);
+        }
+      }
+      const layer = make({ loss });
+      await expect(layer.step(hidden(one.h), one.positives, { rate: 0, from: labels + 1 })).rejects.toThrow(
+        /STEP_FROM/,
+      );
+    });
+
     it('learns: the loss of a batch falls', async () => {
       const layer = make({ loss, optimizer: adam });
       const before = await layer.evaluate(hidden(one.h), one.positives);

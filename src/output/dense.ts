@@ -27,6 +27,7 @@ export class DenseOutput extends LabelMatrixOutput {
     this.#options = options;
     this.width = options.inputs;
     this.capabilities = {
+      learnsFrom: options.sampling === undefined,
       losses: options.sampling === undefined ? ['bce', 'squaredHinge', 'softmax'] : ['softmax'],
       optimizers: ['sgd', 'adam', 'adamw', 'adagrad'],
       rewireEvery: 0,
@@ -47,8 +48,8 @@ export class DenseOutput extends LabelMatrixOutput {
     this.drawUniform(key, from, to, this.startScale / Math.sqrt(this.inputs));
   }
 
-  protected slab(common: OutputStepCommon): number {
-    return this.device.kernels.denseStep({ ...common, ...this.stored(), bias: this.bias });
+  protected slab(common: OutputStepCommon, first: number): number {
+    return this.device.kernels.denseStep({ ...common, ...this.stored(first) });
   }
 
   protected workspaceShape(batch: number): WorkspaceShape {
@@ -83,7 +84,6 @@ export class DenseOutput extends LabelMatrixOutput {
       topScores,
       workspace,
       ...this.stored(),
-      bias: this.bias,
     });
   }
 

@@ -6,7 +6,7 @@ import { ensure } from '../errors.js';
 import type { Floats, Positives } from '../kernels/face.js';
 import type { Device } from '../tensor/device.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { checkLabel, checkLabelMap, checkPositives, checkStart } from './check.js';
+import { checkFrom, checkLabel, checkLabelMap, checkPositives, checkStart } from './check.js';
 import { checkPartGradients, joinGradients, partGradients, splitPositives } from './head-tail-parts.js';
 import { mergeTopK } from './head-tail-top-k.js';
 import type {
@@ -74,6 +74,7 @@ export class HeadTailOutput implements PlannableOutput {
     }));
     const [a, b] = [head.capabilities, tail.capabilities];
     this.capabilities = {
+      learnsFrom: false,
       losses: a.losses.filter((loss) => b.losses.includes(loss)),
       optimizers: a.optimizers.filter((name) => b.optimizers.includes(name)),
       rewireEvery: b.rewireEvery || a.rewireEvery,
@@ -132,6 +133,7 @@ export class HeadTailOutput implements PlannableOutput {
   }
 
   async step(h: Tensor, targets: Positives, options: StepOptions): Promise<StepResult> {
+    checkFrom('head-tail.step', this, options.from);
     const device = this.#device;
     const { gradients } = options;
     if (!device.dry) {

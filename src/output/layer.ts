@@ -16,6 +16,8 @@ export interface StepOptions {
   readonly update?: boolean;
   /** Multiplies the gradients inside the update (clipping); default 1. */
   readonly updateScale?: number;
+  /** Labels before this one stay as they are, moments included; default 0. See `OutputCapabilities.learnsFrom`. */
+  readonly from?: number;
   /** false: no gradient to the hidden vectors (second pass of clipping); default true. */
   readonly inputGradient?: boolean;
   /** Measure the sum of squares of the layer's own gradient; default false. */
@@ -71,6 +73,8 @@ export interface NamedArray {
 }
 
 export interface OutputCapabilities {
+  /** Whether a step can leave the labels before one as they are (`StepOptions.from`). */
+  readonly learnsFrom: boolean;
   /** Names of losses; those of `LabelLoss` see every label by itself. */
   readonly losses: readonly string[];
   readonly optimizers: readonly string[];

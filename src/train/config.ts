@@ -54,6 +54,11 @@ export const trainConfig = z.strictObject({
       mode: z.enum(['continue', 'share']).default('continue'),
       /** Where labels start that the model does not have: from the hidden vectors of their rows, or drawn. */
       newLabels: z.enum(['rows', 'drawn']).default('rows'),
+      /**
+       * `new`: only labels that the model does not have learn, for 4 epochs by default; encoder, other labels and all
+       * connections stay, bit by bit. Default: all. Optional, so that older runs resume.
+       */
+      learn: z.enum(['all', 'new']).optional(),
       /** What becomes of labels of the model that the dataset does not have, when continuing. */
       missingLabels: z.enum(['refuse', 'drop']).default('refuse'),
     })

@@ -164,6 +164,27 @@ describe.each(Object.entries(kinds))('output %s', (name, kind) => {
     expect(await arrays(run('halves'))).toEqual(await arrays(run('whole')));
   });
 
+  it('learns new labels alone, where it can: encoder, old labels and connections stay, bit by bit', async () => {
+    const { data, start, ...input } = more(run('new alone'));
+    const alone = { ...input, data, epochs: 4, start: { ...start, learn: 'new' } } as TrainConfigInput;
+    if (!['dense', 'dense in bfloat16', 'fan-in', 'bottleneck'].includes(name)) {
+      await expect(train(alone)).rejects.toMatchObject({ code: 'START_LEARN' });
+      return;
+    }
+    const [before, { classifier }] = [
+      await loadClassifier(join(home, run('first')), kernels),
+      await train(alone),
+    ];
+    expect(await logits({ classifier }, old)).toEqual(await logits(before, old));
+    const encoder = (of: typeof classifier) =>
+      modelArrays(of).flatMap(({ name, data }) => (name.startsWith('encoder.') ? [...data] : []));
+    expect(encoder(classifier)).toEqual(encoder(before.classifier));
+    for (const label of old) {
+      expect(classifier.output.connections(label)).toEqual(before.classifier.output.connections(label));
+    }
+    expect(await precision(run('new alone'), (label) => label >= n)).toBeGreaterThan(0.5);
+  });
+
   it('loses labels: the others have the same logits, also after saving, loading and getting new ones', async () => {
     const before = await loadClassifier(join(home, run('first')), kernels);
     const gone = old.filter((l) => l % 3 === 0);
@@ -225,6 +246,14 @@ describe('what does not go together', () => {
     });
     await expect(train({ ...on('wider', 'refused too'), ...start({}) })).rejects.toMatchObject({
       code: 'START_FEATURES',
+    });
+    const same = { ...on('first', 'nothing new'), ...start({ learn: 'new' }) };
+    await expect(train(same)).rejects.toMatchObject({ code: 'START_LEARN' });
+    await store('between', [later[0], ...first, ...later.slice(1)]);
+    const between = { ...on('between', 'between two'), ...start({ learn: 'new' }) };
+    await expect(train(between)).rejects.toMatchObject({
+      code: 'START_LEARN',
+      facts: { hint: expect.stringContaining('--like') },
     });
     const other = { ...on('more', 'refused again'), ...start({}), model: { encoder: { embedding: 16 } } };
     await expect(train(other)).rejects.toMatchObject({ code: 'START_MODEL' });

@@ -55,6 +55,8 @@ export interface StartReport {
   readonly features: { readonly kept: number; readonly added: number; readonly dropped: number };
   /** Rows that vocabulary and document frequencies were fitted on; null for numbered features. */
   readonly fittedRows: number | null;
+  /** Only what was added learns. */
+  readonly learns?: 'new';
 }
 
 export interface AuxiliaryProgress {

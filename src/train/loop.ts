@@ -5,7 +5,7 @@ import { EspalierError } from '../errors.js';
 import type { AuxiliaryProgress, Scores, TrainEvent } from './events.js';
 import type { TrainSession } from './session.js';
 import { snapshotDue, takeSnapshot } from './snapshot.js';
-import { type StepOutcome, trainStep } from './step.js';
+import { newLabelsStep, type StepOutcome, trainStep } from './step.js';
 
 export interface LoopHooks {
   emit(event: TrainEvent): void;
@@ -49,7 +49,10 @@ export async function runLoop(session: TrainSession, from: number, hooks: LoopHo
     const rates = session.rates(step);
     if (rates.lambda === 0) session.endAuxiliary();
     session.saved?.begin(step);
-    const outcome = await trainStep(classifier, optimizer, batch, rates, session.auxiliary, session.saved);
+    const outcome =
+      session.learnsFrom === null
+        ? await trainStep(classifier, optimizer, batch, rates, session.auxiliary, session.saved)
+        : await newLabelsStep(classifier, batch, rates, session.learnsFrom);
     const { loss, gradientNorm } = outcome;
     if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm))
       throw diverged(step, loss, gradientNorm, rates.output);
@@ -85,7 +88,9 @@ export async function runLoop(session: TrainSession, from: number, hooks: LoopHo
   return { step, finished, seconds: meter.seconds, examples: meter.examples };
 }
 
-async function rewire({ classifier, growth, totalSteps }: TrainSession, step: number, hooks: LoopHooks) {
+async function rewire(session: TrainSession, step: number, hooks: LoopHooks) {
+  const { classifier, growth, totalSteps } = session;
+  if (session.learnsFrom !== null) return;
   classifier.device.arena.reset();
   const rewired = await classifier.output.rewire(step, totalSteps, growth);
   if (rewired !== null) hooks.emit({ event: 'rewire', ...rewired });

@@ -4,6 +4,7 @@ import { Batch, BatchPlan, batchBytes, batchShape } from '../data/batches.js';
 import type { CsrDataset } from '../data/dataset.js';
 import type { Featurizer } from '../data/featurizer/index.js';
 import { labelFrequencies } from '../data/statistics.js';
+import { EspalierError } from '../errors.js';
 import type { Kernels } from '../kernels/face.js';
 import { SavedActivations } from '../methods/block-sparse/saved-activations.js';
 import { type AuxiliaryHead, auxiliaryWeight } from '../methods/dynamic-sparse/auxiliary.js';
@@ -20,7 +21,7 @@ import { type GrowthShape, growthShape, TrainingGrowth } from './growth.js';
 import { ensureFits } from './memory-limit.js';
 import { type MemoryPlan, planMemory, type RunShape } from './memory-report.js';
 import { startNewLabels } from './new-labels.js';
-import { startFrom } from './start.js';
+import { type Started, startFrom } from './start.js';
 import type { StepRates } from './step.js';
 
 /** Rows scored at once; the hidden vectors and a few best labels per row are all that scoring holds. */
@@ -41,6 +42,8 @@ export class TrainSession {
   readonly clusters: Extract<TrainEvent, { event: 'clusters' }> | null;
   /** What was taken over from a saved model, if anything. */
   readonly started: StartReport | null;
+  /** Labels before it, and the encoder, stay as they are; null: everything learns. */
+  readonly learnsFrom: number | null;
   #auxiliary: AuxiliaryHead | null;
   readonly order: BatchPlan;
   readonly batch: Batch;
@@ -64,6 +67,7 @@ export class TrainSession {
     this.saved = parts.saved;
     this.clusters = parts.clusters;
     this.started = parts.started;
+    this.learnsFrom = parts.learnsFrom;
     this.#auxiliary = parts.auxiliary;
     this.order = parts.order;
     this.batch = parts.batch;
@@ -132,6 +136,7 @@ export class TrainSession {
       saved: config.saved === null ? null : new SavedActivations(config.saved),
       clusters: targets?.event ?? null,
       started: started?.report ?? null,
+      learnsFrom: given.start?.learn === 'new' && started !== null ? firstNew(started, rows.labels) : null,
       auxiliary,
       order,
       batch,
@@ -169,6 +174,30 @@ export class TrainSession {
       clip: config.clip,
     };
   }
+}
+
+/** The first of the labels that a model does not have, which stand behind all others. */
+function firstNew({ fresh, classifier }: Started, labels: number): number {
+  const { kind, capabilities } = classifier.output;
+  const first = fresh[0] ?? labels;
+  const refuse = (problem: string, hint: string) =>
+    new EspalierError({ code: 'START_LEARN', kind: 'usage', op: 'train', problem, hint });
+  if (fresh.length === 0)
+    throw refuse(
+      'there are no new labels that could learn',
+      'the dataset has no label that the model does not have',
+    );
+  if (!capabilities.learnsFrom)
+    throw refuse(
+      `a layer of kind ${kind} cannot learn new labels alone`,
+      'dense, bottleneck and fan-in layers over all labels can; leave start.learn out to train everything',
+    );
+  if (first + fresh.length !== labels)
+    throw refuse(
+      'new labels stand between those of the model',
+      'make the dataset with `espalier data --like`, which numbers new labels after the others',
+    );
+  return first;
 }
 
 /** A plan that knows of the worst moment so far: labels that join a model need room for their rows and the old ones. */

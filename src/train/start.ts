@@ -40,7 +40,9 @@ export async function withStart(input: TrainConfigInput): Promise<TrainConfigInp
   if (training === null) return resolved;
   // The run's own: where it is, how long it trains.
   const { data: _d, out: _o, start: _s, rows: _r, ...settings } = training;
-  return merged({ ...settings, model, epochs: 1 }, resolved) as TrainConfigInput;
+  // Steps of a few labels are cheap: passes over them cost less than one over all labels.
+  const epochs = start.learn === 'new' ? 4 : 1;
+  return merged({ ...settings, model, epochs }, resolved) as TrainConfigInput;
 }
 
 /** Settings that leave the output layer open, with that of a model. */
@@ -104,6 +106,7 @@ export async function startFrom(
           dropped: shape.features - keptFeatures,
         },
         fittedRows: featurizer?.facts.documents ?? null,
+        ...(start.learn === 'new' ? { learns: 'new' } : {}),
       },
     };
   } finally {

@@ -91,6 +91,21 @@ export async function trainStep(
   return outcome;
 }
 
+/** One step of the labels from `from` on alone: the encoder and all other labels stay as they are. */
+export async function newLabelsStep(
+  classifier: Classifier,
+  { features, positives }: TrainBatch,
+  { output: rate }: StepRates,
+  from: number,
+): Promise<StepOutcome> {
+  const { device, output } = classifier;
+  device.arena.reset();
+  const tape = new Tape(device);
+  const h = classifier.widen(classifier.encode(features, tape, true), tape, true);
+  const { loss } = await output.step(h, positives, { rate, from, inputGradient: false });
+  return { loss, encoderNorm: 0, gradientNorm: 0, auxiliary: null };
+}
+
 /** Adds the auxiliary gradient to the main one; the norms of both before. */
 function join(device: Device, dh: Tensor, auxiliary: Tensor) {
   const { kernels } = device;

@@ -28,6 +28,7 @@ interface TrainCliOptions extends ConfigOptions {
   readonly continue?: string;
   readonly warmStart?: string;
   readonly dropMissingLabels?: boolean;
+  readonly onlyNewLabels?: boolean;
 }
 
 export function trainCommand(): Command {
@@ -52,6 +53,10 @@ export function trainCommand(): Command {
       'train a finished model on: new rows, new labels; settings are those of its training, for one epoch',
     )
     .option('--drop-missing-labels', 'with --continue: labels that the dataset does not have leave the model')
+    .option(
+      '--only-new-labels',
+      'with --continue: labels that the model does not have learn, all else stays as it is, bit by bit',
+    )
     .option(
       '--warm-start <model>',
       'start from the encoder of a model, and from the labels of the same names',
@@ -121,15 +126,16 @@ async function gather(data: string | undefined, options: TrainCliOptions): Promi
     const { fingerprint: _, ...stored } = await readJson(join(options.resume, 'config.json'));
     return { ...stored, out: options.resume } as TrainConfigInput;
   }
-  const { continue: model, warmStart, dropMissingLabels } = options;
-  if ((model !== undefined && warmStart !== undefined) || (dropMissingLabels && model === undefined)) {
+  const { continue: model, warmStart, dropMissingLabels, onlyNewLabels } = options;
+  const ofContinue = dropMissingLabels ? '--drop-missing-labels' : onlyNewLabels ? '--only-new-labels' : null;
+  if ((model !== undefined && warmStart !== undefined) || (ofContinue !== null && model === undefined)) {
     throw new EspalierError({
       code: 'START_OPTIONS',
       kind: 'usage',
       op: 'espalier train',
       problem:
         model === undefined
-          ? '--drop-missing-labels belongs to --continue'
+          ? `${ofContinue} belongs to --continue`
           : '--continue and --warm-start are two ways to start',
       expected: 'one of --continue and --warm-start',
     });
@@ -137,6 +143,7 @@ async function gather(data: string | undefined, options: TrainCliOptions): Promi
   const config = (await gatherConfig(data, options)) as Record<string, unknown>;
   if (model !== undefined) setPath(config, `start.model=${JSON.stringify(model)}`);
   if (dropMissingLabels) setPath(config, 'start.missingLabels=drop');
+  if (onlyNewLabels) setPath(config, 'start.learn=new');
   if (warmStart !== undefined) {
     setPath(config, `start.model=${JSON.stringify(warmStart)}`);
     setPath(config, 'start.mode=share');

@@ -65,6 +65,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     // The backward index names columns of all labels; the rows that a sampled step takes out have none.
     this.form = sampling === undefined ? (options.form ?? 'fast') : 'compact';
     this.capabilities = {
+      learnsFrom: options.sampling === undefined,
       losses: sampling === undefined ? ['bce', 'squaredHinge', 'softmax'] : ['softmax'],
       optimizers: ['sgd', 'adam', 'adamw', 'adagrad'],
       rewireEvery: topology.kind === 'static' ? 0 : topology.every,
@@ -172,12 +173,15 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     return { threshold, replaced: await overSlabs(labels, rows, replaceRows) };
   }
 
-  #fanInWeights() {
-    return { fanIn: this.width, columns: this.#columns, ...this.stored(), bias: this.bias };
+  #fanInWeights(first = 0) {
+    const { width: fanIn } = this;
+    return { fanIn, columns: this.#columns.subarray(first * fanIn), ...this.stored(first) };
   }
 
-  protected slab(common: OutputStepCommon): number {
-    return this.device.kernels.fanInStep({ ...common, ...this.#fanInWeights(), index: this.#index });
+  protected slab(common: OutputStepCommon, first: number): number {
+    // The index numbers labels from 0 in chunks; without it a step is the same, its dh slower.
+    const index = first === 0 ? this.#index : null;
+    return this.device.kernels.fanInStep({ ...common, ...this.#fanInWeights(first), index });
   }
 
   #stage(batch: number, capacity: number): SampledStage {

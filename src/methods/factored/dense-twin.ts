@@ -5,6 +5,7 @@
 import type { Floats, Positives } from '../../kernels/face.js';
 import { RandomStream } from '../../kernels/random.js';
 import {
+  checkFrom,
   checkGradients,
   checkHidden,
   checkLabel,
@@ -38,6 +39,7 @@ export class DenseTwin implements OutputLayer {
   readonly inputs: number;
   readonly loss: string;
   readonly capabilities: OutputCapabilities = {
+    learnsFrom: false,
     losses: sphericalLossNames,
     optimizers: ['sgd'],
     rewireEvery: 0,
@@ -79,6 +81,7 @@ export class DenseTwin implements OutputLayer {
   }
 
   async step(h: Tensor, targets: Positives, options: StepOptions): Promise<StepResult> {
+    checkFrom('factored-dense.step', this, options.from);
     const m = this.#check('step', h, targets);
     checkGradients('factored-dense.step', options.gradients, this.weightCount, 0);
     const update = options.update ?? true;

@@ -5,7 +5,7 @@
 import { ensure } from '../../errors.js';
 import type { Floats, Positives } from '../../kernels/face.js';
 import { RandomStream } from '../../kernels/random.js';
-import { checkHidden, checkLabel, checkPairs, checkStart } from '../../output/check.js';
+import { checkFrom, checkHidden, checkLabel, checkPairs, checkStart } from '../../output/check.js';
 import type {
   Connections,
   LabelStart,
@@ -37,6 +37,7 @@ export class FactoredOutput implements OutputLayer {
   readonly inputs: number;
   readonly loss: string;
   readonly capabilities: OutputCapabilities = {
+    learnsFrom: false,
     losses: sphericalLossNames,
     optimizers: ['sgd'],
     rewireEvery: 0,
@@ -107,6 +108,7 @@ export class FactoredOutput implements OutputLayer {
    * finite changes nothing either.
    */
   async step(h: Tensor, targets: Positives, options: StepOptions): Promise<StepResult> {
+    checkFrom('factored.step', this, options.from);
     const m = this.#check('step', h, targets);
     ensure(options.gradients === undefined, () => ({
       code: 'FACTORED_GRADIENTS',

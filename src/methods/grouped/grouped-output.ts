@@ -76,6 +76,7 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
     this.groupSize = group;
     this.#groups = options.groups ?? Math.ceil(labels / group);
     this.capabilities = {
+      learnsFrom: false,
       losses: ['bce', 'squaredHinge', 'softmax'],
       optimizers: ['sgd', 'adam', 'adamw', 'adagrad'],
       rewireEvery: topology.kind === 'static' ? 0 : topology.every,
@@ -280,7 +281,7 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
           work(
             {
               ...{ labels, inputs, fanIn, loss, weightMoments, scores },
-              ...{ columns: this.#columns, ...this.stored(), bias: this.bias, labelOf: this.#labelOf },
+              ...{ columns: this.#columns, ...this.stored(), labelOf: this.#labelOf },
               groups: { count: this.#groups, starts: this.#starts },
               placed: (positives, batch) => this.placed(positives, batch),
               logSums: (h, norms) => this.logSums(h, norms),

@@ -21,9 +21,9 @@ const makers = {
 
 /** @param {{ images: string, config: any, picture?: boolean }} cell */
 export async function run({ images, config, picture }) {
-  const { batch, saved } = config;
+  const { batch, saved, products } = config;
   const splits = await data.readMnist(join(process.env.ESPALIER_DATA ?? '../shared/data', images), images);
-  const backend = kernels.selectKernels();
+  const backend = kernels.selectKernels({ products });
   const imageBytes = [splits.train, splits.test].reduce(
     (sum, { pixels, labels }) => sum + pixels.length + labels.length,
     0,

@@ -8,12 +8,14 @@ import { dense, training } from './activations-cell.mjs';
 
 const rounds = 25;
 
-/** @param {{ images: string, config: any, settings: Record<string, object> }} cell */
+/** @param {{ images: string, config: any, settings: Record<string, { saved: object, products?: 'bf16' }> }} cell */
 export async function run({ images, config, settings }) {
   const splits = await data.readMnist(join(process.env.ESPALIER_DATA ?? '../shared/data', images), images);
-  const backend = kernels.selectKernels();
-  const make = (saved) => {
-    const own = training(splits, backend, { ...config, seed: 1 }, config.batch, { ...saved, sampleEvery: 0 });
+  const make = (saved, products) => {
+    const own = training(splits, kernels.selectKernels({ products }), { ...config, seed: 1 }, config.batch, {
+      ...saved,
+      sampleEvery: 0,
+    });
     for (let i = 0; i < 3; i++) own.step();
     return own;
   };
@@ -25,12 +27,12 @@ export async function run({ images, config, settings }) {
     return (performance.now() - start) / 2;
   };
   const found = {};
-  for (const [name, saved] of Object.entries(settings)) {
-    const own = make(saved);
+  for (const [name, { saved, products }] of Object.entries(settings)) {
+    const own = make(saved, products);
     const ratios = Array.from({ length: rounds }, () => timed(own) / timed(rival)).sort((a, b) => a - b);
     const at = (share) => ratios[Math.round(share * (rounds - 1))];
     found[name] = { ratio: at(0.5), spread: (at(0.75) - at(0.25)) / 2 };
     console.error(`  ${name}: ${found[name].ratio.toFixed(3)} of dense`);
   }
-  return { config, kernels: backend.name, times: found };
+  return { config, kernels: kernels.selectKernels().name, times: found };
 }

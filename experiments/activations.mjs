@@ -20,6 +20,7 @@ const scales = (keep) =>
 const exactScales = { op: 'affine', form: { kind: 'dense' } };
 const rounded = { kind: 'bf16' };
 const ofGelu = (form) => ({ op: 'gelu', form });
+const remembered = { inputs: rounded, masks: false, rules: [again, ofGelu(rounded)] };
 
 /** Settings by name; those that are not the main question, or lose points by the handful, have one seed. */
 const resmlp = {
@@ -36,12 +37,14 @@ const resmlp = {
   'keep 0.1, 32 x 32': { saved: inputs(0.1, 32), seeds: [1] },
   recompute: { saved: { ...dense, rules: [again] }, seeds },
   'recompute, scales 0.1': { saved: { ...dense, rules: [again, ...scales(0.1)] }, seeds },
-  'recompute + bf16': { saved: { inputs: rounded, masks: false, rules: [again, ofGelu(rounded)] }, seeds },
+  'recompute + bf16': { saved: remembered, seeds },
   'keep 0.3 + recompute': { saved: { ...inputs(0.3), rules: [again] }, seeds },
   'keep 0.3 + GELU pruned + recompute': {
     saved: { ...inputs(0.3), rules: [again, ofGelu(bsr(0.3))] },
     seeds: [1],
   },
+  'products in bf16': { saved: dense, products: 'bf16', seeds: [1] },
+  'recompute + bf16, products too': { saved: remembered, products: 'bf16', seeds: [1] },
   'pooled 4': { saved: { inputs: { kind: 'pooled', size: 4 } }, seeds: [1] },
 };
 const others = {
@@ -101,6 +104,7 @@ const cells = Object.entries(networks)
               epochs,
               seed,
               saved: { ...how.saved, sampleEvery: setting === 'dense' ? 0 : 50 },
+              ...(how.products === undefined ? {} : { products: how.products }),
             },
           })),
         ),
@@ -112,7 +116,9 @@ const timeCells = Object.entries(networks).map(([network, { settings, ...recipe 
   network,
   module: './activations-times.mjs',
   images: 'fashion-mnist',
-  settings: Object.fromEntries(Object.entries(settings).map(([name, { saved }]) => [name, saved])),
+  settings: Object.fromEntries(
+    Object.entries(settings).map(([name, { saved, products }]) => [name, { saved, products }]),
+  ),
   config: { ...recipe, epochs: 1 },
 }));
 

@@ -12,7 +12,8 @@ const seeds = [1, 2, 3];
 
 const tasks = {
   'wordnet-hypernym': {
-    fanIns: [64, 32],
+    /** A quarter of dense's memory, and less than a tenth. */
+    fanIns: [104, 32],
     config: { batch: 256, epochs: 6, optimizer: { kind: 'adam', rate: 5e-3 } },
     model: { encoder: { embedding: 512, dropout: 0.5, activation: 'none' } },
     dense: { outputOptimizer: { kind: 'adam', rate: 1e-2, eps: 2.5e-4 } },
@@ -24,7 +25,7 @@ const tasks = {
     width: 2048,
   },
   'wordnet-related': {
-    fanIns: [64, 32],
+    fanIns: [100, 32],
     config: { batch: 128, epochs: 4, optimizer: { kind: 'adam', rate: 5e-3 } },
     model: { encoder: { embedding: 512, dropout: 0.5, activation: 'none' }, loss: 'softmax' },
     dense: { outputOptimizer: { kind: 'adagrad', rate: 0.05 } },

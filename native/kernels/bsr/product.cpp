@@ -74,7 +74,12 @@ inline void pack(const DenseSide &in, int64_t k0, int64_t count, int64_t depth, 
   }
   if (in.lanes_are_rows) return;
   const float *row = in.data + k0 * in.ld + lane0;
+  // The next rows lie pages away, where no hardware looks ahead.
+  constexpr int64_t AHEAD = 8;
   for (int64_t k = 0; k < count; k++, row += in.ld) {
+    if (k + AHEAD < count) {
+      for (int64_t j = 0; j < lanes; j += 16) __builtin_prefetch(row + AHEAD * in.ld + j);
+    }
     int64_t p = 0;
     for (; p + NR <= lanes; p += NR) {
       float *out = to + p * depth + k * NR;

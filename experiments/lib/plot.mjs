@@ -58,10 +58,14 @@ export function lineChart({ title, x, y, logX = false, logY = false, lines }) {
     MARGIN.top,
     logY,
   );
+  // Room for the longest name, and for many.
+  const longest = Math.max(0, ...lines.map(({ name }) => name.length));
+  const width = Math.max(WIDTH, WIDTH - MARGIN.right + 40 + 7 * longest);
+  const height = Math.max(HEIGHT, MARGIN.top + 10 + 20 * lines.length);
   const out = [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escaped(title)}">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img" aria-label="${escaped(title)}">`,
     '<style>text{font:13px system-ui,sans-serif;fill:#222}.t{font-size:15px;font-weight:600}.g{stroke:#ddd}.b{fill:#fff}@media(prefers-color-scheme:dark){text{fill:#ddd}.g{stroke:#444}.b{fill:#181818}}</style>',
-    `<rect class="b" width="${WIDTH}" height="${HEIGHT}"/>`,
+    `<rect class="b" width="${width}" height="${height}"/>`,
     `<text class="t" x="${MARGIN.left}" y="22">${escaped(title)}</text>`,
   ];
   for (const tick of sx.ticks) {

@@ -21,9 +21,9 @@ const makers = {
 
 /** @param {{ images: string, config: any, picture?: boolean }} cell */
 export async function run({ images, config, picture }) {
-  const { batch, saved, products } = config;
+  const { batch, saved } = config;
   const splits = await data.readMnist(join(process.env.ESPALIER_DATA ?? '../shared/data', images), images);
-  const backend = kernels.selectKernels({ products });
+  const backend = kernels.selectKernels();
   const imageBytes = [splits.train, splits.test].reduce(
     (sum, { pixels, labels }) => sum + pixels.length + labels.length,
     0,
@@ -75,10 +75,10 @@ export async function run({ images, config, picture }) {
 }
 
 /** The training of a cell, planned and not begun. */
-export function training(splits, backend, { seed, epochs, optimizer, model }, batch, saved) {
+export function training(splits, backend, { seed, epochs, optimizer, model, products }, batch, saved) {
   const make = (device, stream) => makers[model.kind](model, device, stream);
   return new network.NetworkTraining(network.imageTask({ ...splits, batch, seed, model: make }), {
-    kernels: backend,
+    ...{ kernels: backend, products },
     optimizer,
     schedule: { kind: 'cosine', warmup: 0.05, floor: 0 },
     epochs,

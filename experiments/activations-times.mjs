@@ -11,11 +11,10 @@ const rounds = 25;
 /** @param {{ images: string, config: any, settings: Record<string, { saved: object, products?: 'bf16' }> }} cell */
 export async function run({ images, config, settings }) {
   const splits = await data.readMnist(join(process.env.ESPALIER_DATA ?? '../shared/data', images), images);
+  const backend = kernels.selectKernels();
   const make = (saved, products) => {
-    const own = training(splits, kernels.selectKernels({ products }), { ...config, seed: 1 }, config.batch, {
-      ...saved,
-      sampleEvery: 0,
-    });
+    const how = { ...config, products, seed: 1 };
+    const own = training(splits, backend, how, config.batch, { ...saved, sampleEvery: 0 });
     for (let i = 0; i < 3; i++) own.step();
     return own;
   };
@@ -34,5 +33,5 @@ export async function run({ images, config, settings }) {
     found[name] = { ratio: at(0.5), spread: (at(0.75) - at(0.25)) / 2 };
     console.error(`  ${name}: ${found[name].ratio.toFixed(3)} of dense`);
   }
-  return { config, kernels: kernels.selectKernels().name, times: found };
+  return { config, kernels: backend.name, times: found };
 }

@@ -12,8 +12,6 @@ export interface KernelOptions {
   readonly backend?: Backend;
   readonly isa?: Isa;
   readonly threads?: number;
-  /** Of matrix products that do not say; see NativeOptions. The reference backend never rounds. */
-  readonly products?: 'float32' | 'bf16';
   /** float64 exists on the reference backend only. Default: float32. */
   readonly precision?: 'float32' | 'float64';
 }

@@ -1,6 +1,5 @@
 /** The native kernels outside of the output layers: args objects in, positional calls out, lengths guarded. */
 import type { CsrArgs, Floats, Kernels, Moments, UpdateRule } from './face.js';
-import type { NativeOptions } from './native.js';
 import { f32, f32OrNull, guarded, type NativeBackend, need } from './native-addon.js';
 import { packRule } from './native-output.js';
 
@@ -32,10 +31,7 @@ export type BasicKernels = Pick<
 const CSR_HINT = 'indptr must ascend from 0 and every index must be below `vocab`';
 const MEMORY_HINT = '';
 
-export function basicKernels(
-  backend: NativeBackend,
-  { bf16Pairs, products }: Required<Pick<NativeOptions, 'bf16Pairs' | 'products'>>,
-): BasicKernels {
+export function basicKernels(backend: NativeBackend, bf16Pairs: boolean): BasicKernels {
   const doubleOut = new Float64Array(1);
   const countOut = new Int32Array(1);
   return {
@@ -45,7 +41,7 @@ export function basicKernels(
       const fc = f32('gemm', 'c', c, m * n);
       const fBias = f32OrNull('gemm', 'bias', bias, n);
       const code = args.activation === 'relu' ? 1 : 0;
-      const pairs = bf16Pairs && (args.products ?? products) === 'bf16';
+      const pairs = bf16Pairs && args.products === 'bf16';
       guarded('gemm', MEMORY_HINT, () =>
         backend.use().gemm(transA, transB, m, n, k, fa, fb, fc, accumulate, fBias, code, pairs),
       );

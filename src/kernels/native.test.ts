@@ -96,24 +96,6 @@ describe.skipIf(!built)('native kernels (skipped without build/espalier.node)', 
     expect(new Set(alone).size).toBeGreaterThan(isas.length > 1 ? 1 : 0);
   });
 
-  it('multiplies as it was told to where a product does not say, and as a product says', () => {
-    const [m, n, k] = [64, 48, 100];
-    const [a, b] = [floats(m * k, 1), floats(k * n, 2)];
-    const product = (kernels: Kernels, products?: 'float32' | 'bf16') => {
-      const c = new Float32Array(m * n);
-      kernels.gemm({ m, n, k, a, b, c, products });
-      return [...c];
-    };
-    const [single, short, without] = [
-      loadNative(),
-      loadNative({ products: 'bf16' }),
-      loadNative({ products: 'bf16', bf16Pairs: false }),
-    ];
-    expect(product(short)).toEqual(product(single, 'bf16'));
-    expect(product(short, 'float32')).toEqual(product(single));
-    expect(product(without)).toEqual(product(single));
-  });
-
   it('computes on views over a SharedArrayBuffer, offset included', () => {
     const shared = new Float32Array(new SharedArrayBuffer(64), 8, 4);
     shared.set([-1, 2, -3, 4]);

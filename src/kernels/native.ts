@@ -20,11 +20,6 @@ export interface NativeOptions {
    * processors.
    */
   readonly bf16Pairs?: boolean;
-  /**
-   * What `gemm` does where it is not told (GemmArgs.products): with `bf16` the linear layers of a network multiply
-   * operands rounded to bfloat16, sums and stored weights stay float32. Default: float32.
-   */
-  readonly products?: 'float32' | 'bf16';
 }
 
 /**
@@ -47,12 +42,12 @@ export function loadNative(options: NativeOptions = {}): Kernels {
     });
   }
   const backend = nativeBackend(isa, threads);
-  const { bf16Pairs = true, products = 'float32' } = options;
+  const { bf16Pairs = true } = options;
   return {
     name: `native/${isa}`,
     precision: 'float32',
     threads,
-    ...basicKernels(backend, { bf16Pairs, products }),
+    ...basicKernels(backend, bf16Pairs),
     ...bsrKernels(backend),
     ...factoredKernels(backend),
     ...networkKernels(backend),

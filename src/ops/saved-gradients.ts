@@ -59,11 +59,11 @@ function product(device: Device, saved: Saved, x: Tensor, dy: Tensor, { target, 
   const { kernels } = device;
   const { rows } = matrixShape(x.shape);
   const [m, n] = target.shape;
-  const products = saved.kind === 'rows' && saved.rounded ? 'bf16' : undefined;
+  const rounded = saved.kind === 'rows' && saved.rounded ? ({ products: 'bf16' } as const) : {};
   const dense = (k: number, a: Tensor, b: Tensor, add: boolean) =>
     kernels.gemm({
       ...{ transA: true, m, n, k, a: a.data, b: b.data, c: target.data, accumulate: add },
-      products,
+      ...rounded,
     });
   if (saved.kind === 'dense') dense(rows, dy, saved.tensor, accumulate);
   else if (saved.kind === 'bsr')

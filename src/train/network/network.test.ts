@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { selectKernels } from '../../kernels/index.js';
+import { nativeBackend } from '../../kernels/native-addon.js';
 import { referenceKernels } from '../../kernels/reference/index.js';
 import { BatchNorm2d, Conv2d, MaxPool2d } from '../../nn/image-layers.js';
 import { Dropout, Linear, Sequential } from '../../nn/layers.js';
@@ -71,6 +72,22 @@ describe('NetworkTraining', () => {
     await runNetwork(second, { directory, resume: true, evaluate: 'test' });
     expect(second.taken).toBe(whole.taken);
     expect(bytesOf(second)).toEqual(bytesOf(whole));
+  });
+
+  it('with products of bfloat16 learns as well, by other bits; the same ones where nothing has such products', async () => {
+    const trained = async (more: Partial<NetworkOptions>) => {
+      const training = new NetworkTraining(task(), { ...options(), ...more });
+      await runNetwork(training);
+      return training;
+    };
+    const single = await trained({});
+    const without = await trained({ products: 'bf16', kernels: referenceKernels('float32') });
+    expect(bytesOf(without)).toEqual(bytesOf(await trained({ kernels: referenceKernels('float32') })));
+    const short = await trained({ products: 'bf16' });
+    expect(short.evaluate('test').accuracy).toBeGreaterThan(0.95);
+    const has =
+      single.device.kernels.name === 'native/avx512' && nativeBackend('avx512', 1).use().has_bf16() === 1;
+    if (has) expect(bytesOf(short)).not.toEqual(bytesOf(single));
   });
 
   it('is not disturbed by evaluations', async () => {

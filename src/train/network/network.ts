@@ -17,6 +17,11 @@ import type { NetworkTask, Split, TaskInstance } from './task.js';
 
 export interface NetworkOptions {
   readonly kernels: Kernels;
+  /**
+   * `bf16`: linear and recurrent layers multiply operands rounded to bfloat16, forward and back, where the processor
+   * has products of it (see GemmArgs); weights and sums stay float32. Default: float32.
+   */
+  readonly products?: 'float32' | 'bf16';
   readonly optimizer: OptimizerSpec;
   /** Default: constant. */
   readonly schedule?: ScheduleSpec;
@@ -30,6 +35,12 @@ export interface NetworkOptions {
   readonly saved?: SavedActivations;
   /** Methods that take part, given what they work on; in this order at every point. */
   readonly methods?: (parts: NetworkParts) => readonly Participant[];
+}
+
+/** The kernels of a run: products that do not say how are made as the run says. */
+function kernelsOf({ kernels, products = 'float32' }: NetworkOptions): Kernels {
+  if (products === 'float32') return kernels;
+  return { ...kernels, gemm: (args) => kernels.gemm({ products, ...args }) };
 }
 
 /** A stretch of training with a memory plan of its own. */
@@ -93,7 +104,7 @@ export class NetworkTraining implements NetworkParts {
     this.stepsPerEpoch = stepsPerEpoch;
     this.examples = examples;
     this.steps = steps;
-    this.device = new Device(options.kernels);
+    this.device = new Device(kernelsOf(options));
     this.phases = this.#planPhases();
     for (const phase of this.phases) ensureFits(phase, task.dataBytes, options.maxMemory);
     this.device.ledger.acquire('data', task.dataBytes);
@@ -233,7 +244,7 @@ export async function recordNetworkStep(task: NetworkTask, options: NetworkOptio
 
 /** A training on a dry device, with all that its methods will ever hold. */
 function dryTraining(task: NetworkTask, options: NetworkOptions): NetworkParts {
-  const device = new Device(options.kernels, { dry: true });
+  const device = new Device(kernelsOf(options), { dry: true });
   const instance = task.create(device);
   const optimizer = new Optimizer(device, instance.learner.namedParameters(), options.optimizer);
   const parts = { device, instance, optimizer, ...lengthsOf(task, options) };

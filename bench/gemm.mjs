@@ -1,4 +1,5 @@
-// sgemm against OpenBLAS, and products of bfloat16 pairs against it where the processor has them: `node bench/gemm.mjs [threads, default 1 and 2] [isa]` after `npm run build`.
+// sgemm against OpenBLAS, and products of bfloat16 pairs against sgemm where the processor has them:
+// `node bench/gemm.mjs [threads, default 1 and 2] [isa]` after `npm run build`.
 import { loadNative, measurePeak, referenceKernels } from '../dist/kernels/index.js';
 import { nativeBackend } from '../dist/kernels/native-addon.js';
 import { duel, local, median, printDuel, printMachine, threadsAndIsa } from './lib/harness.mjs';

@@ -124,6 +124,13 @@ const timeCells = Object.entries(networks).map(([network, { settings, ...recipe 
 
 const mib = (bytes) => (bytes / 2 ** 20).toFixed(1);
 
+/** Points of accuracy that runs gain over those of `rivals` with the same seed, which draws the same weights and batches. */
+const gainsOver = (rivals, own) =>
+  own.flatMap(({ cell, result }) => {
+    const rival = rivals.find((other) => other.cell.config.seed === cell.config.seed);
+    return rival === undefined ? [] : [100 * (result.accuracy - rival.result.accuracy)];
+  });
+
 /** The claims, and whether they held on the ResMLP: a third less memory by pruning alone, half by all means together. */
 function verdicts(results) {
   const here = results.filter(({ cell }) => cell.network === 'resmlp' && cell.images === 'fashion-mnist');
@@ -131,12 +138,9 @@ function verdicts(results) {
   const base = of('dense');
   const judged = (setting) => {
     const own = of(setting);
-    const pairs = own.flatMap(({ cell, result }) => {
-      const rival = base.find((other) => other.cell.config.seed === cell.config.seed);
-      return rival === undefined ? [] : [100 * (result.accuracy - rival.result.accuracy)];
-    });
-    if (pairs.length === 0) return null;
-    return { lost: -mean(pairs), saved: 100 * (1 - own[0].result.peakBytes / base[0].result.peakBytes) };
+    const gains = gainsOver(base, own);
+    if (gains.length === 0) return null;
+    return { lost: -mean(gains), saved: 100 * (1 - own[0].result.peakBytes / base[0].result.peakBytes) };
   };
   const lines = [];
   const say = (claim, setting, most, least) => {
@@ -201,11 +205,7 @@ function table(all) {
         const own = here.filter(({ cell }) => cell.setting === setting);
         const rows = own.map(({ result }) => result);
         if (rows.length === 0) continue;
-        // The same seed draws the same start weights and batches.
-        const gains = own.flatMap(({ cell, result }) => {
-          const rival = dense.find((other) => other.cell.config.seed === cell.config.seed);
-          return rival === undefined ? [] : [100 * (result.accuracy - rival.result.accuracy)];
-        });
+        const gains = gainsOver(dense, own);
         const interval = gains.length > 1 ? ` ±${halfInterval(gains).toFixed(2)}` : '';
         const gain = setting === 'dense' || gains.length === 0 ? '' : `${mean(gains).toFixed(2)}${interval}`;
         const peak = mean(rows.map((row) => row.peakBytes));

@@ -1,8 +1,8 @@
 /**
  * Fixed fan-in against the dense control on real extreme classification: dense, static at a quarter of dense's memory,
- * and static and SET at two smaller fan-ins, at equal epochs with one shared encoder and one loss; and ensembles of the networks of a row's seeds. All
- * settings were chosen on validation rows; here every cell trains on all training rows (validation rows included) and
- * scores the test split once.
+ * and static and SET at two smaller fan-ins, at equal epochs with one shared encoder and one loss; and ensembles of the
+ * networks of a row's seeds. All settings were chosen on validation rows; here every cell trains on all training rows
+ * (validation rows included) and scores the test split once.
  */
 import { cellsOf, qualityTable, resultsOf } from './lib/classification.mjs';
 

@@ -62,6 +62,7 @@ export const trainConfig = z.strictObject({
       /** What becomes of labels of the model that the dataset does not have, when continuing. */
       missingLabels: z.enum(['refuse', 'drop']).default('refuse'),
     })
+    .refine(({ mode, learn }) => mode === 'continue' || learn !== 'new', 'learn "new" needs mode "continue"')
     .nullable()
     .default(null),
   /** What the encoder keeps for backward: see block-sparse activations. null: everything, dense. */

@@ -249,6 +249,8 @@ describe('what does not go together', () => {
     });
     const same = { ...on('first', 'nothing new'), ...start({ learn: 'new' }) };
     await expect(train(same)).rejects.toMatchObject({ code: 'START_LEARN' });
+    const shared = { ...on('more', 'shared alone'), ...start({ mode: 'share', learn: 'new' }) };
+    await expect(train(shared)).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
     await store('between', [later[0], ...first, ...later.slice(1)]);
     const between = { ...on('between', 'between two'), ...start({ learn: 'new' }) };
     await expect(train(between)).rejects.toMatchObject({

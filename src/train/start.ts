@@ -40,9 +40,9 @@ export async function withStart(input: TrainConfigInput): Promise<TrainConfigInp
   if (training === null) return resolved;
   // The run's own: where it is, how long it trains.
   const { data: _d, out: _o, start: _s, rows: _r, ...settings } = training;
-  // Steps of a few labels are cheap: passes over them cost less than one over all labels.
-  const epochs = start.learn === 'new' ? 4 : 1;
-  return merged({ ...settings, model, epochs }, resolved) as TrainConfigInput;
+  // Steps of a few labels are cheap: four passes cost less than one over all labels. Nothing goes back to the encoder.
+  const own = start.learn === 'new' ? { epochs: 4, auxiliary: null, saved: null } : { epochs: 1 };
+  return merged({ ...settings, model, ...own }, resolved) as TrainConfigInput;
 }
 
 /** Settings that leave the output layer open, with that of a model. */

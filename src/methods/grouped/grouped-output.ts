@@ -197,7 +197,6 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
       starts: this.#starts,
       columns: this.#columns,
       ...this.stored(),
-      bias: this.bias,
     };
   }
 

@@ -1,4 +1,5 @@
 // Other small copies of activations, and what backward makes of them.
+#include "../bf16.h"
 #include "blocks.h"
 
 namespace ES_NS {
@@ -75,30 +76,13 @@ int mask_backward(int64_t n, const uint32_t *mask, const float *dy, float *dx) {
   return ES_OK;
 }
 
-typedef uint32_t __attribute__((may_alias)) FloatBits;
-
-// Nearest, ties to even; NaN stays NaN.
 int bf16_round(int64_t n, const float *x, uint16_t *y) {
-  parallel_ranges(n, 16384, [x, y](int64_t begin, int64_t end) {
-    // Told apart, the loop becomes vectors.
-    const FloatBits *__restrict from = reinterpret_cast<const FloatBits *>(x + begin);
-    uint16_t *__restrict to = y + begin;
-    for (int64_t i = 0; i < end - begin; i++) {
-      const uint32_t b = from[i];
-      const uint32_t quiet = (b & 0x007FFFFFu) != 0 ? b | 0x00400000u : b;
-      const uint32_t near = b + 0x7FFFu + (b >> 16 & 1u);
-      to[i] = static_cast<uint16_t>(((b & 0x7F800000u) == 0x7F800000u ? quiet : near) >> 16);
-    }
-  });
+  parallel_ranges(n, 16384, [=](int64_t begin, int64_t end) { round_nearest(end - begin, x + begin, y + begin); });
   return ES_OK;
 }
 
 int bf16_widen(int64_t n, const uint16_t *x, float *y) {
-  parallel_ranges(n, 16384, [x, y](int64_t begin, int64_t end) {
-    const uint16_t *__restrict from = x + begin;
-    FloatBits *__restrict to = reinterpret_cast<FloatBits *>(y + begin);
-    for (int64_t i = 0; i < end - begin; i++) to[i] = static_cast<uint32_t>(from[i]) << 16;
-  });
+  parallel_ranges(n, 16384, [=](int64_t begin, int64_t end) { widen(end - begin, x + begin, y + begin); });
   return ES_OK;
 }
 

@@ -2,13 +2,12 @@
 // of what is cut off, so that steps far below the distance of two neighbours still count in the mean.
 #pragma once
 
+#include "../bf16.h"
 #include "../random/philox.h"
 #include "step.h"
 
 namespace ES_NS {
 namespace {
-
-typedef uint32_t __attribute__((may_alias)) Bits;
 
 struct Bf16 {
   uint16_t *w;  // null: weights are float32
@@ -18,11 +17,6 @@ struct Bf16 {
 
 #define ES_BF16_ARGS \
   {short_weights, static_cast<uint32_t>(key0), static_cast<uint32_t>(key1), static_cast<uint64_t>(counter)}
-
-inline void widen(int64_t n, const uint16_t *from, float *to) {
-  Bits *out = reinterpret_cast<Bits *>(to);
-  for (int64_t i = 0; i < n; i++) out[i] = static_cast<uint32_t>(from[i]) << 16;
-}
 
 // Weights [at, at + n): weight i takes half i & 1 of word (i >> 1) & 3 of block counter + (i >> 3), whoever rounds it.
 inline void store_rounded(const Bf16 &to, int64_t at, int64_t n, const float *w) {
@@ -37,11 +31,7 @@ inline void store_rounded(const Bf16 &to, int64_t at, int64_t n, const float *w)
     const int64_t from = base < at ? at : base, upto = base + DRAWS < end ? base + DRAWS : end;
     const uint16_t *draw = draws + (from - base);
     uint16_t *out = to.w + from;
-    for (int64_t i = 0; i < upto - from; i++) {
-      const uint32_t x = bits[from - at + i];
-      const uint32_t high = x & 0x7F800000u, nan = (x & 0x007FFFFFu) != 0 ? 0x00400000u : 0u;
-      out[i] = static_cast<uint16_t>((high == 0x7F800000u ? x | nan : x + draw[i]) >> 16);
-    }
+    for (int64_t i = 0; i < upto - from; i++) out[i] = upper_half(bits[from - at + i], draw[i]);
   }
 }
 

@@ -15,9 +15,9 @@ export class LabelTable {
     this.data = data;
   }
 
-  static async gather(names: AsyncIterable<string>): Promise<LabelTable> {
+  static async gather(names: AsyncIterable<readonly string[]>): Promise<LabelTable> {
     const encoded: Buffer[] = [];
-    for await (const name of names) encoded.push(Buffer.from(name, 'utf8'));
+    for await (const some of names) for (const name of some) encoded.push(Buffer.from(name, 'utf8'));
     const offsets = new Float64Array(new SharedArrayBuffer(8 * (encoded.length + 1)));
     for (let l = 0; l < encoded.length; l++) offsets[l + 1] = offsets[l] + encoded[l].length;
     const bytes = new Uint8Array(new SharedArrayBuffer(offsets[encoded.length]));

@@ -116,7 +116,7 @@ export function describe(stored: StoredModel): { readonly shape: ClassifierShape
 /** Names of all labels in order; empty where they have none. */
 export async function labelNamesOf(stored: StoredModel): Promise<string[]> {
   const names: string[] = [];
-  for await (const name of stored.labels()) names.push(name);
+  for await (const some of stored.labels()) for (const name of some) names.push(name);
   return names;
 }
 

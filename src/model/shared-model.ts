@@ -2,6 +2,7 @@
 import { basename } from 'node:path';
 import { Featurizer, type SharedFeaturizer } from '../data/featurizer/index.js';
 import type { Kernels } from '../kernels/face.js';
+import { both } from '../promises.js';
 import { openModel } from '../store/index.js';
 import { restoreArrays } from '../store/safetensors-reader.js';
 import { BlankDevice, type SharedArrays } from '../tensor/blank.js';
@@ -31,28 +32,23 @@ export interface SharedModel {
   readonly versions: Readonly<Record<string, string>>;
 }
 
-export interface ShareOptions {
-  /** Compare the SHA-256 of every file first, which reads everything once more; default true. */
-  readonly checksums?: boolean;
-}
-
-/** Loads a model for prediction only; throws what `loadClassifier` throws. */
-export async function shareModel(
-  path: string,
-  kernels: Kernels,
-  options: ShareOptions = {},
-): Promise<SharedModel> {
-  const stored = await openModel(path, { checksums: options.checksums ?? true });
+/** Loads a model for prediction only; throws what `loadClassifier` throws. Checksums are left to `checkModel`. */
+export async function shareModel(path: string, kernels: Kernels): Promise<SharedModel> {
+  const stored = await openModel(path);
   try {
     const { shape, spec } = describe(stored);
     const device = new BlankDevice(kernels);
     const classifier = makeBlank(device, shape, spec);
     device.settle();
-    await restoreArrays(stored.tensors, modelArrays(classifier));
+    // The disk fills the arrays while this thread reads texts.
+    const restored = restoreArrays(stored.tensors, modelArrays(classifier));
+    const text = (async () => ({
+      featurizer: parseFeaturizer(await featurizerText(stored))?.share() ?? null,
+      labels: await LabelTable.gather(stored.labels()),
+      calibration: await calibrationOf(stored, shape.labels),
+    }))();
+    const [, { featurizer, labels, calibration }] = await both(restored, text);
     classifier.output.loaded();
-    const labels = await LabelTable.gather(stored.labels());
-    const featurizer = parseFeaturizer(await featurizerText(stored))?.share() ?? null;
-    const calibration = await calibrationOf(stored, shape.labels);
     const { directory, manifest } = stored;
     return {
       ...{ directory, id: basename(directory), shape, spec },
@@ -62,6 +58,11 @@ export async function shareModel(
   } finally {
     await stored.close();
   }
+}
+
+/** Compares the SHA-256 of every file of a model; throws `FILE_DAMAGED`, and what opening a model throws. */
+export async function checkModel(path: string): Promise<void> {
+  await (await openModel(path, { checksums: true })).close();
 }
 
 /** A model over the arrays of `shared`, for this thread; nothing is copied. */

@@ -35,12 +35,14 @@ export interface JobAnswer {
 }
 
 export type ToWorker =
-  | { readonly type: 'load'; readonly path: string; readonly checksums: boolean }
+  | { readonly type: 'check'; readonly path: string }
+  | { readonly type: 'load'; readonly path: string }
   | { readonly type: 'adopt'; readonly model: SharedModel; readonly threads: number }
   | { readonly type: 'batch'; readonly id: number; readonly jobs: readonly PredictJob[] }
   | { readonly type: 'label'; readonly id: number; readonly label: number; readonly top: number };
 
 export type FromWorker =
+  | { readonly type: 'checked' }
   | { readonly type: 'loaded'; readonly model: SharedModel }
   | { readonly type: 'ready'; readonly kernels: string }
   | { readonly type: 'failed'; readonly facts: ErrorFacts }

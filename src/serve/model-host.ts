@@ -8,6 +8,7 @@ import { EspalierError } from '../errors.js';
 import type { LabelFacts } from '../model/explain.js';
 import { LabelTable } from '../model/label-table.js';
 import type { SharedModel } from '../model/shared-model.js';
+import { both } from '../promises.js';
 import { resolveModel } from '../store/index.js';
 import { Batcher, type BatcherOptions } from './batcher.js';
 import type { PredictJob } from './messages.js';
@@ -170,9 +171,12 @@ export class ModelHost {
     const lanes = new Set<WorkerLane<Generation>>();
     const generation = { lanes } as { -readonly [K in keyof Generation]: Generation[K] };
     try {
-      // Threads start while the model is being read.
+      const directory = await resolveModel(path);
+      // Threads start while the model is being read, and one of them checks what another loads.
       for (let i = 0; i < workers; i++) lanes.add(new WorkerLane(generation, workerFile));
-      generation.model = await loadInThread(path, checksums, workerFile);
+      const [first] = lanes;
+      const checked = checksums ? first.check(directory) : Promise.resolve();
+      [, generation.model] = await both(checked, loadInThread(directory, workerFile));
       generation.labels = new LabelTable(generation.model.labels);
       const ready = await Promise.all(
         [...lanes].map((lane) => lane.adopt(generation.model, this.#options.threads)),

@@ -55,7 +55,7 @@ class Thread {
     });
   }
 
-  /** Request 0 is the one for which there is no number: loading and adopting. */
+  /** Request 0 is the one for which there is no number: checking, loading and adopting. */
   ask<T>(message: ToWorker, id = 0): Promise<T> {
     if (this.#ended) return Promise.reject(workerLost('a worker thread has ended'));
     return new Promise((resolve, reject) => {
@@ -90,10 +90,10 @@ class Thread {
 }
 
 /** Loads a model in a thread of its own, so that nobody waits for it; throws what `shareModel` throws. */
-export async function loadInThread(path: string, checksums: boolean, file: URL): Promise<SharedModel> {
+export async function loadInThread(path: string, file: URL): Promise<SharedModel> {
   const thread = new Thread(file);
   try {
-    const { model } = await thread.ask<{ model: SharedModel }>({ type: 'load', path, checksums });
+    const { model } = await thread.ask<{ model: SharedModel }>({ type: 'load', path });
     return model;
   } finally {
     await thread.close();
@@ -112,6 +112,11 @@ export class WorkerLane<M> implements Lane<PredictJob, Answered<M>> {
 
   get ended(): Promise<Error | null> {
     return this.#thread.ended;
+  }
+
+  /** Throws what `checkModel` throws. */
+  async check(path: string): Promise<void> {
+    await this.#thread.ask({ type: 'check', path });
   }
 
   adopt(model: SharedModel, threads: number): Promise<{ readonly kernels: string }> {

@@ -1,4 +1,4 @@
-/** The thread of a worker: loads a model into shared memory, or adopts one and answers batches. */
+/** The thread of a worker: checks a model or loads it into shared memory, or adopts one and answers batches. */
 import { parentPort } from 'node:worker_threads';
 import { type ErrorFacts, EspalierError } from '../errors.js';
 import { selectKernels } from '../kernels/index.js';
@@ -7,7 +7,7 @@ import { describeLabel, type Explanation, explainRow } from '../model/explain.js
 import { isSparse, type ModelInput, rowOf } from '../model/input.js';
 import type { LoadedModel } from '../model/model-io.js';
 import { confident, packRows, predictionsOf, type SparseInput, topRows } from '../model/predict.js';
-import { adoptModel, shareModel } from '../model/shared-model.js';
+import { adoptModel, checkModel, shareModel } from '../model/shared-model.js';
 import type { TopK } from '../output/layer.js';
 import type { FromWorker, JobAnswer, PredictJob, ToWorker } from './messages.js';
 
@@ -25,9 +25,11 @@ port.on('message', (message: ToWorker) => {
 
 async function handle(message: ToWorker): Promise<void> {
   try {
-    if (message.type === 'load') {
-      const { path, checksums } = message;
-      tell({ type: 'loaded', model: await shareModel(path, selectKernels({ threads: 1 }), { checksums }) });
+    if (message.type === 'check') {
+      await checkModel(message.path);
+      tell({ type: 'checked' });
+    } else if (message.type === 'load') {
+      tell({ type: 'loaded', model: await shareModel(message.path, selectKernels({ threads: 1 })) });
     } else if (message.type === 'adopt') {
       const kernels = selectKernels({ threads: message.threads });
       model = adoptModel(message.model, kernels);
@@ -44,8 +46,8 @@ async function handle(message: ToWorker): Promise<void> {
     }
   } catch (error) {
     const facts = factsOf(error);
-    if (message.type === 'load' || message.type === 'adopt') tell({ type: 'failed', facts });
-    else tell({ type: 'refused', id: message.id, facts });
+    if ('id' in message) tell({ type: 'refused', id: message.id, facts });
+    else tell({ type: 'failed', facts });
   }
 }
 

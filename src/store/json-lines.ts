@@ -18,21 +18,18 @@ export interface JsonLine {
 }
 
 const longestLine = 64 << 20;
+const mostLines = 4_096;
 
 /**
  * Yields the lines of a file, empty ones too. An unfinished last line is yielded with `ended: false`, its text
  * empty when it breaks off within a character.
  */
 export async function* readLines(op: string, path: string): AsyncGenerator<JsonLine> {
-  const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-  const decode = (bytes: Uint8Array, line: number, ended: boolean): string => {
-    try {
-      return strict.decode(bytes);
-    } catch {
-      if (!ended) return '';
-      throw damaged(op, path, line, 'the line is not UTF-8');
-    }
-  };
+  for await (const lines of readLineBlocks(op, path)) yield* lines;
+}
+
+/** As `readLines`, up to `mostLines` at once: a promise for each would cost more than all the rest. */
+export async function* readLineBlocks(op: string, path: string): AsyncGenerator<readonly JsonLine[]> {
   const handle = await withFileErrors(op, path, () => open(path, 'r'));
   try {
     let rest = Buffer.alloc(0);
@@ -42,24 +39,59 @@ export async function* readLines(op: string, path: string): AsyncGenerator<JsonL
       const block = Buffer.allocUnsafeSlow(blockBytes);
       const n = await withFileErrors(op, path, () => readFully(handle, block, at));
       at += n;
-      let from = 0;
-      for (let to = block.indexOf(10); to >= 0 && to < n; to = block.indexOf(10, from)) {
-        const part = block.subarray(from, to);
-        const bytes = from === 0 && rest.length > 0 ? Buffer.concat([rest, part]) : part;
-        end += bytes.length + 1;
-        yield { text: decode(bytes, line, true), line, end, ended: true };
-        line++;
-        from = to + 1;
+      const bytes = rest.length > 0 ? Buffer.concat([rest, block.subarray(0, n)]) : block.subarray(0, n);
+      const whole = bytes.lastIndexOf(10) + 1;
+      for (const lines of linesOf(bytes.subarray(0, whole), { op, path, line, end })) {
+        yield lines;
+        line += lines.length;
       }
-      const tail = block.subarray(from, n);
-      rest = from === 0 ? Buffer.concat([rest, tail]) : tail;
+      end += whole;
+      rest = bytes.subarray(whole);
       if (rest.length > longestLine)
         throw damaged(op, path, line, `the line is longer than ${longestLine} bytes`);
       if (n < block.length) break;
     }
-    if (rest.length > 0)
-      yield { text: decode(rest, line, false), line, end: end + rest.length, ended: false };
+    if (rest.length > 0) yield [{ text: decoded(rest) ?? '', line, end: end + rest.length, ended: false }];
   } finally {
     await handle.close();
+  }
+}
+
+interface Place {
+  readonly op: string;
+  readonly path: string;
+  /** Number of the first line. */
+  readonly line: number;
+  /** Bytes of the file before it. */
+  readonly end: number;
+}
+
+/** The lines of `bytes`, which end with a line end. */
+function* linesOf(bytes: Buffer, { op, path, line, end }: Place): Generator<JsonLine[]> {
+  // Decoded at once: no character of UTF-8 holds the byte of a line end.
+  const texts = decoded(bytes)?.split('\n');
+  let lines: JsonLine[] = [];
+  for (let from = 0, i = 0; from < bytes.length; i++) {
+    const to = bytes.indexOf(10, from);
+    const text = texts?.[i] ?? decoded(bytes.subarray(from, to));
+    if (text === null || lines.length === mostLines) {
+      yield lines;
+      lines = [];
+    }
+    if (text === null) throw damaged(op, path, line + i, 'the line is not UTF-8');
+    from = to + 1;
+    lines.push({ text, line: line + i, end: end + from, ended: true });
+  }
+  if (lines.length > 0) yield lines;
+}
+
+const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** null: not UTF-8. */
+function decoded(bytes: Uint8Array): string | null {
+  try {
+    return strict.decode(bytes);
+  } catch {
+    return null;
   }
 }

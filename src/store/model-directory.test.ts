@@ -42,7 +42,7 @@ async function labelsAt(path: string): Promise<string[]> {
   const model = await openModel(path);
   const labels: string[] = [];
   try {
-    for await (const label of model.labels()) labels.push(label);
+    for await (const some of model.labels()) labels.push(...some);
   } finally {
     await model.close();
   }

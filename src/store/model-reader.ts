@@ -5,7 +5,7 @@ import { EspalierError } from '../errors.js';
 import { withFileErrors } from '../files.js';
 import { checkFiles } from './checksum.js';
 import { damaged } from './json.js';
-import { readLines } from './json-lines.js';
+import { readLineBlocks } from './json-lines.js';
 import { directoryMatches, resolveModel } from './model-directory.js';
 import { labelsName, type ModelManifest, manifestName, parseManifest } from './model-manifest.js';
 import type { TensorSource } from './safetensors-reader.js';
@@ -19,8 +19,8 @@ export interface StoredModel {
   readonly directory: string;
   readonly manifest: ModelManifest;
   readonly tensors: TensorSource;
-  /** The names of all labels in order; nothing where labels have none. */
-  labels(): AsyncGenerator<string>;
+  /** The names of all labels in order, many at a time; nothing where labels have none. */
+  labels(): AsyncGenerator<readonly string[]>;
   /** Path of a further file of the model; throws `MODEL_FILE_MISSING`. */
   path(name: string): string;
   close(): Promise<void>;
@@ -56,23 +56,26 @@ export async function openModel(
   };
 }
 
-async function* readLabels(directory: string, manifest: ModelManifest): AsyncGenerator<string> {
+async function* readLabels(directory: string, manifest: ModelManifest): AsyncGenerator<readonly string[]> {
   if (manifest.labels === null) return;
   const path = join(directory, labelsName);
   let count = 0;
-  for await (const { text, line } of readLines(op, path)) {
-    let label: unknown;
-    try {
-      label = JSON.parse(text);
-    } catch {}
-    if (typeof label !== 'string')
-      throw damaged(op, path, line, 'the line is not a JSON string', text.slice(0, 80));
-    count++;
-    yield label;
+  for await (const lines of readLineBlocks(op, path)) {
+    count += lines.length;
+    yield lines.map(({ text, line }) => labelOf(text, path, line));
   }
   if (count !== manifest.labels) {
     throw damaged(op, path, undefined, `the model has ${manifest.labels} label names`, `${count} lines`);
   }
+}
+
+function labelOf(text: string, path: string, line: number): string {
+  let label: unknown;
+  try {
+    label = JSON.parse(text);
+  } catch {}
+  if (typeof label === 'string') return label;
+  throw damaged(op, path, line, 'the line is not a JSON string', text.slice(0, 80));
 }
 
 function pathOf(directory: string, manifest: ModelManifest, name: string): string {

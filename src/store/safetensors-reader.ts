@@ -15,6 +15,7 @@ import {
 import { ensureLittleEndian, type StoredArray } from './safetensors-writer.js';
 
 const op = 'openSafetensors';
+const pieceBytes = 1 << 24;
 
 /** Named tensors in one file or in several. */
 export interface TensorSource {
@@ -84,20 +85,23 @@ class SafetensorsFile implements TensorSource {
     checkTarget(info, target, this.#path);
     const { dtype, bytes } = info;
     const widen = holds(dtype, target) ? undefined : wideningOf(dtype, target);
-    const block = Buffer.allocUnsafeSlow(Math.min(blockBytes, bytes));
+    // Straight into the array, shared or not, in pieces that one read of the system takes.
+    const size = Math.min(widen === undefined ? pieceBytes : blockBytes, bytes);
+    const block = widen === undefined ? null : Buffer.allocUnsafeSlow(size);
     await withFileErrors('readInto', this.#path, async () => {
-      for (let at = 0; at < bytes; at += block.length) {
-        const part = block.subarray(0, Math.min(block.length, bytes - at));
-        const n = await readFully(this.#handle, part, this.#dataStart + info.begin + at);
-        if (n < part.length) {
+      for (let at = 0; at < bytes; at += size) {
+        const n = Math.min(size, bytes - at);
+        const part =
+          block?.subarray(0, n) ?? Buffer.from(target.buffer as ArrayBuffer, target.byteOffset + at, n);
+        const read = await readFully(this.#handle, part, this.#dataStart + info.begin + at);
+        if (read < n) {
           throw unsound(
             'SAFETENSORS_TRUNCATED',
             this.#path,
             `the file became shorter while tensor ${quoted(name)} was read`,
           );
         }
-        if (widen === undefined) new Uint8Array(target.buffer, target.byteOffset + at, n).set(part);
-        else widen(part, n, target, at / elementBytes(dtype));
+        widen?.(part, n, target, at / elementBytes(dtype));
       }
     });
   }

@@ -102,13 +102,16 @@ export function parseState(text: string, file?: string): ParsedState {
   }
   const table = new TermTable();
   const encoder = new TextEncoder();
+  let bytes = new Uint8Array(256);
   for (let id = 0; id < terms.length; id++) {
     if (sections[id] >= known || df[id] < 1 || df[id] > documents) {
       throw damaged(`vocabulary: entry ${id} is out of range`, file);
     }
-    const bytes = encoder.encode(terms[id]);
-    const hash = mixHash(fnv(bytes, 0, bytes.length), sections[id]);
-    if (table.add(sections[id], bytes, 0, bytes.length, hash) !== id) {
+    // A character of UTF-16 becomes three bytes at most.
+    if (3 * terms[id].length > bytes.length) bytes = new Uint8Array(6 * terms[id].length);
+    const { written } = encoder.encodeInto(terms[id], bytes);
+    const hash = mixHash(fnv(bytes, 0, written), sections[id]);
+    if (table.add(sections[id], bytes, 0, written, hash) !== id) {
       throw damaged(`vocabulary: entry ${id} stands there twice`, file);
     }
   }

@@ -1,7 +1,8 @@
 /**
  * Gate variables (Srinivas, Subramanya & Babu 2016) on LeNet-300-100, LeNet-5 and a small ResNet, against the dense
- * control of equal budget. For LeNet-300-100 the strengths of the penalties were chosen on the 5,000 validation images of
- * MNIST, seed 1; those of the other networks follow from them and are not tuned. The test split is scored once per run.
+ * control of equal budget. For LeNet-300-100 and LeNet-5 the strengths of the penalties were chosen on the 5,000 validation
+ * images of MNIST, seed 1; those of the small ResNet follow from them and are not tuned. The test split is scored once per
+ * run.
  */
 import { pictures } from '../dist/index.js';
 import { groupsOf } from './lib/groups.mjs';
@@ -18,7 +19,7 @@ const networks = {
     ...{ datasets: ['mnist', 'fashion-mnist'], goal: 95 },
   },
   'lenet-5': {
-    ...{ epochs: 12, optimizer: sgd(0.02), gates: { rate: 500, spread: 2.5e-6, bimodal: 1e-6 } },
+    ...{ epochs: 12, optimizer: sgd(0.02), gates: { rate: 500, spread: 3.3e-6, bimodal: 1e-6 } },
     ...{ datasets: ['mnist', 'fashion-mnist'], goal: 96 },
   },
   resnet: {

@@ -132,7 +132,8 @@ export class Classifier {
 
 /** The intermediate layer of a description, where its kind of output layer can have one. */
 export function intermediateOf(output: OutputSpec): IntermediateSpec | null {
-  if (output.kind === 'bottleneck') return { width: output.width, activation: 'none', startScale: 1 };
+  if (output.kind === 'bottleneck')
+    return { width: output.width, activation: 'none', start: 'random', startScale: 1 };
   return 'intermediate' in output ? output.intermediate : null;
 }
 
@@ -177,13 +178,23 @@ function makeEncoder(
 function makeIntermediate(
   device: Device,
   inputs: number,
-  { width, activation, startScale }: IntermediateSpec,
+  { width, activation, start, startScale }: IntermediateSpec,
   stream: RandomStream,
 ): Sequential {
   const bound = startScale / Math.sqrt(inputs);
-  if (activation !== 'gelu')
-    return new Sequential(new Linear(device, inputs, width, { stream, bound, activation }));
-  return new Sequential(new Linear(device, inputs, width, { stream, bound }), new GELU());
+  const fused = activation === 'gelu' ? 'none' : activation;
+  const layer = new Linear(device, inputs, width, { stream, bound, activation: fused });
+  if (start === 'identity' && !device.dry) startAsIdentity(layer);
+  return activation === 'gelu' ? new Sequential(layer, new GELU()) : new Sequential(layer);
+}
+
+/** Unit j hands on input j; units beyond the inputs keep their random weights. */
+function startAsIdentity({ weight, bias }: Linear): void {
+  const [width, inputs] = weight.shape;
+  const units = Math.min(width, inputs);
+  weight.data.fill(0, 0, units * inputs);
+  for (let j = 0; j < units; j++) weight.data[j * inputs + j] = 1;
+  bias?.data.fill(0);
 }
 
 /** The logit of each label's share of rows, kept within +-15. */

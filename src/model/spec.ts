@@ -59,24 +59,24 @@ export const topologySpec = orDefault('kind', 'set', topologyUnion);
 const startScale = z.number().min(0).max(10).default(0.1);
 
 /**
- * A dense layer between the encoder and a sparse output layer, h' = act(A h + a) of width P: sparse labels choose
- * their connections among P features instead of d, and more gradient finds its way back. The encoder's optimiser
- * trains it. Ullah et al. 2024, section 3.
+ * A dense layer between the encoder and the output layer, h' = act(A h + a) of width P: sparse labels choose their
+ * connections among P features instead of d, and more gradient finds its way back. The encoder's optimiser trains it.
+ * Ullah et al. 2024, section 3. Linear, as wide as h and started from the identity, it turns h while labels learn.
  */
 export const intermediateSpec = z
   .strictObject({
     /** P; connections take 4 bytes instead of 2 above 65,536. */
     width: positiveInteger,
-    activation: z.enum(['relu', 'gelu']).default('relu'),
-    /** Start weights are uniform within +-startScale / sqrt(d). */
+    activation: z.enum(['relu', 'gelu', 'none']).default('relu'),
+    /** `identity`: a = 0, and unit j begins as act(h_j); units beyond d begin as `random` ones. */
+    start: z.enum(['random', 'identity']).default('random'),
+    /** Random start weights are uniform within +-startScale / sqrt(d). */
     startScale: z.number().gt(0).max(10).default(1),
   })
   .nullable()
   .default(null);
-/** What stands between encoder and output layer; `none`, a linear layer, is that of a bottleneck. */
-export interface IntermediateSpec extends Omit<NonNullable<z.infer<typeof intermediateSpec>>, 'activation'> {
-  readonly activation: 'relu' | 'gelu' | 'none';
-}
+/** What stands between encoder and output layer; in a bottleneck it is linear. */
+export type IntermediateSpec = NonNullable<z.infer<typeof intermediateSpec>>;
 
 /** How weights are stored: in bfloat16 they take half the bytes and are rounded stochastically after updates. */
 const precision = z.enum(['float32', 'bf16']).default('float32');
@@ -102,6 +102,7 @@ const outputUnion = z.discriminatedUnion('kind', [
     precision,
     chunk,
     samples,
+    intermediate: intermediateSpec,
   }),
   z.strictObject({
     kind: z.literal('fan-in'),

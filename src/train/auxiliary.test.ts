@@ -5,9 +5,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeDatasetDirectory } from '../data/cache.js';
 import { plantedDataset } from '../data/planted.js';
 import { selectKernels } from '../kernels/index.js';
+import { Classifier } from '../model/classifier.js';
 import { loadClassifier } from '../model/model-io.js';
+import { modelSpec } from '../model/spec.js';
 import { modelArrays } from '../model/state.js';
 import { openModel } from '../store/index.js';
+import { Device } from '../tensor/device.js';
 import type { TrainConfigInput } from './config.js';
 import type { TrainEvent } from './events.js';
 import { train } from './train.js';
@@ -178,8 +181,29 @@ describe('the intermediate layer', () => {
     expect(loaded.classifier.output.connections(3)).toEqual(classifier.output.connections(3));
   });
 
-  it('belongs to sparse output layers: a dense one refuses it', async () => {
-    const model = { output: { kind: 'dense', intermediate: { width: 8 } } } as never;
-    await expect(train(config('dense', { model }))).rejects.toMatchObject({ code: 'CONFIG_UNKNOWN_KEY' });
+  it('linear and started from the identity, it changes nothing before it learns, before whatever layer', () => {
+    const device = new Device(selectKernels({ backend: 'reference' }));
+    const made = (output: unknown, labels = 40) =>
+      new Classifier(
+        device,
+        { features: 12, labels },
+        modelSpec.parse({ encoder: { embedding: 8, dropout: 0 }, output }),
+        { seed: 3, outputOptimizer: { kind: 'sgd', rate: 1 } },
+      );
+    const batch = {
+      ...{ rows: 2, nnz: 3, width: 12, indptr: Int32Array.of(0, 2, 3) },
+      ...{ indices: Uint32Array.of(1, 7, 4), values: Float32Array.of(0.5, -2, 1) },
+    };
+    for (const kind of ['dense', 'fan-in', 'grouped']) {
+      const own = kind === 'dense' ? { kind } : { kind, fanIn: 4 };
+      for (const width of [8, 11]) {
+        const intermediate = { width, activation: 'none', start: 'identity' };
+        const [plain, behind] = [made(own), made({ ...own, intermediate })];
+        const [h, wide] = [plain.infer(batch), behind.infer(batch)];
+        for (let b = 0; b < 2; b++)
+          expect(wide.data.slice(b * width, b * width + 8)).toEqual(h.data.slice(8 * b, 8 * b + 8));
+        if (width > 8) expect(wide.data[8]).not.toBe(0);
+      }
+    }
   });
 });

@@ -139,7 +139,14 @@ async function dryRewiring(
 /** The same model with a dense output layer; losses of a layer's own become binary cross-entropy. */
 export function withDenseOutput(model: ModelSpec): ModelSpec {
   const loss = isLabelLoss(model.loss) ? model.loss : 'bce';
-  return { ...model, loss, output: { kind: 'dense', startScale: 1, precision: 'float32', samples: 0 } };
+  const output = {
+    kind: 'dense',
+    startScale: 1,
+    precision: 'float32',
+    samples: 0,
+    intermediate: null,
+  } as const;
+  return { ...model, loss, output };
 }
 
 /** The same run with a dense output layer and no helpers: same optimiser and precision, and with Adam. */

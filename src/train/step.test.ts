@@ -27,6 +27,10 @@ const positives = { count: 5, label: Uint32Array.of(0, 1, 2, 6, 8), row: Uint32A
 const specs: [string, ModelSpec['output']][] = [
   ['no intermediate layer', { fanIn: 3 }],
   ['an intermediate layer with relu', { fanIn: 3, intermediate: { width: 7 } }],
+  [
+    'a linear intermediate layer',
+    { fanIn: 3, intermediate: { width: 7, activation: 'none', start: 'identity' } },
+  ],
   ['an intermediate layer with gelu', { fanIn: 3, intermediate: { width: 7, activation: 'gelu' } }],
 ].map(([name, output]) => {
   const made = modelSpec.parse({ encoder: { embedding: 5, dropout: 0, activation: 'gelu' }, output });

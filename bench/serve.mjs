@@ -67,13 +67,12 @@ try {
     });
   await load({ duration: 2, overallRate: number('rate') });
   const poisson = { url, bodies, rate: number('rate'), seconds: number('seconds') };
-  const { latencies, failed } = await arriveByChance(poisson);
-  const quantiles = [0.5, 0.9, 0.975, 0.99, 0.999, 1].map((q) => {
-    const at = Math.min(latencies.length - 1, Math.floor(q * latencies.length));
-    return `p${100 * q} ${latencies[at].toFixed(1)}`;
-  });
+  const { latencies, late, failed } = await arriveByChance(poisson);
+  const quantile = (/** @type {number[]} */ times, /** @type {number} */ q) =>
+    times[Math.min(times.length - 1, Math.floor(q * times.length))].toFixed(1);
+  const quantiles = [0.5, 0.9, 0.975, 0.99, 0.999].map((q) => `p${100 * q} ${quantile(latencies, q)}`);
   console.log(
-    `${number('rate')} requests/s by chance: ${latencies.length} answers; ms ${quantiles.join(' ')}; ${failed} failed; load average ${loadavg()[0].toFixed(1)}`,
+    `${number('rate')} requests/s by chance: ${latencies.length} answers; ms ${quantiles.join(' ')} max ${quantile(latencies, 1)}; sent late by p50 ${quantile(late, 0.5)} p99 ${quantile(late, 0.99)}; ${failed} failed; load average ${loadavg()[0].toFixed(1)}`,
   );
   for (const [name, more] of [
     [`${number('rate')} requests/s, each second's at its start`, { overallRate: number('rate') }],

@@ -76,6 +76,7 @@ try {
   );
   for (const [name, more] of [
     [`${number('rate')} requests/s, each second's at its start`, { overallRate: number('rate') }],
+    ['one after the other', { connections: 1 }],
     ['as many as it takes, 10 connections', {}],
     ['as many as it takes, 64 connections', { connections: 64 }],
   ]) {

@@ -41,13 +41,18 @@ try {
   );
   const directory = await data.DatasetDirectory.open(config.data);
   // By score, as the published figures are: calibrations would rank some cells otherwise and not all of them alike.
-  const model = { ...(await load(out)), calibration: null };
-  const report = await evaluate(model, directory, split, kernels.selectKernels(), undefined, ks);
-  if (lists !== undefined) await writeLists(lists, model, await directory.load(split));
-  const outputBytes = result.classifier.output
-    .state()
-    .model.concat(result.classifier.output.state().optimizer)
-    .reduce((sum, { data: array }) => sum + array.byteLength, 0);
+  const scored = { ...(await load(out)), calibration: null };
+  const report = await evaluate(scored, directory, split, kernels.selectKernels(), undefined, ks);
+  if (lists !== undefined) await writeLists(lists, scored, await directory.load(split));
+  const { output, intermediate } = result.classifier;
+  const { model: weights, optimizer } = output.state();
+  // The encoder's optimiser trains what stands before the layer.
+  const moments = { sgd: 0, adagrad: 1 }[result.config.optimizer.kind] ?? 2;
+  const before = intermediate?.parameters().reduce((sum, { size }) => sum + 4 * (1 + moments) * size, 0) ?? 0;
+  const outputBytes = [...weights, ...optimizer].reduce(
+    (sum, { data: array }) => sum + array.byteLength,
+    before,
+  );
   console.log(
     JSON.stringify({
       config,

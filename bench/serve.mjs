@@ -9,7 +9,7 @@ import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import autocannon from 'autocannon';
-import { printMachine } from './lib/harness.mjs';
+import { printMachine, quantile } from './lib/harness.mjs';
 import { arriveByChance } from './lib/open-loop.mjs';
 import { randomText, saveRandomModel, startServing } from './lib/served.mjs';
 
@@ -68,11 +68,10 @@ try {
   await load({ duration: 2, overallRate: number('rate') });
   const poisson = { url, bodies, rate: number('rate'), seconds: number('seconds') };
   const { latencies, late, failed } = await arriveByChance(poisson);
-  const quantile = (/** @type {number[]} */ times, /** @type {number} */ q) =>
-    times[Math.min(times.length - 1, Math.floor(q * times.length))].toFixed(1);
-  const quantiles = [0.5, 0.9, 0.975, 0.99, 0.999].map((q) => `p${100 * q} ${quantile(latencies, q)}`);
+  const at = (/** @type {number[]} */ times, /** @type {number} */ q) => quantile(times, q).toFixed(1);
+  const quantiles = [0.5, 0.9, 0.975, 0.99, 0.999].map((q) => `p${100 * q} ${at(latencies, q)}`);
   console.log(
-    `${number('rate')} requests/s by chance: ${latencies.length} answers; ms ${quantiles.join(' ')} max ${quantile(latencies, 1)}; sent late by p50 ${quantile(late, 0.5)} p99 ${quantile(late, 0.99)}; ${failed} failed; load average ${loadavg()[0].toFixed(1)}`,
+    `${number('rate')} requests/s by chance: ${latencies.length} answers; ms ${quantiles.join(' ')} max ${at(latencies, 1)}; sent late by p50 ${at(late, 0.5)} p99 ${at(late, 0.99)}; ${failed} failed; load average ${loadavg()[0].toFixed(1)}`,
   );
   for (const [name, more] of [
     [`${number('rate')} requests/s, each second's at its start`, { overallRate: number('rate') }],

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { data, evaluate, kernels, load, train } from '../dist/index.js';
+import { momentsPerWeight } from '../dist/optim/rules.js';
 import { writeLists } from './lib/lists.mjs';
 
 const { config, split, ks, module, lists } = JSON.parse(process.argv[2]);
@@ -47,8 +48,8 @@ try {
   const { output, intermediate } = result.classifier;
   const { model: weights, optimizer } = output.state();
   // The encoder's optimiser trains what stands before the layer.
-  const moments = { sgd: 0, adagrad: 1 }[result.config.optimizer.kind] ?? 2;
-  const before = intermediate?.parameters().reduce((sum, { size }) => sum + 4 * (1 + moments) * size, 0) ?? 0;
+  const perWeight = 4 * (1 + momentsPerWeight(result.config.optimizer));
+  const before = intermediate?.parameters().reduce((sum, { size }) => sum + perWeight * size, 0) ?? 0;
   const outputBytes = [...weights, ...optimizer].reduce(
     (sum, { data: array }) => sum + array.byteLength,
     before,

@@ -52,7 +52,7 @@ function table(results) {
     'control of the same epochs, seed and optimiser. Removed: of all parameters, biases included. Lost: points of accuracy,',
     'dense minus gates, with the 95 % interval of the mean over seeds. Size: safetensors of the exported network, indices',
     'included, against four bytes per parameter. Faster: milliseconds of the dense over those of the exported network,',
-    'medians of passes in turns on a shared machine. Every exported network gave the accuracy of its gates, to an image.',
+    'medians of passes in turns on one thread of a shared machine. Every exported network gave the accuracy of its gates, to an image.',
     '',
     '| network | images | seeds | epochs | dense % | gates % | lost | removed % | smaller on disk | faster, 1 image | faster, 64 images |',
     '|---|---|---|---|---|---|---|---|---|---|---|',

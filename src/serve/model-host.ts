@@ -78,7 +78,7 @@ export class ModelHost {
   static async start(options: HostOptions): Promise<ModelHost> {
     const host = new ModelHost(options);
     const { path, verify, pollMs } = options;
-    host.#current = await host.#generation(path, verify);
+    host.#current = await host.#generation(await resolveModel(path), verify);
     for (const lane of host.#current.lanes) host.batcher.attach(lane);
     host.#poll = setInterval(() => void host.reload(), pollMs);
     host.#poll.unref();
@@ -165,13 +165,12 @@ export class ModelHost {
     this.#lastReload = { ok: false, at, model, code: facts?.code ?? 'INTERNAL', problem };
   }
 
-  /** Loads a model and makes its workers ready, beside whatever is in service. */
-  async #generation(path: string, checksums: boolean): Promise<Generation> {
+  /** Loads the model of an immutable directory and makes its workers ready, beside whatever is in service. */
+  async #generation(directory: string, checksums: boolean): Promise<Generation> {
     const { workers, workerFile } = this.#options;
     const lanes = new Set<WorkerLane<Generation>>();
     const generation = { lanes } as { -readonly [K in keyof Generation]: Generation[K] };
     try {
-      const directory = await resolveModel(path);
       // Threads start while the model is being read, and one of them checks what another loads.
       for (let i = 0; i < workers; i++) lanes.add(new WorkerLane(generation, workerFile));
       const [first] = lanes;

@@ -39,8 +39,11 @@ export async function* readLineBlocks(op: string, path: string): AsyncGenerator<
       const block = Buffer.allocUnsafeSlow(blockBytes);
       const n = await withFileErrors(op, path, () => readFully(handle, block, at));
       at += n;
-      const bytes = rest.length > 0 ? Buffer.concat([rest, block.subarray(0, n)]) : block.subarray(0, n);
-      const whole = bytes.lastIndexOf(10) + 1;
+      const read = block.subarray(0, n);
+      // A line end can only be in what is new: a long line is not searched again with every block.
+      const last = read.lastIndexOf(10);
+      const whole = last < 0 ? 0 : rest.length + last + 1;
+      const bytes = rest.length > 0 ? Buffer.concat([rest, read]) : read;
       for (const lines of linesOf(bytes.subarray(0, whole), { op, path, line, end })) {
         yield lines;
         line += lines.length;
@@ -74,7 +77,7 @@ function* linesOf(bytes: Buffer, { op, path, line, end }: Place): Generator<Json
   for (let from = 0, i = 0; from < bytes.length; i++) {
     const to = bytes.indexOf(10, from);
     const text = texts?.[i] ?? decoded(bytes.subarray(from, to));
-    if (text === null || lines.length === mostLines) {
+    if (lines.length > 0 && (text === null || lines.length === mostLines)) {
       yield lines;
       lines = [];
     }

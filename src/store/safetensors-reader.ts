@@ -15,7 +15,6 @@ import {
 import { ensureLittleEndian, type StoredArray } from './safetensors-writer.js';
 
 const op = 'openSafetensors';
-const pieceBytes = 1 << 24;
 
 /** Named tensors in one file or in several. */
 export interface TensorSource {
@@ -85,8 +84,8 @@ class SafetensorsFile implements TensorSource {
     checkTarget(info, target, this.#path);
     const { dtype, bytes } = info;
     const widen = holds(dtype, target) ? undefined : wideningOf(dtype, target);
-    // Straight into the array, shared or not, in pieces that one read of the system takes.
-    const size = Math.min(widen === undefined ? pieceBytes : blockBytes, bytes);
+    const size = Math.min(blockBytes, bytes);
+    // What needs no widening goes straight into the array, shared or not.
     const block = widen === undefined ? null : Buffer.allocUnsafeSlow(size);
     await withFileErrors('readInto', this.#path, async () => {
       for (let at = 0; at < bytes; at += size) {

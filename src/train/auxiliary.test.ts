@@ -181,6 +181,11 @@ describe('the intermediate layer', () => {
     expect(loaded.classifier.output.connections(3)).toEqual(classifier.output.connections(3));
   });
 
+  it.each(['bottleneck', 'factored'])('is no matter of a %s layer, which refuses it', async (kind) => {
+    const model = { output: { kind, intermediate: { width: 8 } } } as never;
+    await expect(train(config(kind, { model }))).rejects.toMatchObject({ code: 'CONFIG_UNKNOWN_KEY' });
+  });
+
   it('linear and started from the identity, it changes nothing before it learns, before whatever layer', () => {
     const device = new Device(selectKernels({ backend: 'reference' }));
     const made = (output: unknown, labels = 40) =>

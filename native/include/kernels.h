@@ -176,7 +176,7 @@ ES_KERNEL(fan_in_index_build,
            int32_t column_bytes, uint16_t *index),
           (inputs, labels, fan_in, chunk, begin, end, columns, column_bytes, index))
 /* begin and end count groups: starts [groups + 1], or null where every label is its own. scores [groups, fan_in] or
- * null: the weights say what goes. norm [2, batch] and evidence_norm [2, evidence_rows]: of softmax, else null.
+ * null: the weights say what goes; slots [0, stays) of a row never do. norm [2, batch] and evidence_norm [2, evidence_rows]: of softmax, else null.
  * evidence_label may be null: the batch then speaks for its positives itself. per_row < 0: threshold and ties decide.
  * pairs: the gradient by products of bfloat16 pairs, where the processor has them. counts: out [2], connections
  * replaced and ties met. */
@@ -188,13 +188,13 @@ ES_KERNEL(fan_in_regrow,
            int32_t loss, float *norm, const uint32_t *starts, void *columns, int32_t column_bytes, float *weights,
            uint16_t *short_weights, float *weight_m, float *weight_v, float *bias, const float *scores,
            int64_t evidence_count, int64_t evidence_rows, const uint32_t *evidence_label, const uint32_t *evidence_row,
-           const float *evidence_weight, const float *evidence_h, const float *evidence_norm, int64_t per_row,
-           double threshold, int64_t ties, int64_t key0, int64_t key1, int64_t counter, int32_t pairs, float *workspace,
-           int64_t workspace_length, double *counts),
+           const float *evidence_weight, const float *evidence_h, const float *evidence_norm, int64_t stays,
+           int64_t per_row, double threshold, int64_t ties, int64_t key0, int64_t key1, int64_t counter, int32_t pairs,
+           float *workspace, int64_t workspace_length, double *counts),
           (batch, inputs, labels, groups, begin, end, fan_in, h, positive_count, positive_label, positive_row, loss, norm,
            starts, columns, column_bytes, weights, short_weights, weight_m, weight_v, bias, scores, evidence_count,
-           evidence_rows, evidence_label, evidence_row, evidence_weight, evidence_h, evidence_norm, per_row, threshold,
-           ties, key0, key1, counter, pairs, workspace, workspace_length, counts))
+           evidence_rows, evidence_label, evidence_row, evidence_weight, evidence_h, evidence_norm, stays, per_row,
+           threshold, ties, key0, key1, counter, pairs, workspace, workspace_length, counts))
 ES_KERNEL(fan_in_top_k_workspace, (int64_t batch, int64_t inputs, int64_t k, double *length), (batch, inputs, k, length))
 ES_KERNEL(fan_in_logits,
           (int64_t batch, int64_t inputs, int64_t labels, int64_t begin, int64_t end, int64_t fan_in, const float *h,

@@ -211,6 +211,8 @@ export interface FanInRegrowArgs extends FanInWeights {
    * order of slots, the first `ties` equal to it (magnitudes as float32).
    */
   readonly prune: { readonly perRow: number } | { readonly threshold: number; readonly ties: number };
+  /** Slots [0, stays) of every row are never pruned; default 0. */
+  readonly stays?: number;
   /** The `i`-th grown connection of label l may use draw l * fanIn + i. */
   readonly key: RandomKey;
   /** Length from fanInRegrowWorkspace. */

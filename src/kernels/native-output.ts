@@ -192,7 +192,7 @@ export function outputKernels(backend: NativeBackend, pairs = true): OutputKerne
 
     fanInRegrow(args) {
       const { batch, inputs, labels, begin, end, fanIn, positives, evidence, prune, key } = args;
-      const { groups = null, scores = null, norms = null, products = 'float32', columns } = args;
+      const { groups = null, scores = null, norms = null, products = 'float32', columns, stays = 0 } = args;
       const op = 'fanInRegrow';
       const units = groups?.count ?? labels;
       need(op, 'columns', columns, units * fanIn);
@@ -236,7 +236,7 @@ export function outputKernels(backend: NativeBackend, pairs = true): OutputKerne
           ...[columns, columns.BYTES_PER_ELEMENT, w, short, ...moments, bias],
           f32OrNull(op, 'scores', scores, units * fanIn),
           ...sample,
-          ...rule,
+          ...[stays, ...rule],
           ...[key.key0, key.key1, key.counter, pairs && products === 'bf16', own, own.length, counts],
         ),
       );

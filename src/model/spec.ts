@@ -107,6 +107,11 @@ const outputUnion = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('fan-in'),
     fanIn: positiveInteger.default(32),
+    /**
+     * Of them, connections to the last units of the intermediate layer, the same for all labels: a low-rank part beside
+     * the sparse one.
+     */
+    shared: z.number().int().min(0).default(0),
     startScale,
     samples,
     /** Drawn labels have no backward index: with samples the form is `compact`. */

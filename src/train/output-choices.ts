@@ -25,7 +25,7 @@ const chunked = ({ chunk }: { readonly chunk?: number }): string =>
 export function describe(output: OutputSpec): string {
   switch (output.kind) {
     case 'fan-in':
-      return `fan-in ${output.fanIn}${output.form === 'compact' ? ' compact' : ''}${bf16(output)}${chunked(output)}${sampled(output)}`;
+      return `fan-in ${output.fanIn}${output.shared > 0 ? `, ${output.shared} shared` : ''}${output.form === 'compact' ? ' compact' : ''}${bf16(output)}${chunked(output)}${sampled(output)}`;
     case 'grouped':
       return `grouped ${output.fanIn} by ${output.group}${output.head > 0 ? ', dense head' : ''}${bf16(output)}`;
     case 'bottleneck':
@@ -87,6 +87,12 @@ const smallChunk = 32;
 
 const defaultFanIn = () => outputSpec.parse({ kind: 'fan-in' }) as FanInSpec;
 
+/** With fewer connections, of which as large a part is shared. */
+const narrowed = (spec: FanInSpec, fanIn: number): FanInSpec => ({
+  ...spec,
+  ...{ fanIn, shared: Math.floor((spec.shared * fanIn) / spec.fanIn) },
+});
+
 /**
  * The configured layer made smaller, what costs least first: chunks (rounding alone), form (time), precision, then
  * connections.
@@ -108,7 +114,7 @@ export function shrinks(config: TrainConfig): Change[] {
       output.kind === 'fan-in'
         ? [output, Math.floor(output.fanIn / 2)]
         : [{ ...defaultFanIn(), samples }, mostFanIn(config)];
-    for (const fanIn of halvings(wanted)) outputs.push({ ...sparse, fanIn });
+    for (const fanIn of halvings(wanted)) outputs.push(narrowed(sparse, fanIn));
   } else if (output.kind !== 'factored') {
     const chunk = 'chunk' in output ? Math.min(output.chunk ?? smallChunk, smallChunk) : smallChunk;
     const sparse = output.kind === 'fan-in' ? output : defaultFanIn();
@@ -117,7 +123,7 @@ export function shrinks(config: TrainConfig): Change[] {
     const wanted = output.kind === 'fan-in' ? output.fanIn : mostFanIn(config);
     outputs.push({ ...sparse, chunk, fanIn: wanted, form: 'compact' });
     for (const fanIn of halvings(wanted)) {
-      outputs.push({ ...sparse, chunk, fanIn, form: 'compact', precision: 'bf16' });
+      outputs.push({ ...narrowed(sparse, fanIn), chunk, form: 'compact', precision: 'bf16' });
     }
   }
   return outputs

@@ -72,6 +72,12 @@ const kinds: Record<string, Kind> = {
   'grouped behind an intermediate layer': {
     output: { kind: 'grouped', fanIn: 8, group: 4, topology, intermediate: { width: 32 } },
   },
+  'sparse beside a low-rank part': {
+    output: {
+      ...{ kind: 'fan-in', fanIn: 10, shared: 4, topology: { kind: 'rigl', every: 10 } },
+      intermediate: { width: 28, activation: 'none', start: 'identity' },
+    },
+  },
   'grouped in bfloat16 with a dense head': {
     output: { kind: 'grouped', fanIn: 8, group: 8, head: 5, precision: 'bf16', topology },
     labelsInHead: 5,

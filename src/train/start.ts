@@ -178,8 +178,12 @@ function sameEncoder(a: ModelSpec, b: ModelSpec): boolean {
 /** Whether rows of weights of the one can be rows of the other. */
 function sameOutput(a: ModelSpec, b: ModelSpec): boolean {
   const of = ({ output }: ModelSpec) => {
-    const { kind, fanIn, group, width, precision, intermediate, form } = output as Record<string, unknown>;
-    return JSON.stringify([kind, fanIn, group, width, precision, intermediate, kind === 'factored' && form]);
+    const { kind, fanIn, shared, group, width, precision, intermediate, form } = output as Record<
+      string,
+      unknown
+    >;
+    const sizes = [fanIn, shared, group, width];
+    return JSON.stringify([kind, sizes, precision, intermediate, kind === 'factored' && form]);
   };
   return sameEncoder(a, b) && of(a) === of(b);
 }

@@ -11,7 +11,7 @@ int64_t count_ties(const Regrow &args, int64_t from, int64_t to, const Worker &w
   int64_t count = 0;
   for (int64_t unit = from; unit < to; unit++) {
     const float *sizes = sizes_of(args, unit, worker);
-    for (int64_t k = 0; k < args.fan_in; k += W) {
+    for (int64_t k = args.prune.stays; k < args.fan_in; k += W) {
       const int64_t rest = args.fan_in - k;
       const F size = abs_of(rest < W ? load_n(sizes + k, static_cast<int>(rest)) : load(sizes + k));
       // Not below and not above, lane by lane.
@@ -95,12 +95,12 @@ int fan_in_regrow(int64_t batch, int64_t inputs, int64_t labels, int64_t groups,
                   int32_t column_bytes, float *weights, uint16_t *short_weights, float *weight_m, float *weight_v,
                   float *bias, const float *scores, int64_t evidence_count, int64_t evidence_rows,
                   const uint32_t *evidence_label, const uint32_t *evidence_row, const float *evidence_weight,
-                  const float *evidence_h, const float *evidence_norm, int64_t per_row, double threshold, int64_t ties,
-                  int64_t key0, int64_t key1, int64_t counter, int32_t pairs, float *workspace, int64_t workspace_length,
-                  double *counts) {
+                  const float *evidence_h, const float *evidence_norm, int64_t stays, int64_t per_row, double threshold,
+                  int64_t ties, int64_t key0, int64_t key1, int64_t counter, int32_t pairs, float *workspace,
+                  int64_t workspace_length, double *counts) {
   const int64_t units = starts == nullptr ? labels : groups;
   if (!sizes_fit(batch, inputs, labels, fan_in) || units < 0 || begin < 0 || begin > end || end > units ||
-      counts == nullptr || per_row > fan_in || evidence_count < 0 || (evidence_count > 0 && evidence_label == nullptr) ||
+      counts == nullptr || stays < 0 || stays > fan_in || per_row > fan_in - stays || evidence_count < 0 || (evidence_count > 0 && evidence_label == nullptr) ||
       loss < LOSS_BCE || loss > LOSS_SOFTMAX ||
       (loss == LOSS_SOFTMAX && (norm == nullptr || (evidence_label != nullptr && evidence_norm == nullptr)))) {
     return ES_BAD_ARGUMENT;
@@ -117,7 +117,7 @@ int fan_in_regrow(int64_t batch, int64_t inputs, int64_t labels, int64_t groups,
               short_weights,
               scores,
               {evidence_count, evidence_rows, evidence_label, evidence_row, evidence_weight, evidence_h, evidence_norm},
-              {per_row, static_cast<float>(threshold), ties},
+              {stays, per_row, static_cast<float>(threshold), ties},
               static_cast<uint32_t>(key0),
               static_cast<uint32_t>(key1),
               static_cast<uint64_t>(counter),

@@ -29,8 +29,10 @@ struct Evidence {
   }
 };
 
-// What goes: the per_row smallest of every row, or (per_row < 0) all below threshold and the first `ties` equal to it.
+// What goes: the per_row smallest of every row, or (per_row < 0) all below threshold and the first `ties` equal to it;
+// of slots from `stays` on.
 struct Prune {
+  int64_t stays;
   int64_t per_row;
   float threshold;
   int64_t ties;

@@ -216,9 +216,10 @@ class Rows {
   // Slots of a row that go, ascending, into worker.doomed.
   int64_t choose(const float *w) {
     uint32_t *doomed = worker_.doomed;
+    const int64_t stays = args_.prune.stays;
     if (args_.prune.per_row < 0) {
       int64_t count = 0;
-      for (int64_t k = 0; k < args_.fan_in; k++) {
+      for (int64_t k = stays; k < args_.fan_in; k++) {
         const float size = __builtin_fabsf(w[k]);
         if (size == args_.prune.threshold ? ties_-- > 0 : size < args_.prune.threshold) {
           doomed[count++] = static_cast<uint32_t>(k);
@@ -227,7 +228,10 @@ class Rows {
       return count;
     }
     if (args_.prune.per_row == 0) return 0;
-    return select_largest<SmallestMagnitudes>(w, args_.fan_in, args_.prune.per_row, -__builtin_inff(), worker_.keys, doomed);
+    const int64_t going = select_largest<SmallestMagnitudes>(w + stays, args_.fan_in - stays, args_.prune.per_row,
+                                                             -__builtin_inff(), worker_.keys, doomed);
+    for (int64_t i = 0; i < going; i++) doomed[i] += static_cast<uint32_t>(stays);
+    return going;
   }
 
   // Where too few gradients differ from 0, the rest grows at random: draw `slot of the layer` of the stream decides.

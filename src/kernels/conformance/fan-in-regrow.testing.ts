@@ -23,6 +23,8 @@ interface RegrowShape extends StepShape {
   readonly whole: boolean;
   /** h of the batch and of the sample is 0. */
   readonly silent: boolean;
+  /** Slots of a row that never go. */
+  readonly stays: number;
 }
 
 const BASE: RegrowShape = {
@@ -36,6 +38,7 @@ const BASE: RegrowShape = {
   known: 0.1,
   whole: false,
   silent: false,
+  stays: 0,
 };
 
 type Difference = Partial<RegrowShape>;
@@ -83,6 +86,7 @@ function regrowCase(difference: Difference): Case {
             bf16,
             weightMoments,
             products,
+            stays: shape.stays,
           },
           norms: norms === null ? null : lab.input(norms),
           groups: starts === null ? null : { count: units, starts: lab.u32(starts) },
@@ -106,10 +110,15 @@ function regrowCase(difference: Difference): Case {
       return outputs;
     },
     law: ({ columns }) => {
+      const before = data().columns;
       for (let u = 0; u < units; u++) {
         const row = (columns as Uint32Array).subarray(u * fanIn, (u + 1) * fanIn);
         expect(new Set(row).size, `columns of row ${u} differ`).toBe(fanIn);
         expect(row.every((c) => c < inputs)).toBe(true);
+        const first = u * fanIn;
+        expect(row.subarray(0, shape.stays), `what stays of row ${u}`).toEqual(
+          Uint32Array.from(before.subarray(first, first + shape.stays)),
+        );
       }
     },
   };
@@ -244,6 +253,14 @@ const DIFFERENCES: readonly Difference[] = [
   { group: 16, sample: 20, loss: 'softmax', slabs: [4] },
   { group: 8, silent: true, sample: 4, prune: { perRow: 9 } },
   { group: 8, batch: 0 },
+  { ...EXACT, stays: 4 },
+  { ...EXACT, stays: 6, prune: { perRow: 3 }, wide: true, bf16: true },
+  { ...EXACT, stays: 4, prune: { threshold: 2, ties: 37 } },
+  { ...EXACT, stays: 4, prune: { threshold: 1, ties: 30 }, slabs: [10, 11, 95] },
+  { ...EXACT, stays: 9, prune: { perRow: 0 } },
+  { ...EXACT, stays: 3, group: 8, prune: { threshold: 9, ties: 11 }, slabs: [2, 5] },
+  { stays: 19, inputs: 700, fanIn: 40, prune: { perRow: 12 }, batch: 33 },
+  { stays: 5, silent: true, sample: 4, prune: { perRow: 4 } },
   { group: 8, labels: 0 },
   { group: 16, inputs: 700, fanIn: 40, prune: { perRow: 12 }, batch: 33, labels: 150 },
 ];

@@ -124,9 +124,9 @@ class Doomed {
   }
 
   of(unit: number): number[] {
-    const { fanIn, prune } = this.args;
+    const { fanIn, prune, stays = 0 } = this.args;
     const size = (k: number) => Math.fround(Math.abs(this.#sizes[unit * fanIn + k]));
-    const slots = Array.from({ length: fanIn }, (_, k) => k);
+    const slots = Array.from({ length: fanIn - stays }, (_, k) => stays + k);
     if ('perRow' in prune) {
       return slots
         .toSorted((a, b) => size(a) - size(b) || a - b)

@@ -50,10 +50,10 @@ async function grow(
   const source = growthOf(op, growth);
   const { products, perLabel = defaultPerLabel } = options.topology;
   return growing(async (layer, sizes) => {
-    const { labels, fanIn, groups } = layer;
+    const { labels, fanIn, groups, stays } = layer;
     const rows = groups?.count ?? labels;
     const key = options.rewireStream.reserve(rows * fanIn);
-    const prune = device.dry ? { perRow: 0 } : pruneOf(rule, progress, { rows, fanIn, sizes });
+    const prune = device.dry ? { perRow: 0 } : pruneOf(rule, progress, { rows, fanIn, stays, sizes });
     const how = { sample, perLabel };
     const replaced = await growByGradient(device, { ...layer, key, products }, prune, how, source);
     return { replaced, threshold: 'threshold' in prune ? prune.threshold : null };

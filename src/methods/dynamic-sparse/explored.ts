@@ -13,6 +13,8 @@ interface ExploredShape {
   readonly rows: number;
   readonly fanIn: number;
   readonly inputs: number;
+  /** Inputs that every row has from the start, and that do not count; default 0. */
+  readonly shared?: number;
 }
 
 export class Explored {
@@ -52,11 +54,12 @@ export class Explored {
 
   /** Share of the pairs of the tracked labels that have been connected. */
   get share(): number {
-    let count = 0;
+    const { inputs, shared = 0 } = this.#shape;
+    let count = -this.#tracked * shared;
     for (let word of this.#bits) {
       for (; word !== 0; word &= word - 1) count++;
     }
-    return this.#tracked === 0 ? 0 : count / (this.#tracked * this.#shape.inputs);
+    return this.#tracked === 0 ? 0 : count / (this.#tracked * (inputs - shared));
   }
 
   /** What a checkpoint keeps. */

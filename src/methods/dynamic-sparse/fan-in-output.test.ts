@@ -19,7 +19,13 @@ const prune: PruneRule = { mode: 'fraction', fraction: 0.3, scope: 'layer', anne
 const set: Topology = { kind: 'set', prune, every: 2, until: 0.66 };
 
 const maker =
-  (fanIn: number, topology: Topology, form: FanInForm = 'fast', precision: WeightPrecision = 'float32') =>
+  (
+    fanIn: number,
+    topology: Topology,
+    form: FanInForm = 'fast',
+    precision: WeightPrecision = 'float32',
+    shared = 0,
+  ) =>
   (device: Device, { seed = 1, ...setup }: Setup) =>
     new FixedFanInOutput(device, {
       ...setup,
@@ -27,6 +33,7 @@ const maker =
       topology,
       form,
       precision,
+      shared,
       stream: RandomStream.named(seed, 'output'),
       rewireStream: RandomStream.named(seed, 'rewire'),
     });
@@ -41,6 +48,7 @@ const subjects: Subject[] = [
   { name: 'SET, 16-bit columns', ...small, make: maker(6, set) },
   { name: 'SET per label, compact', ...small, make: maker(7, perLabel, 'compact') },
   { name: 'SET by threshold, F = d', ...small, make: maker(24, threshold) },
+  { name: 'SET, 4 of 9 inputs shared', ...small, make: maker(9, set, 'fast', 'float32', 4) },
   { name: 'static, F = 1', ...small, make: maker(1, { kind: 'static' }) },
   { name: 'SET, 32-bit columns', ...wide, make: maker(5, set) },
 ];
@@ -97,6 +105,56 @@ describe('FixedFanInOutput', () => {
 
   it.each([0, 25, 2.5, Number.NaN])('refuses the fan-in %s of 24 inputs', (fanIn) => {
     expect(() => maker(fanIn, { kind: 'static' })(float64(), setup)).toThrow(/1 to 24.*FAN_IN_RANGE/);
+  });
+
+  it('connects every label to the last inputs where they are shared, whatever evolves', async () => {
+    for (const topology of [set, perLabel, threshold]) {
+      const layer = maker(7, topology, 'fast', 'float32', 3)(float64(), setup);
+      const own = () => Array.from({ length: small.labels }, (_, l) => layer.connections(l).inputs);
+      const start = own().map((inputs) => inputs.join());
+      await layer.rewire(2, 100);
+      layer.resizeLabels(Int32Array.from({ length: small.labels }, (_, l) => (l < 5 ? -1 : l)));
+      layer.startLabels(Uint32Array.of(6), {
+        weights: Float64Array.from({ length: 24 }, (_, j) => j + 1),
+        bias: Float64Array.of(0),
+      });
+      expect(own().map((inputs) => inputs.join())).not.toEqual(start);
+      for (const inputs of own()) {
+        expect(Array.from(inputs.subarray(0, 3))).toEqual([21, 22, 23]);
+        expect(new Set(inputs).size).toBe(7);
+        expect(Math.max(...inputs.subarray(3))).toBeLessThan(21);
+      }
+      expect(Array.from(own()[6])).toEqual([21, 22, 23, 17, 18, 19, 20]);
+      layer.loaded();
+      layer.columns[1] = 20;
+      expect(() => layer.loaded()).toThrow(/columns 21 to 23.*COLUMNS_INVALID/);
+    }
+  });
+
+  it('counts what was explored of the inputs that are not shared', async () => {
+    const layer = maker(
+      24,
+      { ...set, every: 1, until: 1 } as Topology,
+      'fast',
+      'float32',
+      10,
+    )(float64(), setup);
+    expect((await layer.rewire(1, 9))?.explored).toBe(1);
+    const half = maker(
+      17,
+      { ...set, every: 1, until: 1 } as Topology,
+      'fast',
+      'float32',
+      10,
+    )(float64(), setup);
+    const { explored } = (await half.rewire(1, 9))!;
+    expect(explored).toBeGreaterThan(0.5);
+    expect(explored).toBeLessThan(0.8);
+  });
+
+  it.each([6, 7, -1, 1.5])('refuses %s shared inputs of a fan-in of 6', (shared) => {
+    const make = maker(6, set, 'fast', 'float32', shared);
+    expect(() => make(float64(), setup)).toThrow(/0 to 5.*FAN_IN_SHARED/);
   });
 
   it('takes every loss with every topology', () => {

@@ -3,7 +3,6 @@
  * z[b,l] = bias[l] + sum_k w[l,k] h[b, columns[l,k]], with topology that is static or evolves (SET).
  * Ullah et al. 2024, section 3; Schultheis & Babbar 2023.
  */
-import { ensure } from '../../errors.js';
 import type { Columns, Floats, OutputStepCommon, WorkspaceShape } from '../../kernels/face.js';
 import { RandomStream } from '../../kernels/random.js';
 import { LabelMatrixOutput } from '../../output/base.js';
@@ -22,6 +21,7 @@ import { type EvolvingLayer, type Rewired, rewireLayer } from './evolve.js';
 import { Explored } from './explored.js';
 import { gatheredLogits, rowLogits } from './logits.js';
 import {
+  checkFanIn,
   checkTopology,
   type FanInForm,
   type FanInOutputOptions,
@@ -37,6 +37,8 @@ export class FixedFanInOutput extends LabelMatrixOutput {
   readonly form: FanInForm;
   readonly capabilities: OutputCapabilities;
   readonly #options: FanInOutputOptions;
+  /** S */
+  readonly #shared: number;
   #columns: Columns;
   #index: Uint16Array | null = null;
   /** Elements of the index: a dry device has them counted, not held. */
@@ -45,15 +47,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
 
   constructor(device: Device, options: FanInOutputOptions) {
     const { fanIn, inputs } = options;
-    ensure(Number.isInteger(fanIn) && fanIn >= 1 && fanIn <= inputs, () => ({
-      code: 'FAN_IN_RANGE',
-      kind: 'usage',
-      op: 'FixedFanInOutput',
-      problem: 'the fan-in is out of range',
-      expected: `1 to ${inputs}, the width of the hidden vectors`,
-      received: `${fanIn}`,
-      hint: 'use the dense output layer for a fan-in of the full width',
-    }));
+    checkFanIn(options);
     checkTopology(options.topology);
     super(device, {
       ...options,
@@ -61,6 +55,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     });
     this.#options = options;
     this.width = fanIn;
+    this.#shared = options.shared ?? 0;
     const { sampling, topology } = options;
     // The backward index names columns of all labels; the rows that a sampled step takes out have none.
     this.form = sampling === undefined ? (options.form ?? 'fast') : 'compact';
@@ -97,7 +92,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     if (this.capabilities.rewireEvery === 0) return null;
     this.#explored?.release();
     const { labels: rows, width: fanIn, inputs } = this;
-    return new Explored(this.device, { rows, fanIn, inputs }, this.#columns);
+    return new Explored(this.device, { rows, fanIn, inputs, shared: this.#shared }, this.#columns);
   }
 
   /** Start connections and weights, U(-1/sqrt(F), 1/sqrt(F)), of labels [from, to). */
@@ -106,7 +101,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     const n = (to - from) * this.width;
     const key = stream.reserve(n);
     if (this.device.dry) return;
-    drawColumns(this.#columns, this.width, this.inputs, from, to, stream);
+    drawColumns(this.#columns, this.width, this.inputs, from, to, stream, this.#shared);
     this.drawUniform(key, from, to, this.startScale / Math.sqrt(this.width));
   }
 
@@ -153,7 +148,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
         work(
           {
             ...this.#fanInWeights(),
-            ...{ labels, inputs, loss, weightMoments },
+            ...{ labels, inputs, loss, weightMoments, stays: this.#shared },
             placed: (positives, batch) => this.placed(positives, batch),
             logSums: (h, norms) => this.logSums(h, norms),
           },
@@ -166,7 +161,8 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     if (this.device.dry) return { replaced: 0, threshold: null };
     const { labels, width: fanIn, inputs, weightMoments: moments } = this;
     const weights = this.short ?? this.weights;
-    const target = { labels, fanIn, inputs, columns: this.#columns, weights, moments };
+    const stored = { columns: this.#columns, weights, moments };
+    const target = { labels, fanIn, inputs, shared: this.#shared, ...stored };
     const { threshold, replaceRows } = beginRewiring(target, rule, progress, this.#options.rewireStream);
     // A slow backend or a fast one: this is plain TypeScript, about 30 ms for so many connections.
     const rows = Math.max(1, Math.floor(400_000 / fanIn));
@@ -270,9 +266,10 @@ export class FixedFanInOutput extends LabelMatrixOutput {
 
   protected override chooseInputs(labels: Uint32Array, weights: Floats): void {
     const { width, inputs } = this;
+    const shared = this.#shared;
     for (const [i, label] of labels.entries()) {
-      const largest = largestInputs(weights.subarray(i * inputs, (i + 1) * inputs), width);
-      this.#columns.set(largest, label * width);
+      const own = weights.subarray(i * inputs, (i + 1) * inputs - shared);
+      this.#columns.set(largestInputs(own, width - shared), label * width + shared);
     }
     this.#buildIndex();
     this.#explored = this.#startExploring();
@@ -294,7 +291,8 @@ export class FixedFanInOutput extends LabelMatrixOutput {
   /** Checks columns that came from a file (in range, none twice in a row), then rebuilds the index. */
   override loaded(): void {
     const { labels: rows, width: fanIn, inputs } = this;
-    checkColumns('FixedFanInOutput.loaded', this.#columns, { rows, fanIn, inputs, row: 'label' });
+    const shape = { rows, fanIn, inputs, shared: this.#shared, row: 'label' } as const;
+    checkColumns('FixedFanInOutput.loaded', this.#columns, shape);
     this.#buildIndex();
   }
 }

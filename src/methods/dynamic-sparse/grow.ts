@@ -32,6 +32,7 @@ type RegrowParts = Pick<
   | 'groups'
   | 'scores'
   | 'products'
+  | 'stays'
 >;
 
 /** A layer that grows: labels, or slots of labels in groups, each with a row of columns or a share in one. */
@@ -44,17 +45,25 @@ export interface GrowingLayer extends RegrowParts {
   logSums(h: Tensor, norms: Floats): Promise<void>;
 }
 
-/** What goes at this progress, by magnitudes [rows, fanIn]; everything where a run starts from the gradient. */
+interface GrowingRows {
+  readonly rows: number;
+  readonly fanIn: number;
+  readonly stays?: number;
+  readonly sizes: StoredWeights;
+}
+
+/** What goes at this progress, by magnitudes [rows, fanIn] of slots that do not stay; everything where a run starts from the gradient. */
 export function pruneOf(
   rule: PruneRule | 'everything',
   progress: number,
-  { rows, fanIn, sizes }: { readonly rows: number; readonly fanIn: number; readonly sizes: StoredWeights },
+  { rows, fanIn, stays = 0, sizes }: GrowingRows,
 ): FanInRegrowArgs['prune'] {
-  if (rule === 'everything') return { perRow: fanIn };
+  const own = fanIn - stays;
+  if (rule === 'everything') return { perRow: own };
   const amount = annealed(rule, progress);
   if (rule.mode === 'threshold') return { threshold: amount, ties: 0 };
-  if (rule.scope === 'label') return { perRow: Math.floor(amount * fanIn) };
-  return selectMagnitude(sizes, Math.floor(amount * rows * fanIn));
+  if (rule.scope === 'label') return { perRow: Math.floor(amount * own) };
+  return selectMagnitude(sizes, Math.floor(amount * rows * own), { fanIn, shared: stays });
 }
 
 /** Refuses to grow by gradients that nobody can give. */

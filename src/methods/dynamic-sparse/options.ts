@@ -87,6 +87,28 @@ export const defaultSet: SetTopology = {
   until: 0.66,
 };
 
+/** Refuses a fan-in, or a part of it, that the inputs do not have. */
+export function checkFanIn({ fanIn, inputs, shared = 0 }: FanInOutputOptions): void {
+  ensure(Number.isInteger(fanIn) && fanIn >= 1 && fanIn <= inputs, () => ({
+    code: 'FAN_IN_RANGE',
+    kind: 'usage',
+    op: 'FixedFanInOutput',
+    problem: 'the fan-in is out of range',
+    expected: `1 to ${inputs}, the width of the hidden vectors`,
+    received: `${fanIn}`,
+    hint: 'use the dense output layer for a fan-in of the full width',
+  }));
+  ensure(Number.isInteger(shared) && shared >= 0 && shared < fanIn, () => ({
+    code: 'FAN_IN_SHARED',
+    kind: 'usage',
+    op: 'FixedFanInOutput',
+    problem: 'the number of shared inputs is out of range',
+    expected: `0 to ${fanIn - 1}: at least one connection of ${fanIn} is a label's own`,
+    received: `${shared}`,
+    hint: 'use a bottleneck for a layer whose inputs are all shared',
+  }));
+}
+
 /** Refuses settings that would never rewire, or prune more than there is. */
 export function checkTopology(topology: Topology): void {
   const check = (holds: boolean, what: string, expected: string, received: number) =>
@@ -131,6 +153,11 @@ export type FanInForm = 'fast' | 'compact';
 export interface FanInOutputOptions extends Omit<OutputBaseOptions, 'chunk'> {
   /** F, connections per label. */
   readonly fanIn: number;
+  /**
+   * S < F of a label's connections, to the last S inputs, which are the same for all labels and never change: with inputs
+   * [h, V h] they are a low-rank part of rank S beside the sparse one. Default 0.
+   */
+  readonly shared?: number;
   readonly topology: Topology;
   readonly form?: FanInForm;
   readonly chunk?: number;

@@ -9,17 +9,23 @@ interface Shape {
   readonly labels: number;
   readonly fanIn: number;
   readonly inputs: number;
+  readonly shared?: number;
 }
 
 /** A layer with weights in few magnitudes (ties!) and moments that are nowhere 0. */
-function layer({ labels, fanIn, inputs }: Shape, draws: RandomStream, Floats = Float64Array): RewireTarget {
+function layer(
+  { labels, fanIn, inputs, shared = 0 }: Shape,
+  draws: RandomStream,
+  Floats = Float64Array,
+): RewireTarget {
   const n = labels * fanIn;
   const columns = new Uint16Array(n);
-  drawColumns(columns, fanIn, inputs, 0, labels, draws);
+  drawColumns(columns, fanIn, inputs, 0, labels, draws, shared);
   const target = {
     labels,
     fanIn,
     inputs,
+    shared,
     columns,
     weights: new Floats(n),
     moments: { m: new Floats(n), v: new Floats(n) },
@@ -46,20 +52,26 @@ const copyOf = ({ columns, weights, moments }: RewireTarget) => ({
 });
 
 /** The slots that must go, by plain sorting: smallest magnitude first, ties in order of slots. */
-function doomed({ labels, fanIn, weights }: RewireTarget, rule: PruneRule, progress: number): Set<number> {
+function doomed(
+  { labels, fanIn, weights, shared = 0 }: RewireTarget,
+  rule: PruneRule,
+  progress: number,
+): Set<number> {
   const cosine = 0.5 * (1 + Math.cos(Math.PI * progress));
   const magnitude = (slot: number) => Math.fround(Math.abs(weights[slot]));
   const smallest = (slots: number[], count: number) =>
     slots.toSorted((a, b) => magnitude(a) - magnitude(b) || a - b).slice(0, count);
-  const slots = Array.from({ length: labels * fanIn }, (_, s) => s);
+  const rows = Array.from({ length: labels }, (_, l) =>
+    Array.from({ length: fanIn - shared }, (_, k) => l * fanIn + shared + k),
+  );
+  const slots = rows.flat();
   if (rule.mode === 'threshold') {
     const tau = 1e-4 + (rule.tau - 1e-4) * cosine;
     return new Set(slots.filter((s) => Math.abs(weights[s]) < tau));
   }
   const fraction = rule.fraction * (rule.anneal === 'cosine' ? cosine : 1);
-  if (rule.scope === 'layer') return new Set(smallest(slots, Math.floor(fraction * labels * fanIn)));
-  const rows = Array.from({ length: labels }, (_, l) => slots.slice(l * fanIn, (l + 1) * fanIn));
-  return new Set(rows.flatMap((row) => smallest(row, Math.floor(fraction * fanIn))));
+  if (rule.scope === 'layer') return new Set(smallest(slots, Math.floor(fraction * slots.length)));
+  return new Set(rows.flatMap((row) => smallest(row, Math.floor(fraction * row.length))));
 }
 
 const share = fc.oneof(fc.constantFrom(0, 0.15, 0.5, 1), fc.double({ min: 0, max: 1, noNaN: true }));
@@ -76,11 +88,14 @@ const rules: fc.Arbitrary<PruneRule> = fc.oneof(
   }),
 );
 const shapes: fc.Arbitrary<Shape> = fc.integer({ min: 1, max: 24 }).chain((inputs) =>
-  fc.record({
-    labels: fc.integer({ min: 1, max: 12 }),
-    fanIn: fc.integer({ min: 1, max: inputs }),
-    inputs: fc.constant(inputs),
-  }),
+  fc.integer({ min: 1, max: inputs }).chain((fanIn) =>
+    fc.record({
+      labels: fc.integer({ min: 1, max: 12 }),
+      fanIn: fc.constant(fanIn),
+      inputs: fc.constant(inputs),
+      shared: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: fanIn - 1 })),
+    }),
+  ),
 );
 
 describe('rewire', () => {
@@ -95,7 +110,8 @@ describe('rewire', () => {
           const draws = RandomStream.named(seed, 'weights');
           const regrow = RandomStream.named(seed, 'regrow');
           const target = layer(shape, draws, Floats as typeof Float64Array);
-          const { labels, fanIn, inputs } = shape;
+          const { labels, fanIn, inputs, shared = 0 } = shape;
+          const last = Array.from({ length: shared }, (_, k) => inputs - shared + k);
           for (let round = 0; round < 3; round++) {
             const before = copyOf(target);
             const expected = doomed(target, rule, progress);
@@ -112,7 +128,8 @@ describe('rewire', () => {
             for (let l = 0; l < labels; l++) {
               const row = target.columns.subarray(l * fanIn, (l + 1) * fanIn);
               expect(new Set(row).size).toBe(fanIn);
-              expect(row.every((c) => c < inputs)).toBe(true);
+              expect(Array.from(row.subarray(0, shared))).toEqual(last);
+              expect(row.subarray(shared).every((c) => c < inputs - shared)).toBe(true);
             }
             perturb(target, draws);
           }

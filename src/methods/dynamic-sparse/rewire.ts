@@ -21,6 +21,8 @@ export interface RewireTarget {
   readonly columns: Columns;
   readonly weights: StoredWeights;
   readonly moments: Moments;
+  /** Columns [0, shared) of every row stay, and are the last inputs; default 0. */
+  readonly shared?: number;
 }
 
 const finalThreshold = 1e-4;
@@ -56,14 +58,18 @@ export function beginRewiring(
   progress: number,
   stream: RandomStream,
 ): Rewiring {
-  const { labels, fanIn, weights } = target;
+  const { labels, fanIn, weights, shared = 0 } = target;
+  const own = fanIn - shared;
   const amount = annealed(rule, progress);
   const sizeOf = magnitudesOf(weights);
   if (rule.mode === 'threshold') {
     return rewiring(target, stream, amount, (slot) => sizeOf(slot) < amount);
   }
   if (rule.scope === 'layer') {
-    const { threshold, ties } = selectMagnitude(weights, Math.floor(amount * labels * fanIn));
+    const { threshold, ties } = selectMagnitude(weights, Math.floor(amount * labels * own), {
+      fanIn,
+      shared,
+    });
     let left = ties;
     return rewiring(target, stream, threshold, (slot) => {
       // NOTE: rounded as selectMagnitude rounds, or float64 weights would miss their count.
@@ -71,13 +77,13 @@ export function beginRewiring(
       return w < threshold || (w === threshold && left-- > 0);
     });
   }
-  const perRow = Math.floor(amount * fanIn);
-  const order = new Uint32Array(fanIn);
-  const goes = new Uint8Array(fanIn);
+  const perRow = Math.floor(amount * own);
+  const order = new Uint32Array(own);
+  const goes = new Uint8Array(own);
   return rewiring(target, stream, null, (slot) => {
-    const k = slot % fanIn;
+    const k = (slot % fanIn) - shared;
     if (k === 0) {
-      smallestSlots(sizeOf, slot, fanIn, perRow, order);
+      smallestSlots(sizeOf, slot, own, perRow, order);
       goes.fill(0);
       for (let i = 0; i < perRow; i++) goes[order[i]] = 1;
     }
@@ -96,26 +102,26 @@ export function rewire(
   return { replaced: replaceRows(0, target.labels), threshold };
 }
 
-/** `goes` is asked about every slot in ascending order, once; the chosen ones are regrown in place. */
+/** `goes` is asked about every slot that may go, in ascending order, once; the chosen ones are regrown in place. */
 function rewiring(
   target: RewireTarget,
   stream: RandomStream,
   threshold: number | null,
   goes: (slot: number) => boolean,
 ): Rewiring {
-  const { fanIn, inputs, columns, weights, moments } = target;
+  const { fanIn, inputs, columns, weights, moments, shared = 0 } = target;
   const marks = new RowMarks(inputs);
   const pruned = new Uint32Array(fanIn);
   const replaceRow = (base: number): number => {
     marks.nextRow();
     let count = 0;
-    for (let k = 0; k < fanIn; k++) {
+    for (let k = shared; k < fanIn; k++) {
       if (goes(base + k)) pruned[count++] = base + k;
       else marks.use(columns[base + k]);
     }
     for (let i = 0; i < count; i++) {
       const slot = pruned[i];
-      const column = drawFree(marks, inputs, fanIn - count + i, stream);
+      const column = drawFree(marks, inputs - shared, fanIn - shared - count + i, stream);
       marks.use(column);
       columns[slot] = column;
       weights[slot] = 0;

@@ -133,6 +133,12 @@ describe('selectMagnitude', () => {
         const count = Math.floor(share * list.length);
         const sorted = list.map((w) => Math.fround(Math.abs(w))).toSorted((a, b) => a - b);
         const { threshold, ties } = selectMagnitude(Floats.from(list), count);
+        // The same weights as slots 1 and 2 of every three.
+        const rows = list.flatMap((w, i) => (i % 2 === 0 ? [9, w] : [w]));
+        expect(selectMagnitude(Floats.from(rows), count, { fanIn: 3, shared: 1 })).toEqual({
+          threshold,
+          ties,
+        });
         if (count === 0) return void expect(ties).toBe(0);
         expect(threshold).toBe(sorted[count - 1]);
         const below = sorted.filter((w) => w < threshold).length;

@@ -36,18 +36,29 @@ export class RowMarks {
 /** 16 bits name the columns of up to 65,536 inputs. */
 export const columnType = (inputs: number): 'uint16' | 'uint32' => (inputs <= 65_536 ? 'uint16' : 'uint32');
 
+interface ColumnsShape {
+  readonly rows: number;
+  readonly fanIn: number;
+  readonly inputs: number;
+  readonly shared?: number;
+  readonly row: 'label' | 'group';
+}
+
 /** Refuses columns that came from a file with one out of range, or twice in a row. */
 export function checkColumns(
   op: string,
   columns: Columns,
-  { rows, fanIn, inputs, row }: { rows: number; fanIn: number; inputs: number; row: 'label' | 'group' },
+  { rows, fanIn, inputs, shared = 0, row }: ColumnsShape,
 ): void {
   const marks = new RowMarks(inputs);
+  const first = inputs - shared;
   for (let r = 0; r < rows; r++) {
     marks.nextRow();
     for (let slot = r * fanIn; slot < (r + 1) * fanIn; slot++) {
       const column = columns[slot];
-      if (column < inputs && !marks.used(column)) {
+      const k = slot - r * fanIn;
+      const inPlace = k < shared ? column === first + k : column < first;
+      if (inPlace && !marks.used(column)) {
         marks.use(column);
         continue;
       }
@@ -56,7 +67,10 @@ export function checkColumns(
         kind: 'data',
         op,
         problem: `${row} ${r} has a column that is out of range or occurs twice`,
-        expected: `${fanIn} different columns below ${inputs}`,
+        expected:
+          shared === 0
+            ? `${fanIn} different columns below ${inputs}`
+            : `columns ${first} to ${inputs - 1}, then ${fanIn - shared} different ones below ${first}`,
         received: `${column}`,
         hint: 'the model file is damaged or was made by another program: restore it from a copy',
       });
@@ -64,7 +78,10 @@ export function checkColumns(
   }
 }
 
-/** Draws F different columns of [0, inputs) uniformly for each row in [from, to). */
+/**
+ * Draws F different columns uniformly for each row in [from, to). With S shared inputs, the last S of them, in their order,
+ * are the first S columns of every row, and the others are drawn of [0, inputs - S).
+ */
 export function drawColumns(
   columns: Columns,
   fanIn: number,
@@ -72,14 +89,16 @@ export function drawColumns(
   from: number,
   to: number,
   stream: RandomStream,
+  shared = 0,
 ): void {
   const marks = new RowMarks(inputs);
   for (let row = from; row < to; row++) {
     marks.nextRow();
     const base = row * fanIn;
+    for (let k = 0; k < shared; k++) columns[base + k] = inputs - shared + k;
     // Floyd's sampling (Bentley & Floyd 1987): exactly F draws, no rejection, uniform over subsets.
-    for (let k = 0; k < fanIn; k++) {
-      const last = inputs - fanIn + k;
+    for (let k = shared; k < fanIn; k++) {
+      const last = inputs - shared - fanIn + k;
       const drawn = stream.below(last + 1);
       const column = marks.used(drawn) ? last : drawn;
       marks.use(column);
@@ -121,17 +140,29 @@ export function magnitudesOf(weights: StoredWeights): (slot: number) => number {
   return (slot) => Math.abs(weights[slot]);
 }
 
+const whole = { fanIn: Infinity, shared: 0 };
+
 /**
  * The `count`-th smallest magnitude of `weights`, exactly and in linear time without a copy: two histogram
  * passes over the bits of |w| in float32, which order as the numbers do. Returns the magnitude and how many
  * weights equal to it may go, so that `count` weights are pruned in all. Float64 weights count as rounded; those of
- * bfloat16 need one pass.
+ * bfloat16 need one pass. The first `shared` slots of every `fanIn` do not count.
  */
-export function selectMagnitude(weights: StoredWeights, count: number): { threshold: number; ties: number } {
+export function selectMagnitude(
+  weights: StoredWeights,
+  count: number,
+  { fanIn, shared }: { readonly fanIn: number; readonly shared: number } = whole,
+): { threshold: number; ties: number } {
   if (count <= 0) return { threshold: 0, ties: 0 };
+  const each = (see: (slot: number) => void) => {
+    for (let base = 0; base < weights.length; base += fanIn) {
+      const end = Math.min(base + fanIn, weights.length);
+      for (let i = base + shared; i < end; i++) see(i);
+    }
+  };
   if (weights instanceof Uint16Array) {
     const having = new Uint32Array(1 << 15);
-    for (let i = 0; i < weights.length; i++) having[weights[i] & 0x7fff]++;
+    each((i) => having[weights[i] & 0x7fff]++);
     let below = 0;
     let magnitude = 0;
     while (below + having[magnitude] < count) below += having[magnitude++];
@@ -144,15 +175,15 @@ export function selectMagnitude(weights: StoredWeights, count: number): { thresh
     return bits[0];
   };
   const high = new Uint32Array(1 << 16);
-  for (let i = 0; i < weights.length; i++) high[magnitudeBits(weights[i]) >>> 16]++;
+  each((i) => high[magnitudeBits(weights[i]) >>> 16]++);
   let before = 0;
   let bucket = 0;
   while (before + high[bucket] < count) before += high[bucket++];
   const low = new Uint32Array(1 << 16);
-  for (let i = 0; i < weights.length; i++) {
+  each((i) => {
     const b = magnitudeBits(weights[i]);
     if (b >>> 16 === bucket) low[b & 0xffff]++;
-  }
+  });
   let rest = 0;
   while (before + low[rest] < count) before += low[rest++];
   bits[0] = (bucket << 16) | rest;

@@ -14,6 +14,8 @@ export interface Piece {
 }
 
 const CHUNK = 1 << 18;
+/** Of a small file no more than it holds, and a byte to see its end; a pipe has no size. */
+const chunkOf = (size: number): number => (size === 0 ? CHUNK : Math.min(CHUNK, Math.max(4096, size + 1)));
 
 type Packing = 'gzip' | 'zstd';
 
@@ -58,15 +60,16 @@ function packingOf(magic: Buffer, path: string): Packing | null {
 
 /** Two buffers in turn: one is parsed while the other is read. */
 async function* plain(handle: FileHandle, totalBytes: number): AsyncGenerator<Piece> {
-  let [current, next] = [new Uint8Array(CHUNK), new Uint8Array(CHUNK)];
+  const room = chunkOf(totalBytes);
+  let [current, next] = [new Uint8Array(room), new Uint8Array(room)];
   let bytes = 0;
-  let reading = handle.read(current, 0, CHUNK, 0);
+  let reading = handle.read(current, 0, room, 0);
   try {
     for (;;) {
       const { bytesRead } = await reading;
       if (bytesRead === 0) return;
       bytes += bytesRead;
-      reading = handle.read(next, 0, CHUNK, bytes);
+      reading = handle.read(next, 0, room, bytes);
       yield { chunk: current.subarray(0, bytesRead), bytes, totalBytes };
       [current, next] = [next, current];
     }
@@ -82,12 +85,13 @@ async function* unpacked(
   packing: Packing,
   path: string,
 ): AsyncGenerator<Piece> {
+  const room = chunkOf(totalBytes);
   let bytes = 0;
   // NOTE: a read stream of the handle would close it when it is destroyed; unpacking needs a buffer per chunk.
   const file = Readable.from(
     (async function* () {
       for (;;) {
-        const { bytesRead, buffer } = await handle.read(new Uint8Array(CHUNK), 0, CHUNK, bytes);
+        const { bytesRead, buffer } = await handle.read(new Uint8Array(room), 0, room, bytes);
         if (bytesRead === 0) return;
         bytes += bytesRead;
         yield buffer.subarray(0, bytesRead);

@@ -96,20 +96,67 @@ void rows(Input &in) {
   sound(es_update_rows(count, dim, total, ids.get(), rule, w.get(), g.get(), nullptr, nullptr, 1));
 }
 
+// Columns of 2 or 4 bytes, weights of 4 or 2.
+struct Columns {
+  std::unique_ptr<uint16_t[]> narrow, short_weights;
+  std::unique_ptr<uint32_t[]> wide;
+  std::unique_ptr<float[]> weights;
+
+  Columns(Input &in, int64_t count, int64_t range, int64_t numbers) {
+    if (in.below(2)) narrow = array<uint16_t>(count);
+    else wide = array<uint32_t>(count);
+    for (int64_t i = 0; i < count; i++) {
+      const uint32_t column = in.index(range);
+      if (narrow) narrow[i] = static_cast<uint16_t>(column);
+      else wide[i] = column;
+    }
+    if (in.below(2)) short_weights = array<uint16_t>(numbers);
+    else weights = array<float>(numbers);
+  }
+  void *data() { return narrow ? static_cast<void *>(narrow.get()) : wide.get(); }
+  int32_t bytes() const { return narrow ? 2 : 4; }
+};
+
 void fan_in(Input &in) {
   int64_t batch = 1 + in.below(9), inputs = 1 + in.below(70), labels = 1 + in.below(20), fan_in = 1 + in.below(9);
   if (fan_in > inputs) fan_in = inputs;
-  int64_t k = 1 + in.below(labels);
-  auto columns = array<uint16_t>(labels * fan_in);
-  for (int64_t i = 0; i < labels * fan_in; i++) columns[i] = static_cast<uint16_t>(in.index(inputs));
-  auto h = array<float>(batch * inputs), weights = array<float>(labels * fan_in), bias = array<float>(labels);
+  int64_t k = 1 + in.below(labels), chunk = 1 + in.below(labels);
+  Columns columns(in, labels * fan_in, inputs, labels * fan_in);
+  auto h = array<float>(batch * inputs), bias = array<float>(labels);
   double length = 0;
   if (es_fan_in_top_k_workspace(batch, inputs, k, &length) != ES_OK) return;
   auto workspace = array<float>(static_cast<int64_t>(length));
   auto top = array<uint32_t>(batch * k);
+  auto scores = array<float>(batch * k), logits = array<float>(batch * labels);
+  sound(es_fan_in_top_k(batch, inputs, labels, fan_in, k, h.get(), columns.data(), columns.bytes(), columns.weights.get(),
+                        bias.get(), top.get(), scores.get(), workspace.get(), static_cast<int64_t>(length),
+                        columns.short_weights.get()));
+  sound(es_fan_in_logits(batch, inputs, labels, 0, labels, fan_in, h.get(), columns.data(), columns.bytes(),
+                         columns.weights.get(), bias.get(), logits.get(), workspace.get(), static_cast<int64_t>(length),
+                         columns.short_weights.get()));
+  if (es_fan_in_index_length(inputs, labels, fan_in, chunk, &length) != ES_OK) return;
+  auto index = array<uint16_t>(static_cast<int64_t>(length));
+  sound(es_fan_in_index_build(inputs, labels, fan_in, chunk, 0, labels, columns.data(), columns.bytes(), index.get()));
+}
+
+void grouped(Input &in) {
+  int64_t batch = 1 + in.below(9), inputs = 1 + in.below(70), labels = 1 + in.below(40), fan_in = 1 + in.below(9);
+  if (fan_in > inputs) fan_in = inputs;
+  int64_t size = 1 + in.below(9), groups = (labels + size - 1) / size, k = 1 + in.below(labels);
+  Columns columns(in, groups * fan_in, inputs, labels * fan_in);
+  auto starts = array<uint32_t>(groups + 1);
+  for (int64_t g = 1; g <= groups; g++) starts[g] = static_cast<uint32_t>(g * size < labels ? g * size : labels);
+  if (in.byte() > 200) starts[in.below(groups + 1)] = in.index(labels + 1);
+  auto label_of = indices(in, labels, labels);
+  auto h = array<float>(batch * inputs), bias = array<float>(labels);
+  double length = 0;
+  if (es_grouped_top_k_workspace(batch, inputs, fan_in, size, k, columns.short_weights != nullptr, &length) != ES_OK) return;
+  auto workspace = array<float>(static_cast<int64_t>(length));
+  auto top = array<uint32_t>(batch * k);
   auto scores = array<float>(batch * k);
-  sound(es_fan_in_top_k(batch, inputs, labels, fan_in, k, h.get(), columns.get(), 2, weights.get(), bias.get(), top.get(),
-                        scores.get(), workspace.get(), static_cast<int64_t>(length)));
+  sound(es_grouped_top_k(batch, inputs, labels, k, h.get(), columns.weights.get(), bias.get(), groups, size, fan_in,
+                         starts.get(), columns.data(), columns.bytes(), in.below(2) ? label_of.get() : nullptr, top.get(),
+                         scores.get(), workspace.get(), static_cast<int64_t>(length), columns.short_weights.get()));
 }
 
 void sparse(Input &in) {
@@ -142,8 +189,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   Input in{data, size};
   es_set_isa(static_cast<int>(in.below(es_best_isa() + 1)));
   es_set_threads(1);
-  void (*const targets[])(Input &) = {bags, pairs, rows, fan_in, sparse, bsr};
-  targets[in.below(6)](in);
+  void (*const targets[])(Input &) = {bags, pairs, rows, fan_in, grouped, sparse, bsr};
+  targets[in.below(7)](in);
   return 0;
 }
 

@@ -66,7 +66,7 @@ void bags(Input &in) {
   auto values = array<float>(entries), table = array<float>(vocab * dim), bias = array<float>(dim);
   auto out = array<float>(rows * dim);
   sound(es_bag_forward(rows, vocab, dim, entries, indptr.get(), ids.get(), values.get(), table.get(), bias.get(), out.get()));
-  auto columns = array<uint32_t>(entries), row_of = array<uint32_t>(entries), scratch = array<uint32_t>(vocab);
+  auto columns = array<uint32_t>(entries), row_of = array<uint32_t>(entries), scratch = array<uint32_t>(2 * entries);
   auto colptr = array<int32_t>(entries + 1);
   auto value_of = array<float>(entries);
   int32_t count = 0;
@@ -155,7 +155,7 @@ void grouped(Input &in) {
   auto top = array<uint32_t>(batch * k);
   auto scores = array<float>(batch * k);
   sound(es_grouped_top_k(batch, inputs, labels, k, h.get(), columns.weights.get(), bias.get(), groups, size, fan_in,
-                         starts.get(), columns.data(), columns.bytes(), in.below(2) ? label_of.get() : nullptr, top.get(),
+                         starts.get(), columns.data(), columns.bytes(), label_of.get(), top.get(),
                          scores.get(), workspace.get(), static_cast<int64_t>(length), columns.short_weights.get()));
 }
 

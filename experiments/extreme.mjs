@@ -118,7 +118,8 @@ function claims(results, dataset, { fanIns }) {
     if (a.length === 0 || b.length === 0) return `- ${what}: open, not all cells have run.`;
     const gain = mean(a) - mean(b);
     const figures = `${better} against ${worse}: ${gain >= 0 ? '+' : ''}${gain.toFixed(2)} ${unit}`;
-    if (Math.min(a.length, b.length) < 2) return `- ${what}: open, one seed tells nothing of its noise (${figures}).`;
+    if (Math.min(a.length, b.length) < 2)
+      return `- ${what}: open, one seed tells nothing of its noise (${figures}).`;
     const noise = Math.max(...[a, b].map((list) => (Math.max(...list) - Math.min(...list)) / 2));
     const verdict = Math.abs(gain) <= noise ? 'not shown' : gain > 0 ? 'held' : 'did not hold';
     return `- ${what}: **${verdict}** (${figures}, seeds within ±${noise.toFixed(2)}).`;

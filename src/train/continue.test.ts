@@ -66,6 +66,9 @@ const kinds: Record<string, { output: Output; loss?: 'taylorSoftmax' }> = {
   dense: { output: { kind: 'dense' } },
   'dense in bfloat16': { output: { kind: 'dense', precision: 'bf16' } },
   'fan-in': { output: { kind: 'fan-in', fanIn: 10, topology } },
+  'fan-in from gradients': {
+    output: { kind: 'fan-in', fanIn: 10, topology: { kind: 'static', start: 'gradient' } },
+  },
   'grouped, ragged': { output: { kind: 'grouped', fanIn: 10, group: 5, topology } },
   'grouped with a dense head': { output: { kind: 'grouped', fanIn: 8, group: 5, head: 0.2, topology } },
   bottleneck: { output: { kind: 'bottleneck', width: 12 } },
@@ -147,6 +150,8 @@ describe.each(Object.entries(kinds))('output %s', (name, kind) => {
     const whole = await train(more(run('whole')), { onEvent: (e) => events.push(e) });
     expect(whole.config.model).toMatchObject({ encoder: { embedding: 24, dropout: 0.1 } });
     expect(events.find((e) => e.event === 'continued')).toMatchObject({ mode: 'continue', fittedRows: null });
+    // What was learnt is no start: a layer that chose its connections has them.
+    expect(events.filter((e) => e.event === 'rewire' && e.step === 0)).toEqual([]);
     const isOld = (label: number) => label < n;
     expect(await precision(run('whole'), isOld)).toBeGreaterThan(0.6);
     expect(await precision(run('whole'), (label) => !isOld(label))).toBeGreaterThan(0.5);
@@ -167,7 +172,8 @@ describe.each(Object.entries(kinds))('output %s', (name, kind) => {
   it('learns new labels alone, where it can: encoder, old labels and connections stay, bit by bit', async () => {
     const { data, start, ...input } = more(run('new alone'));
     const alone = { ...input, data, epochs: 4, start: { ...start, learn: 'new' } } as TrainConfigInput;
-    if (!['dense', 'dense in bfloat16', 'fan-in', 'bottleneck'].includes(name)) {
+    const able = ['dense', 'dense in bfloat16', 'fan-in', 'fan-in from gradients', 'bottleneck'];
+    if (!able.includes(name)) {
       await expect(train(alone)).rejects.toMatchObject({ code: 'START_LEARN' });
       return;
     }

@@ -40,7 +40,7 @@ export async function runLoop(session: TrainSession, from: number, hooks: LoopHo
   let enough = false;
   if (step === 0 && rows.rows > 0) {
     fillBatch(rows, order.rowIds({ epoch: 0, step: 0 }), batch);
-    await rewire(session, 0, hooks);
+    if (session.choosesConnections) await rewire(session, 0, hooks);
     snapshot(session, 0, hooks);
   }
   while (step < totalSteps && !enough && hooks.signal?.aborted !== true) {

@@ -54,6 +54,8 @@ export async function planMemory(
     readonly k?: number;
     readonly saved?: SavedOptions | null;
     readonly timeline?: boolean;
+    /** Whether the layer was trained before: it has its connections. */
+    readonly goesOn?: boolean;
   } = {},
 ): Promise<MemoryPlan> {
   const dry = device.dryTwin();
@@ -96,7 +98,8 @@ export async function planMemory(
     await run(pruned()[0]);
     for (const planned of pruned()) await run(planned);
   }
-  await dryRewiring(classifier, batch, sparse(shape.evidence?.rows ?? 0, shape.evidence?.nnz ?? 0));
+  const asked = sparse(shape.evidence?.rows ?? 0, shape.evidence?.nnz ?? 0);
+  await dryRewiring(classifier, batch, asked, options.goesOn ?? false);
   const rows = options.evaluateBatch ?? shape.batch;
   const h = classifier.infer(sparse(rows, Math.ceil((shape.batchNnz / Math.max(1, shape.batch)) * rows)));
   await classifier.output.topK(h, options.k ?? 5);
@@ -119,6 +122,7 @@ async function dryRewiring(
   classifier: Classifier,
   batch: { readonly features: SparseBatch; readonly positives: Positives },
   evidence: SparseBatch,
+  goesOn: boolean,
 ): Promise<void> {
   const { output, device } = classifier;
   const { growsBy, rewireEvery } = output.capabilities;
@@ -132,8 +136,9 @@ async function dryRewiring(
     labelsOf: () => 1,
     hidden: () => encode(evidence),
   };
-  // At the start, or at the first rewiring where the start is by chance.
-  (await output.rewire(0, Infinity, growth)) ?? (await output.rewire(rewireEvery, Infinity, growth));
+  // At the start, or at the first rewiring where there are connections or they come by chance.
+  const atStart = goesOn ? null : await output.rewire(0, Infinity, growth);
+  if (atStart === null) await output.rewire(rewireEvery, Infinity, growth);
 }
 
 /** The same model with a dense output layer; losses of a layer's own become binary cross-entropy. */

@@ -44,6 +44,8 @@ export class TrainSession {
   readonly started: StartReport | null;
   /** Labels before it, and the encoder, stay as they are; null: everything learns. */
   readonly learnsFrom: number | null;
+  /** Whether a layer that starts from gradients does so: one that was trained before has its connections. */
+  readonly choosesConnections: boolean;
   #auxiliary: AuxiliaryHead | null;
   readonly order: BatchPlan;
   readonly batch: Batch;
@@ -67,6 +69,7 @@ export class TrainSession {
     this.saved = parts.saved;
     this.clusters = parts.clusters;
     this.started = parts.started;
+    this.choosesConnections = parts.choosesConnections;
     this.learnsFrom = parts.learnsFrom;
     this.#auxiliary = parts.auxiliary;
     this.order = parts.order;
@@ -136,6 +139,7 @@ export class TrainSession {
       saved: config.saved === null ? null : new SavedActivations(config.saved),
       clusters: targets?.event ?? null,
       started: started?.report ?? null,
+      choosesConnections: started?.whole !== true,
       learnsFrom: given.start?.learn === 'new' && started !== null ? firstNew(started, rows.labels) : null,
       auxiliary,
       order,
@@ -224,6 +228,7 @@ export async function planRun(
     evaluateBatch: validation === null ? 0 : evaluationBatch,
     timeline,
     k: Math.max(5, Math.min(config.calibration?.perRow ?? 0, rows.labels)),
+    goesOn: config.start?.mode === 'continue',
   });
   return { largest, evidence, shape, plan };
 }

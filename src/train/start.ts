@@ -21,6 +21,8 @@ type Start = NonNullable<TrainConfig['start']>;
 
 export interface Started {
   readonly classifier: Classifier;
+  /** Whether the output layer is the model's, connections and all, not the encoder alone. */
+  readonly whole: boolean;
   /** Labels that the model did not have, ascending. */
   readonly fresh: Uint32Array;
   readonly report: StartReport;
@@ -92,6 +94,7 @@ export async function startFrom(
     const frequencies = labelFrequencies(rows);
     return {
       classifier,
+      whole,
       fresh: whole ? fresh : new Uint32Array(0),
       report: {
         model: stored.directory,

@@ -68,6 +68,30 @@ describe('the output layer of a run that names none', () => {
     expect(factored.config.outputOptimizer.kind).toBe('sgd');
   });
 
+  it('is grouped between the two, where a group can have its inputs; short of memory, labels have their own again', async () => {
+    const model = { encoder: { embedding: 256 } };
+    const { config, choice } = await choose(many, model);
+    expect(config.model.output).toMatchObject({
+      ...{ kind: 'grouped', fanIn: 128, group: 32, order: 'clusters' },
+      topology: { kind: 'static', start: 'gradient' },
+    });
+    expect(choice).toMatchObject({ name: 'grouped 128 by 32', tooLarge: [] });
+    expect(choice.reason).toMatch(/^3,000 labels over 256 hidden units .* share 128 inputs/);
+    const { lines } = await planTraining(
+      config,
+      kernels,
+      { rows: many, validation: null },
+      { calibrate: false },
+    );
+    const less = (bytes: number) => ({ maxMemory: 50e6 + lines[0].totalBytes - bytes, baseRss: 50e6 });
+    const weights = 3000 * 128 * 4;
+    const short = await choose(many, model, less(weights / 4));
+    expect(short.config.model.output).toMatchObject({ kind: 'grouped', precision: 'bf16' });
+    const shorter = await choose(many, model, less(0.9 * weights));
+    expect(shorter.config.model.output).toMatchObject({ kind: 'fan-in', fanIn: 32 });
+    expect(shorter.choice.tooLarge).toEqual(['grouped 128 by 32', 'grouped 128 by 32 bf16']);
+  });
+
   it('never has more connections than half of a narrow hidden layer', async () => {
     const narrow = await choose(many, { encoder: { embedding: 24 } });
     expect(narrow.config.model.output).toMatchObject({ kind: 'fan-in', fanIn: 12 });

@@ -1,5 +1,6 @@
 /**
- * The output layer of a run that names none: the recommended one, or the first smaller one that fits the memory.
+ * The output layer of a run that names none: the recommended one, or the first smaller one that fits the memory. Groups
+ * give way to connections of each label, which shrink further.
  *
  * It follows from the settings, the counts of the dataset and the memory alone. It is made concrete before a run begins and
  * stands in the run's config, so that going on never chooses again.
@@ -8,12 +9,12 @@ import type { CsrDataset } from '../data/dataset.js';
 import { EspalierError } from '../errors.js';
 import type { Kernels } from '../kernels/face.js';
 import { Device } from '../tensor/device.js';
-import { clustersOf } from './auxiliary.js';
+import { type Clusters, clustersOf } from './auxiliary.js';
 import { parseConfig, type TrainConfig, type TrainConfigInput } from './config.js';
 import { availableMemory, ensureFits } from './memory-limit.js';
 import type { MemoryPlan } from './memory-report.js';
 import { type OutputChoice, provisional, withOutput } from './open-output.js';
-import { describe, mostFanIn, recommend, shrinks } from './output-choices.js';
+import { type Change, describe, mostFanIn, recommend, recommendedGroups, shrinks } from './output-choices.js';
 import { planRun } from './session.js';
 
 /** What fits: a bound for the whole process with what it held before, or what the machine has left. */
@@ -34,26 +35,24 @@ export async function chooseOutput(
   kernels: Kernels,
   data: { readonly rows: CsrDataset; readonly validation: CsrDataset | null },
   { maxMemory, baseRss }: Room,
-): Promise<{ readonly config: TrainConfig; readonly choice: OutputChoice }> {
+): Promise<{ readonly config: TrainConfig; readonly choice: OutputChoice; readonly clusters: Clusters }> {
   const { rows, validation } = data;
   const base = provisional(input);
   const { kind, ratio, rare, width } = recommend(base, rows);
-  const output =
-    kind === 'fan-in'
-      ? ({ kind, fanIn: Math.min(32, mostFanIn(base)) } as const)
-      : kind === 'dense'
-        ? ({ kind } as const)
-        : ({ kind: 'factored' } as const);
-  const first = parseConfig(withOutput(input, { output }));
+  const perLabel = { kind: 'fan-in', fanIn: Math.min(32, mostFanIn(base)) } as const;
+  const outputs = { dense: { kind }, grouped: recommendedGroups, 'fan-in': perLabel, factored: { kind } };
+  const first = parseConfig(withOutput(input, { output: outputs[kind] as Change['output'] }));
   const held = maxMemory === undefined ? rows.bytes + (validation?.bytes ?? 0) : 0;
   const room = maxMemory === undefined ? availableMemory() : maxMemory - baseRss;
-  const clusters = await clustersOf(base, kernels, rows);
+  const ofLabels = await clustersOf(base, kernels, rows);
+  const ofGroups = kind === 'grouped' ? await clustersOf(first, kernels, rows) : ofLabels;
   const tooLarge: string[] = [];
   let least: { readonly plan: MemoryPlan; readonly name: string } | null = null;
   // Every layer stands on the table of the features: where that alone is too large, nothing smaller needs to be tried.
   const table = 4 * rows.features * base.model.encoder.embedding;
   for (const change of [null, ...(table > room ? [] : shrinks(first))]) {
     const config = change === null ? first : parseConfig(withOutput(input, change));
+    const clusters = config.model.output.kind === 'grouped' ? ofGroups : ofLabels;
     const { plan } = await planRun(new Device(kernels), config, data, clusters);
     const name = describe(config.model.output);
     if (plan.totalBytes - held > room) {
@@ -64,10 +63,12 @@ export async function chooseOutput(
     const count = `${rows.labels.toLocaleString('en')} labels over ${width} hidden units (L/d = ${ratio.toFixed(ratio < 10 ? 1 : 0)})`;
     const reasons = {
       dense: `${count}: at this ratio a dense layer costs little more than the encoder`,
+      grouped: `${count}: groups of 32 that are alike share 128 inputs, near a dense layer's accuracy at a fraction of its cost`,
       'fan-in': `${count}, ${(100 * rare).toFixed(0)} % of them with fewer than 5 rows: few connections each cost a fraction of a dense layer`,
       factored: `the loss ${base.model.loss} has exact updates whose time does not depend on the ${rows.labels.toLocaleString('en')} labels`,
     };
-    return { config, choice: { name, reason: reasons[kind], tooLarge } };
+    const reason = reasons[config.model.output.kind === 'fan-in' ? 'fan-in' : kind];
+    return { config, choice: { name, reason, tooLarge }, clusters };
   }
   throw nothingFits(least, held, room);
 }

@@ -136,9 +136,9 @@ function advise(config: TrainConfig, rows: CsrDataset, lines: readonly PlanLine[
   const { kind, reasons: why, rare } = recommend(config, rows);
   const reasons = [...why];
   const lineOf = (wanted: string) => lines.find(({ name }) => name.split(/[ ,]/)[0] === wanted);
-  if (kind !== 'fan-in') return { choice: lineOf(kind)?.name ?? kind, reasons };
+  if (kind === 'dense' || kind === 'factored') return { choice: lineOf(kind)?.name ?? kind, reasons };
   const dense = lineOf('dense');
-  const sparse = lineOf('fan-in') ?? lines[0];
+  const sparse = lineOf(kind) ?? lines[0];
   if (dense !== undefined) {
     const times = (a: number | null, b: number | null) =>
       a === null || b === null ? '' : `, ${(a / b).toFixed(1)}x the time`;
@@ -146,7 +146,7 @@ function advise(config: TrainConfig, rows: CsrDataset, lines: readonly PlanLine[
       `dense would hold ${(dense.totalBytes / sparse.totalBytes).toFixed(1)}x the memory${times(dense.minutes, sparse.minutes)}`,
     );
   }
-  if (rare > 0.3)
+  if (kind === 'fan-in' && rare > 0.3)
     reasons.push('rare labels choose connections by their own positives: model.output.topology.kind=rigl');
   if (config.outputOptimizer.kind !== 'sgd')
     reasons.push('outputOptimizer.kind=sgd would save two numbers per connection');

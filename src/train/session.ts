@@ -90,6 +90,8 @@ export class TrainSession {
       /** Largest peak of the process; default: what is there now. */
       readonly maxMemory?: number;
       readonly featurizer?: Featurizer | null;
+      /** Of this config, where they were made before. */
+      readonly clusters?: Clusters;
     },
   ): Promise<TrainSession> {
     const { rows, validation, baseRss, featurizer = null } = data;
@@ -97,7 +99,7 @@ export class TrainSession {
     const started =
       given.start === null ? null : await startFrom(given, given.start, device, rows, featurizer);
     const config = started === null ? given : { ...given, model: started.classifier.spec };
-    const clusters = await clustersOf(config, kernels, rows);
+    const clusters = data.clusters ?? (await clustersOf(config, kernels, rows));
     const { targets, clusteringBytes } = clusters;
     const { largest, evidence, shape, plan: ahead } = await planRun(device, config, data, clusters);
     const plan = withWhatWas(ahead, device.ledger);

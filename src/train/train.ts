@@ -78,12 +78,12 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
   const kernels = selectKernels({ backend: checked.backend, threads: checked.threads || undefined });
   const rows = await directory.load(checked.rows === 'all' ? 'trainAll' : 'train');
   const validation = await validationRows(directory, checked);
-  const { config, choice } = leavesOutputOpen(settings)
+  const { config, choice, clusters } = leavesOutputOpen(settings)
     ? await chooseOutput(settings, kernels, { rows, validation }, { maxMemory, baseRss })
-    : { config: checked, choice: null };
+    : { config: checked, choice: null, clusters: undefined };
   const featurizer = config.start === null ? null : ((await directory.featurizer()) ?? null);
   const session = await TrainSession.create(config, kernels, {
-    ...{ rows, validation, baseRss, featurizer, maxMemory },
+    ...{ rows, validation, baseRss, featurizer, maxMemory, clusters },
   });
   // What is refused until here leaves no directory behind.
   await openRun(config, directory.fingerprint);

@@ -82,7 +82,7 @@ function makeBlank(device: Device, shape: ClassifierShape, spec: ModelSpec): Cla
   });
 }
 
-const staticTopology = { kind: 'static', perLabel: 16, products: 'float32', start: 'random' } as const;
+const staticTopology = { kind: 'static', perLabel: 16, products: 'bf16', start: 'random' } as const;
 
 /** Without what only training needs: the index of the way back, and the record of connections tried. */
 function forPrediction(spec: ModelSpec): ModelSpec {

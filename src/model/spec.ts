@@ -29,7 +29,7 @@ const pruneSpec = orDefault('mode', 'fraction', pruneUnion);
 const start = z.enum(['random', 'gradient']);
 const perLabel = positiveInteger.default(16);
 /** How the dense gradient that connections grow by is multiplied; only the choice of connections depends on it. */
-const products = z.enum(['float32', 'bf16']).default('float32');
+const products = z.enum(['float32', 'bf16']).default('bf16');
 
 const topologyUnion = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('static'), perLabel, products, start: start.default('random') }),

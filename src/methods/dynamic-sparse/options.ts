@@ -27,7 +27,7 @@ export interface StartRule {
   /**
    * How the dense gradient is multiplied where connections grow by it: `bf16` rounds h and G by at most 2^-8 of
    * themselves and takes pairs where the processor can, about twice as fast; near ties may then fall the other way.
-   * Only the choice of connections depends on it, no weight. Default `float32`.
+   * Only the choice of connections depends on it, no weight. Default `float32`; the settings of a run say `bf16`.
    */
   readonly products?: 'float32' | 'bf16';
 }

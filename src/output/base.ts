@@ -204,6 +204,18 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
     return { positives, held: [] };
   }
 
+  /**
+   * Walks labels from `from` on, slab by slab. `common` is what a slab of units [begin, end) is told, of the layer as if it
+   * began with label `first`.
+   */
+  protected walk(
+    from: number,
+    slab: number,
+    common: (begin: number, end: number, first: number) => OutputStepCommon,
+  ): Promise<number> {
+    return overSlabs(this.units - from, slab, (begin, end) => this.slab(common(begin, end, from), from));
+  }
+
   /** Runs one slab of the fused step; with `first`, on the layer as if it began with that label. */
   protected abstract slab(common: OutputStepCommon, first: number): number;
   /** Fan-in 0 for a dense layer: the kernels choose by it. */
@@ -321,21 +333,18 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
     if (own !== null && !device.dry) shareTargets(positives, own.data, batch);
     const norms = softmax ? (own?.data ?? how.norms ?? null) : null;
     const { from = 0, update } = how;
-    const part = from === 0 ? { positives: placed, update } : partFrom(from, this.width, placed, update);
-    const walk = (pass: 'sum' | 'use') => {
-      const first = pass === 'use' ? from : 0;
-      const work = (begin: number, end: number) => {
-        const common = {
+    let part: ReturnType<typeof partFrom> | null = null;
+    const walk = (pass: 'sum' | 'use') =>
+      this.walk(pass === 'use' ? from : 0, slab, (begin, end, first) => {
+        if (first > 0) part ??= partFrom(first, this.width, placed, update);
+        return {
           ...{ batch, inputs: this.inputs, labels: this.#labels - first, begin, end, chunk },
           ...{ h: h.data, dh: how.dh?.data ?? null },
-          ...(first === 0 ? { positives: placed, update } : part),
+          ...(part ?? { positives: placed, update }),
           ...{ loss: this.loss, norms: norms && { pass, values: norms }, gradScale: how.gradScale },
           ...{ backward: how.backward && pass === 'use', squares: how.squares, workspace: workspace.data },
         };
-        return this.slab(common, first);
-      };
-      return overSlabs(units - first, slab, work);
-    };
+      });
     if (own !== null || how.pass === 'sum') await walk('sum');
     const total = how.pass === 'sum' ? 0 : await walk('use');
     for (const used of [...held, workspace, ...(own === null ? [] : [own])]) device.release(used);

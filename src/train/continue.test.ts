@@ -172,7 +172,14 @@ describe.each(Object.entries(kinds))('output %s', (name, kind) => {
   it('learns new labels alone, where it can: encoder, old labels and connections stay, bit by bit', async () => {
     const { data, start, ...input } = more(run('new alone'));
     const alone = { ...input, data, epochs: 4, start: { ...start, learn: 'new' } } as TrainConfigInput;
-    const able = ['dense', 'dense in bfloat16', 'fan-in', 'fan-in from gradients', 'bottleneck'];
+    const able = [
+      'dense',
+      'dense in bfloat16',
+      'fan-in',
+      'fan-in from gradients',
+      'grouped, ragged',
+      'bottleneck',
+    ];
     if (!able.includes(name)) {
       await expect(train(alone)).rejects.toMatchObject({ code: 'START_LEARN' });
       return;

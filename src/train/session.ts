@@ -196,7 +196,7 @@ function firstNew({ fresh, classifier }: Started, labels: number): number {
   if (!capabilities.learnsFrom)
     throw refuse(
       `a layer of kind ${kind} cannot learn new labels alone`,
-      'dense, bottleneck and fan-in layers over all labels can; leave start.learn out to train everything',
+      'dense, bottleneck, fan-in and grouped layers over all labels can, but for a dense head; leave start.learn out to train everything',
     );
   if (first + fresh.length !== labels)
     throw refuse(

@@ -41,6 +41,7 @@ import {
   orderInto,
   plainStarts,
   regroup,
+  runsFrom,
   startsInto,
   wholeGroups,
 } from './places.js';
@@ -76,7 +77,7 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
     this.groupSize = group;
     this.#groups = options.groups ?? Math.ceil(labels / group);
     this.capabilities = {
-      learnsFrom: false,
+      learnsFrom: true,
       losses: ['bce', 'squaredHinge', 'softmax'],
       optimizers: ['sgd', 'adam', 'adamw', 'adagrad'],
       rewireEvery: topology.kind === 'static' ? 0 : topology.every,
@@ -198,6 +199,25 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
       columns: this.#columns,
       ...this.stored(),
     };
+  }
+
+  /** A label stands anywhere: groups of labels from `from` on at once, and runs of them within other groups one by one. */
+  protected override async walk(
+    from: number,
+    slab: number,
+    common: (begin: number, end: number, first: number) => OutputStepCommon,
+  ): Promise<number> {
+    if (from === 0) return super.walk(from, slab, common);
+    const { width } = this;
+    let total = 0;
+    for (const { group, groups, starts } of runsFrom(from, this.#labelOf, this.#starts)) {
+      const columns = this.#columns.subarray(group * width, (group + groups) * width);
+      const layer = { ...this.#layer(), groups, starts, columns };
+      total += await overSlabs(groups, slab, (begin, end) =>
+        this.device.kernels.groupedStep({ ...common(begin, end, 0), ...layer }),
+      );
+    }
+    return total;
   }
 
   protected slab(common: OutputStepCommon): number {

@@ -125,6 +125,39 @@ export function regroup(
   return { slotOf, starts, slotFrom, groupFrom: Int32Array.from(groups, ({ from }) => from) };
 }
 
+/** Whole groups that stand together, or one run of slots within a group; `starts` are theirs. */
+interface Run {
+  readonly group: number;
+  readonly groups: number;
+  readonly starts: Uint32Array;
+}
+
+/** The slots of labels from `from` on, as few runs as there can be. */
+export function runsFrom(from: number, labelOf: Uint32Array, starts: Uint32Array): Run[] {
+  const runs: Run[] = [];
+  const wholes = (begin: number, end: number) => {
+    if (begin < end)
+      runs.push({ group: begin, groups: end - begin, starts: starts.subarray(begin, end + 1) });
+  };
+  let whole = 0;
+  for (let group = 0; group + 1 < starts.length; group++) {
+    const end = starts[group + 1];
+    let slot = starts[group];
+    while (slot < end && labelOf[slot] >= from) slot++;
+    if (slot === end) continue;
+    wholes(whole, group);
+    whole = group + 1;
+    for (slot = starts[group]; slot < end; ) {
+      const first = slot;
+      while (slot < end && labelOf[slot] >= from) slot++;
+      if (slot > first) runs.push({ group, groups: 1, starts: Uint32Array.of(first, slot) });
+      slot++;
+    }
+  }
+  wholes(whole, starts.length - 1);
+  return runs;
+}
+
 /** Groups of these labels alone, each with the places of its labels among them. */
 export function wholeGroups(
   slotOf: Uint32Array,

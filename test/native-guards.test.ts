@@ -10,10 +10,19 @@ const run = promisify(execFile);
 const root = fileURLToPath(new URL('..', import.meta.url));
 const compiler = await findCompiler().catch(() => undefined);
 
-describe.skipIf(compiler === undefined)('the fuzzing harness of the kernels (skipped without a compiler)', () => {
-  it('calls every kernel as it is declared', async () => {
-    const harness = join(root, 'torture/native/guards.cpp');
-    const said = await run(compiler?.path ?? '', ['-std=c++17', '-fsyntax-only', '-Wall', '-Wextra', harness]);
-    expect(said.stderr).toBe('');
-  });
-});
+describe.skipIf(compiler === undefined)(
+  'the fuzzing harness of the kernels (skipped without a compiler)',
+  () => {
+    it('calls every kernel as it is declared', async () => {
+      const harness = join(root, 'torture/native/guards.cpp');
+      const said = await run(compiler?.path ?? '', [
+        '-std=c++17',
+        '-fsyntax-only',
+        '-Wall',
+        '-Wextra',
+        harness,
+      ]);
+      expect(said.stderr).toBe('');
+    });
+  },
+);

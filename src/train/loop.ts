@@ -29,8 +29,15 @@ export interface LoopResult {
   readonly examples: number;
 }
 
-/** Runs steps `from` to the end. Every step depends on (seed, step) and the state alone, never on time. */
-export async function runLoop(session: TrainSession, from: number, hooks: LoopHooks): Promise<LoopResult> {
+/**
+ * Runs steps `from` to the end; what comes before the first step, where it has not `begun`. Every step depends on
+ * (seed, step) and the state alone, never on time.
+ */
+export async function runLoop(
+  session: TrainSession,
+  { step: from, begun }: { readonly step: number; readonly begun: boolean },
+  hooks: LoopHooks,
+): Promise<LoopResult> {
   const { config, classifier, optimizer, order, batch, totalSteps, rows } = session;
   const validateEvery = Math.max(1, Math.round(config.validation.every * order.stepsPerEpoch));
   const checkpointMs = config.checkpoint.everyMinutes * 60_000;
@@ -38,7 +45,8 @@ export async function runLoop(session: TrainSession, from: number, hooks: LoopHo
   let lastCheckpoint = performance.now();
   let step = from;
   let enough = false;
-  if (step === 0 && rows.rows > 0) {
+  // A run may have been stopped behind this: the log has it, and a start by gradients must not see its own choice.
+  if (!begun && rows.rows > 0) {
     fillBatch(rows, order.rowIds({ epoch: 0, step: 0 }), batch);
     if (session.choosesConnections) await rewire(session, 0, hooks);
     snapshot(session, 0, hooks);

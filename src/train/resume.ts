@@ -54,13 +54,14 @@ export async function saveCheckpoint(
 }
 
 export interface Restored {
-  /** 0: there was no checkpoint. */
   readonly step: number;
+  /** Whether there was a checkpoint, be it of step 0: what comes before the first step is done then. */
+  readonly begun: boolean;
   readonly broken: readonly BrokenCheckpoint[];
   readonly best: BestState | null;
 }
 
-/** Brings the session to the newest sound checkpoint; `step` is 0 when there is none. */
+/** Brings the session to the newest sound checkpoint, or leaves it where it is when there is none. */
 export async function restoreCheckpoint(
   session: TrainSession,
   store: CheckpointStore,
@@ -69,7 +70,7 @@ export async function restoreCheckpoint(
   const { checkpoint, broken } = await store.latest();
   if (checkpoint === null) {
     log.truncateTo(0);
-    return { step: 0, broken, best: null };
+    return { step: 0, begun: false, broken, best: null };
   }
   try {
     const parsed = savedState.safeParse(checkpoint.state);
@@ -89,7 +90,7 @@ export async function restoreCheckpoint(
     optimizer.steps = state.optimizerSteps;
     classifier.output.steps = state.outputSteps;
     log.truncateTo(state.logPosition);
-    return { step: state.step, broken, best: state.best };
+    return { step: state.step, begun: true, broken, best: state.best };
   } finally {
     await checkpoint.tensors.close();
   }

@@ -131,6 +131,30 @@ describe('train', () => {
     },
   );
 
+  it.each(Object.entries(topologies))(
+    'a run that was stopped before its first step begins once: the same bits and records (%s)',
+    async (name, topology) => {
+      const [whole, late] = [`begun-${name}`, `begun-late-${name}`];
+      const more = { ...withTopology(topology), epochs: 1 };
+      await train(config(whole, more));
+      const stop = new AbortController();
+      const onEvent = (e: TrainEvent) => {
+        if (e.event === 'snapshot') stop.abort();
+      };
+      const stopped = await train(config(late, more), { signal: stop.signal, onEvent });
+      expect(stopped.steps).toBe(0);
+      await train(config(late, more), { resume: true });
+      expect(await bytesOf(join(home, late))).toEqual(await bytesOf(join(home, whole)));
+      const begun = async (run: string) => {
+        const events: string[] = [];
+        for await (const { event, step } of readRunLog(join(home, run, 'log.jsonl')))
+          if (event === 'rewire' || event === 'snapshot') events.push(`${event} ${step}`);
+        return events;
+      };
+      expect(await begun(late)).toEqual(await begun(whole));
+    },
+  );
+
   it('the same seed gives the same bits, another seed others', async () => {
     await train(config('seed-a', { epochs: 1 }));
     await train(config('seed-b', { epochs: 1 }));

@@ -91,7 +91,7 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
   const log = RunLog.open(join(config.out, 'log.jsonl'));
   let recorder: RunRecorder | null = null;
   try {
-    const fresh = { step: 0, broken: [], best: null };
+    const fresh = { step: 0, begun: false, broken: [], best: null };
     const resumed = resume ? await restoreCheckpoint(session, checkpoints, log) : fresh;
     const from = resumed.step;
     const { out, tensorboard = false } = config;
@@ -147,7 +147,7 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
       const path = await saveCheckpoint(session, checkpoints, log, step, best.state);
       emit({ event: 'checkpoint', step, path });
     };
-    const result = await runLoop(session, from, {
+    const result = await runLoop(session, resumed, {
       emit,
       signal: options.signal,
       validate,

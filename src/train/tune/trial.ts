@@ -47,27 +47,31 @@ export async function runTrial(
   const session = await TrainSession.create(config, kernels, { ...data, baseRss: 0, maxMemory: Infinity });
   let best: TrialScore | null = null;
   let latest: Omit<TrialScore, 'epoch'> | null = null;
-  const result = await runLoop(session, 0, {
-    signal: stop,
-    emit: (e) => {
-      if (e.event === 'progress')
-        onProgress({ epoch: e.epoch, epochs: e.epochs, best: best?.p1.value ?? null });
+  const result = await runLoop(
+    session,
+    { step: 0, begun: false },
+    {
+      signal: stop,
+      emit: (e) => {
+        if (e.event === 'progress')
+          onProgress({ epoch: e.epoch, epochs: e.epochs, best: best?.p1.value ?? null });
+      },
+      validate: async () => {
+        const metrics = new TopKMetrics({ ks: [1, 3, 5] });
+        await scoreDataset(session.classifier, data.validation, metrics, { batch: evaluationBatch, k: 5 });
+        const report = metrics.report();
+        const [p1, p3, p5] = report.at.map(({ precision }) => precision);
+        latest = { p1, p3: p3.value, p5: p5.value };
+        return scoresOf(report);
+      },
+      judge: async (step) => {
+        if (latest !== null && (best === null || latest.p1.value > best.p1.value))
+          best = { ...latest, epoch: step / session.order.stepsPerEpoch };
+        return null;
+      },
+      checkpoint: async () => {},
     },
-    validate: async () => {
-      const metrics = new TopKMetrics({ ks: [1, 3, 5] });
-      await scoreDataset(session.classifier, data.validation, metrics, { batch: evaluationBatch, k: 5 });
-      const report = metrics.report();
-      const [p1, p3, p5] = report.at.map(({ precision }) => precision);
-      latest = { p1, p3: p3.value, p5: p5.value };
-      return scoresOf(report);
-    },
-    judge: async (step) => {
-      if (latest !== null && (best === null || latest.p1.value > best.p1.value))
-        best = { ...latest, epoch: step / session.order.stepsPerEpoch };
-      return null;
-    },
-    checkpoint: async () => {},
-  });
+  );
   const examplesPerSecond = result.examples / Math.max(1e-9, result.seconds);
   return { finished: result.finished, score: best, examplesPerSecond };
 }

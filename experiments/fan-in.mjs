@@ -122,8 +122,9 @@ function table(results) {
     '',
     'Made by `npm run experiment -- fan-in`. Test split, scored once per run; mean ± half the range over seeds;',
     'equal epochs, one encoder and one loss for all rows of a dataset; settings chosen on validation rows: those of the linear',
-    'layer on wordnet-hypernym alone, rate and dropout of 200 connections on wordnet-related by themselves. Bytes of the output layer include its optimiser state and the linear layer. Seconds are of a shared two-core machine: compare them with each other',
-    'only. Rows of several networks rank labels by the mean of their probabilities; their bytes and seconds are sums.',
+    'layer on wordnet-hypernym alone, rate and dropout of 200 connections on wordnet-related by themselves. Bytes of the',
+    'output layer include its optimiser state and the linear layer. Seconds are of a shared two-core machine: compare them',
+    'with each other only. Rows of several networks rank labels by the mean of their probabilities; their bytes and seconds are sums.',
     '',
   ];
   for (const [dataset, task] of Object.entries(tasks)) {

@@ -28,6 +28,7 @@ const ways = {
   'start from rows, hardly a step': { on: 'all', newLabels: 'rows', epochs: 0.004 },
 };
 
+/** Names of the first layer's cells are older than the second layer: with another name they would be run again. */
 const cells = Object.entries(layers).flatMap(([layer, settings]) =>
   [1, 2, 3].map((seed) => ({
     name: `wordnet-hypernym ${layer.startsWith('grouped') ? 'grouped ' : ''}seed ${seed}`.replaceAll(

@@ -16,6 +16,7 @@ import { data } from '../dist/index.js';
 import { activations } from './activations.mjs';
 import { amazon } from './amazon.mjs';
 import { buildWords, wordDatasets } from './corpora/words.mjs';
+import { defaults } from './defaults.mjs';
 import { dsd } from './dsd.mjs';
 import { extreme } from './extreme.mjs';
 import { fanIn } from './fan-in.mjs';
@@ -25,7 +26,7 @@ import { regression } from './regression.mjs';
 import { words } from './words.mjs';
 
 const experiments = {
-  ...{ activations, dsd, 'fan-in': fanIn, words, regression, gates },
+  ...{ activations, defaults, dsd, 'fan-in': fanIn, words, regression, gates },
   ...{ extreme, 'amazon-3m': amazon, 'new-labels': newLabels },
 };
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -78,7 +79,9 @@ for (const cell of experiment.cells) {
     const config = { ...cell.config, data: join('data', cell.dataset ?? '') };
     const lists = cell.member ? listsOf(cell) : undefined;
     const line = await runCell(
-      cell.module === undefined ? { config, split: 'test', ks: cell.ks, lists } : { ...cell, members },
+      cell.module === undefined
+        ? { config, split: cell.split ?? 'test', ks: cell.ks, lists }
+        : { ...cell, members },
     );
     JSON.parse(line); // a result that was cut short is none
     await writeFile(`${file}.tmp`, `${line}\n`);

@@ -1,5 +1,5 @@
 // A million steps of a small model for each method: memory, numbers, drift and the log stay within bounds. After
-// `npm run build`:  npm run torture -- long [--steps 1000000] [--only dense,...] [--home DIR]
+// `npm run build`:  npm run torture -- long [--steps 1000000] [--only dense,...] [--threads 2] [--home DIR]
 // With --home it goes on where it was stopped: runs are resumed from their checkpoints, methods that are done skipped.
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
@@ -14,6 +14,7 @@ const { values: options } = parseArgs({
   options: {
     steps: { type: 'string', default: '1000000' },
     only: { type: 'string' },
+    threads: { type: 'string', default: '2' },
     home: { type: 'string' },
   },
 });
@@ -49,14 +50,16 @@ async function* records(path) {
 async function run(name) {
   const directory = join(home, name);
   const epochs = steps / stepsPerEpoch[methods[name].network === undefined ? 'classifier' : 'network'];
-  // A checkpoint a minute; networks save once an epoch, which is often, but is part of what is tried.
+  // A checkpoint a minute; networks count epochs, of which a minute has some hundreds.
   const { child, ended } = start(
     await argumentsFor(name, {
       home,
       data: join(home, 'data'),
       run: directory,
       epochs,
+      threads: Number(options.threads),
       checkpointMs: 60_000,
+      saveEvery: 400,
     }),
     { limitMs: 2 ** 31 - 1 },
   );

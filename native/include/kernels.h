@@ -176,8 +176,9 @@ ES_KERNEL(fan_in_index_build,
            int32_t column_bytes, uint16_t *index),
           (inputs, labels, fan_in, chunk, begin, end, columns, column_bytes, index))
 /* begin and end count groups: starts [groups + 1], or null where every label is its own. scores [groups, fan_in] or
- * null: the weights say what goes; slots [0, stays) of a row never do. norm [2, batch] and evidence_norm [2, evidence_rows]: of softmax, else null.
- * evidence_label may be null: the batch then speaks for its positives itself. per_row < 0: threshold and ties decide.
+ * null: the weights say what goes; slots [0, stays) of a row never do. norm [2, batch] and evidence_norm
+ * [2, evidence_rows]: of softmax, else null. evidence_label may be null: the batch then speaks for its positives itself.
+ * per_row < 0: threshold and ties decide.
  * pairs: the gradient by products of bfloat16 pairs, where the processor has them. counts: out [2], connections
  * replaced and ties met. */
 ES_KERNEL(fan_in_regrow_workspace, (int64_t batch, int64_t inputs, int64_t fan_in, double *length),

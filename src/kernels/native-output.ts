@@ -223,7 +223,7 @@ export function outputKernels(backend: NativeBackend, pairs = true): OutputKerne
               f32(op, 'evidence.h', evidence.h, evidence.rows * inputs),
               f32OrNull(op, 'evidence.norms', evidence.norms ?? null, 2 * evidence.rows),
             ];
-      const rule = 'perRow' in prune ? [prune.perRow, 0, 0] : [-1, prune.threshold, prune.ties];
+      const rule = 'perRow' in prune ? [stays, prune.perRow, 0, 0] : [stays, -1, prune.threshold, prune.ties];
       const h = f32(op, 'h', args.h, batch * inputs);
       const bias = f32(op, 'bias', args.bias, labels);
       const own = f32(op, 'workspace', args.workspace, 0);
@@ -236,7 +236,7 @@ export function outputKernels(backend: NativeBackend, pairs = true): OutputKerne
           ...[columns, columns.BYTES_PER_ELEMENT, w, short, ...moments, bias],
           f32OrNull(op, 'scores', scores, units * fanIn),
           ...sample,
-          ...[stays, ...rule],
+          ...rule,
           ...[key.key0, key.key1, key.counter, pairs && products === 'bf16', own, own.length, counts],
         ),
       );

@@ -90,6 +90,16 @@ describe('the output layer of a run that names none', () => {
     const shorter = await choose(many, model, less(0.9 * weights));
     expect(shorter.config.model.output).toMatchObject({ kind: 'fan-in', fanIn: 32 });
     expect(shorter.choice.tooLarge).toEqual(['grouped 128 by 32', 'grouped 128 by 32 bf16']);
+    const planned = await planTraining(
+      config,
+      kernels,
+      { rows: many, validation: null },
+      { calibrate: false, chosen: true, ...less(0.9 * weights) },
+    );
+    expect(planned.fitting?.tried.map(({ name }) => name)).toEqual([
+      ...shorter.choice.tooLarge,
+      shorter.choice.name,
+    ]);
   });
 
   it('never has more connections than half of a narrow hidden layer', async () => {

@@ -9,12 +9,19 @@ import type { CsrDataset } from '../data/dataset.js';
 import { EspalierError } from '../errors.js';
 import type { Kernels } from '../kernels/face.js';
 import { Device } from '../tensor/device.js';
-import { type Clusters, clustersOf } from './auxiliary.js';
+import { type Clusters, clustersOnce } from './auxiliary.js';
 import { parseConfig, type TrainConfig, type TrainConfigInput } from './config.js';
 import { availableMemory, ensureFits } from './memory-limit.js';
 import type { MemoryPlan } from './memory-report.js';
 import { type OutputChoice, provisional, withOutput } from './open-output.js';
-import { type Change, describe, mostFanIn, recommend, recommendedGroups, shrinks } from './output-choices.js';
+import {
+  type Change,
+  chosenFanIn,
+  describe,
+  recommend,
+  recommendedGroups,
+  shrinksOfChosen,
+} from './output-choices.js';
 import { planRun } from './session.js';
 
 /** What fits: a bound for the whole process with what it held before, or what the machine has left. */
@@ -39,20 +46,19 @@ export async function chooseOutput(
   const { rows, validation } = data;
   const base = provisional(input);
   const { kind, ratio, rare, width } = recommend(base, rows);
-  const perLabel = { kind: 'fan-in', fanIn: Math.min(32, mostFanIn(base)) } as const;
+  const perLabel = chosenFanIn(base);
   const outputs = { dense: { kind }, grouped: recommendedGroups, 'fan-in': perLabel, factored: { kind } };
   const first = parseConfig(withOutput(input, { output: outputs[kind] as Change['output'] }));
   const held = maxMemory === undefined ? rows.bytes + (validation?.bytes ?? 0) : 0;
   const room = maxMemory === undefined ? availableMemory() : maxMemory - baseRss;
-  const ofLabels = await clustersOf(base, kernels, rows);
-  const ofGroups = kind === 'grouped' ? await clustersOf(first, kernels, rows) : ofLabels;
   const tooLarge: string[] = [];
+  const clustersFor = clustersOnce(kernels, rows);
   let least: { readonly plan: MemoryPlan; readonly name: string } | null = null;
   // Every layer stands on the table of the features: where that alone is too large, nothing smaller needs to be tried.
   const table = 4 * rows.features * base.model.encoder.embedding;
-  for (const change of [null, ...(table > room ? [] : shrinks(first))]) {
+  for (const change of [null, ...(table > room ? [] : shrinksOfChosen(first))]) {
     const config = change === null ? first : parseConfig(withOutput(input, change));
-    const clusters = config.model.output.kind === 'grouped' ? ofGroups : ofLabels;
+    const clusters = await clustersFor(config);
     const { plan } = await planRun(new Device(kernels), config, data, clusters);
     const name = describe(config.model.output);
     if (plan.totalBytes - held > room) {

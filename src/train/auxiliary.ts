@@ -103,6 +103,18 @@ export async function clustersOf(config: TrainConfig, kernels: Kernels, rows: Cs
   return { targets, order: groups?.order, clusteringBytes };
 }
 
+/** `clustersOf` for configs that differ in their output layers alone: made once for all that want the same. */
+export function clustersOnce(kernels: Kernels, rows: CsrDataset): (config: TrainConfig) => Promise<Clusters> {
+  const made = new Map<number, Promise<Clusters>>();
+  return (config) => {
+    const { output } = config.model;
+    const group = output.kind === 'grouped' && output.order === 'clusters' ? output.group : 0;
+    const known = made.get(group) ?? clustersOf(config, kernels, rows);
+    made.set(group, known);
+    return known;
+  };
+}
+
 /** The head of a run; on a dry device from the shape alone. */
 export function auxiliaryHead(
   device: Device,

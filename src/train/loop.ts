@@ -29,6 +29,9 @@ export interface LoopResult {
   readonly examples: number;
 }
 
+/** A run that nothing was done of. */
+export const notBegun = { step: 0, begun: false } as const;
+
 /**
  * Runs steps `from` to the end; what comes before the first step, where it has not `begun`. Every step depends on
  * (seed, step) and the state alone, never on time.

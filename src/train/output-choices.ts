@@ -95,6 +95,12 @@ const smallChunk = 32;
 
 const defaultFanIn = () => outputSpec.parse({ kind: 'fan-in' }) as FanInSpec;
 
+/** Where connections of each label are chosen. */
+export const chosenFanIn = (config: TrainConfig): FanInSpec => ({
+  ...defaultFanIn(),
+  fanIn: Math.min(32, mostFanIn(config)),
+});
+
 /** With fewer connections, of which as large a part is shared. */
 const narrowed = (spec: FanInSpec, fanIn: number): FanInSpec => ({
   ...spec,
@@ -103,17 +109,18 @@ const narrowed = (spec: FanInSpec, fanIn: number): FanInSpec => ({
 
 /**
  * The configured layer made smaller, what costs least first: chunks (rounding alone), form (time), precision, then
- * connections. Groups give way to a quarter of their connections for each label, which shrink further.
+ * connections.
  */
 export function shrinks(config: TrainConfig): Change[] {
   const { output } = config.model;
   const outputs: OutputSpec[] = [];
   const halvings = (from: number): number[] => (from < 8 ? [] : [from, ...halvings(Math.floor(from / 2))]);
   if (output.kind === 'grouped') {
-    const perLabel = { ...defaultFanIn(), fanIn: connectionsOf(config) };
-    const model = { ...config.model, output: perLabel };
-    outputs.push({ ...output, precision: 'bf16' }, perLabel);
-    outputs.push(...shrinks({ ...config, model }).map((change) => outputSpec.parse(change.output)));
+    outputs.push({ ...output, precision: 'bf16' });
+    for (const fanIn of halvings(Math.floor(output.fanIn / 2))) {
+      outputs.push({ ...output, precision: 'bf16', fanIn });
+    }
+    if (output.head > 0) outputs.push({ ...(outputs.at(-1) ?? output), head: 0 } as OutputSpec);
   } else if ('samples' in output && output.samples > 0) {
     // Drawn labels are float32, and compact as they are.
     const { samples } = output;
@@ -138,6 +145,15 @@ export function shrinks(config: TrainConfig): Change[] {
     .filter(({ name }) => name !== describe(output));
 }
 
+/** The same of a layer that was chosen: groups give way to connections of each label, which shrink further. */
+export function shrinksOfChosen(config: TrainConfig): Change[] {
+  const { output } = config.model;
+  if (output.kind !== 'grouped') return shrinks(config);
+  const perLabel = { ...config, model: { ...config.model, output: chosenFanIn(config) } };
+  const next = [{ ...output, precision: 'bf16' } as const, perLabel.model.output];
+  return [...next.map((spec) => ({ name: describe(spec), output: spec })), ...shrinks(perLabel)];
+}
+
 export interface Recommendation {
   readonly kind: 'dense' | 'grouped' | 'fan-in' | 'factored';
   readonly reasons: readonly string[];
@@ -151,9 +167,8 @@ export interface Recommendation {
 /** Labels per hidden unit below which a dense layer is recommended. */
 const denseRatio = 8;
 /**
- * Up to so many labels groups are recommended, where a group can have all its inputs within half of the hidden width:
- * beyond, 128 weights a label and their optimiser state weigh more than what is gained (measured on 16,394 labels: 2.6 points
- * of P@1 more than 32 connections each, at twice their time).
+ * Up to so many labels groups are recommended, where a group can have all its inputs within half of the hidden width: four
+ * times what `npm run experiment -- defaults` was run on. Beyond, 128 weights a label are not known to pay.
  */
 const mostGrouped = 65_536;
 /** Inputs of a group of 32, chosen by the gradients of its labels. */

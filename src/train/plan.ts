@@ -11,10 +11,19 @@ import type { Kernels } from '../kernels/face.js';
 import { Classifier } from '../model/classifier.js';
 import { Device } from '../tensor/device.js';
 import type { BytesByTag } from '../tensor/memory.js';
-import { clustersOf } from './auxiliary.js';
+import { clustersOnce } from './auxiliary.js';
 import { secondsPerStep } from './calibrate.js';
 import type { TrainConfig } from './config.js';
-import { type Change, changed, describe, recommend, rivals, settingsOf, shrinks } from './output-choices.js';
+import {
+  type Change,
+  changed,
+  describe,
+  recommend,
+  rivals,
+  settingsOf,
+  shrinks,
+  shrinksOfChosen,
+} from './output-choices.js';
 import { planRun } from './session.js';
 
 export interface PlanData {
@@ -61,6 +70,8 @@ export interface PlanOptions {
   readonly baseRss?: number;
   /** false: no minutes. Default true. */
   readonly calibrate?: boolean;
+  /** Whether the output layer was chosen, so that another kind may take its place where memory is short. */
+  readonly chosen?: boolean;
   readonly onProgress?: (name: string) => void;
 }
 
@@ -73,15 +84,15 @@ export async function planTraining(
   config: TrainConfig,
   kernels: Kernels,
   data: PlanData,
-  { maxMemory, calibrate = true, baseRss, onProgress }: PlanOptions = {},
+  { maxMemory, calibrate = true, baseRss, chosen = false, onProgress }: PlanOptions = {},
 ): Promise<RunPlan> {
   const base = baseRss ?? process.memoryUsage.rss() - data.rows.bytes - (data.validation?.bytes ?? 0);
-  const clusters = await clustersOf(config, kernels, data.rows);
+  const clustersFor = clustersOnce(kernels, data.rows);
   const price = async (change: Change | null, timed: boolean): Promise<PlanLine> => {
     const own = change === null ? config : changed(config, change);
     const name = change?.name ?? describe(config.model.output);
     onProgress?.(name);
-    const { plan } = await planRun(new Device(kernels), own, data, clusters);
+    const { plan } = await planRun(new Device(kernels), own, data, await clustersFor(own));
     return {
       name,
       settings: change === null ? [] : settingsOf(change),
@@ -97,12 +108,12 @@ export async function planTraining(
   let fitting: RunPlan['fitting'] = null;
   if (maxMemory !== undefined) {
     const tried: PlanLine[] = [lines[0]];
-    for (const smaller of shrinks(config)) {
+    for (const smaller of chosen ? shrinksOfChosen(config) : shrinks(config)) {
       if (tried[tried.length - 1].peakRss <= maxMemory) break;
       tried.push(await price(smaller, false));
     }
-    const chosen = tried.find(({ peakRss }) => peakRss <= maxMemory) ?? null;
-    fitting = { bound: maxMemory, chosen, tried };
+    const fits = tried.find(({ peakRss }) => peakRss <= maxMemory) ?? null;
+    fitting = { bound: maxMemory, chosen: fits, tried };
   }
   return { lines, advice: advise(config, data.rows, lines), fitting };
 }

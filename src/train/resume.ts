@@ -5,6 +5,7 @@ import { modelArrays, optimizerArrays, prefixed } from '../model/state.js';
 import type { BrokenCheckpoint, CheckpointStore, RunLog } from '../store/index.js';
 import { restoreArrays } from '../store/safetensors-reader.js';
 import { type BestState, bestState } from './best.js';
+import { notBegun } from './loop.js';
 import type { TrainSession } from './session.js';
 
 const word = z.number().int().min(0).max(0xffffffff);
@@ -70,7 +71,7 @@ export async function restoreCheckpoint(
   const { checkpoint, broken } = await store.latest();
   if (checkpoint === null) {
     log.truncateTo(0);
-    return { step: 0, begun: false, broken, best: null };
+    return { ...notBegun, broken, best: null };
   }
   try {
     const parsed = savedState.safeParse(checkpoint.state);

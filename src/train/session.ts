@@ -101,7 +101,12 @@ export class TrainSession {
     const config = started === null ? given : { ...given, model: started.classifier.spec };
     const clusters = data.clusters ?? (await clustersOf(config, kernels, rows));
     const { targets, clusteringBytes } = clusters;
-    const { largest, evidence, shape, plan: ahead } = await planRun(device, config, data, clusters);
+    const {
+      largest,
+      evidence,
+      shape,
+      plan: ahead,
+    } = await planRun(device, config, { ...data, goesOn: started?.whole }, clusters);
     const plan = withWhatWas(ahead, device.ledger);
     const limit = data.maxMemory;
     if (limit === undefined) ensureFits(ahead, rows.bytes + (validation?.bytes ?? 0));
@@ -216,10 +221,16 @@ const withWhatWas = (plan: MemoryPlan, ledger: MemoryLedger): MemoryPlan =>
 export async function planRun(
   device: Device,
   config: TrainConfig,
-  { rows, validation }: { readonly rows: CsrDataset; readonly validation: CsrDataset | null },
+  data: {
+    readonly rows: CsrDataset;
+    readonly validation: CsrDataset | null;
+    /** Whether the layer comes with its connections; by default what `config.start` says. */
+    readonly goesOn?: boolean;
+  },
   { targets, clusteringBytes }: Clusters,
   timeline = false,
 ) {
+  const { rows, validation, goesOn = config.start?.mode === 'continue' } = data;
   const largest = batchShape(rows, config.batch);
   const evidence = growthShape(rows, asksFor(config), config.model.loss === 'softmax');
   const shape = { ...runShape(config, rows, validation, evidence, targets?.shape), clusteringBytes };
@@ -230,7 +241,7 @@ export async function planRun(
     evaluateBatch: validation === null ? 0 : evaluationBatch,
     timeline,
     k: Math.max(5, Math.min(config.calibration?.perRow ?? 0, rows.labels)),
-    goesOn: config.start?.mode === 'continue',
+    goesOn,
   });
   return { largest, evidence, shape, plan };
 }

@@ -20,7 +20,7 @@ import { chooseOutput } from './auto-output.js';
 import { BestModel, restoreBest } from './best.js';
 import type { TrainConfig, TrainConfigInput } from './config.js';
 import { type Scores, scoresOf, type TrainEvent } from './events.js';
-import { runLoop } from './loop.js';
+import { notBegun, runLoop } from './loop.js';
 import { denseRivals, type MemoryTable } from './memory-report.js';
 import { asChosenBefore, leavesOutputOpen, type OutputChoice, provisional } from './open-output.js';
 import { calibrate, PairCollector } from './probabilities.js';
@@ -91,7 +91,7 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
   const log = RunLog.open(join(config.out, 'log.jsonl'));
   let recorder: RunRecorder | null = null;
   try {
-    const fresh = { step: 0, begun: false, broken: [], best: null };
+    const fresh = { ...notBegun, broken: [], best: null };
     const resumed = resume ? await restoreCheckpoint(session, checkpoints, log) : fresh;
     const from = resumed.step;
     const { out, tensorboard = false } = config;

@@ -55,15 +55,16 @@ export async function makeData(/** @type {string} */ path) {
 /**
  * Arguments for Node that begin the run `run`, or go on with it where it has begun.
  * @param {string} name of a method
- * @param {{ home: string, data: string, run: string, epochs: number, seed?: number, threads?: number, checkpointMs?: number }} how
+ * @param {{ home: string, data: string, run: string, epochs: number, seed?: number, threads?: number, checkpointMs?: number, saveEvery?: number }} how
+ *   `saveEvery`: epochs between the checkpoints of networks
  */
 export async function argumentsFor(
   name,
-  { home, data, run, epochs, seed = 1, threads = 2, checkpointMs = 60 },
+  { home, data, run, epochs, seed = 1, threads = 2, checkpointMs = 60, saveEvery = 1 },
 ) {
   const { network, model = {}, ...more } = methods[name];
   if (network !== undefined) {
-    return [networkChild, network, run, String(epochs), String(seed), String(threads)];
+    return [networkChild, network, run, String(epochs), String(seed), String(threads), String(saveEvery)];
   }
   if (existsSync(join(run, 'config.json'))) return [espalier, 'train', '--resume', run];
   const file = join(home, `${name}.json`);

@@ -1,4 +1,4 @@
-/** `node network-child.mjs METHOD RUN EPOCHS SEED THREADS`: trains a tiny network in RUN, from where it stands. */
+/** `node network-child.mjs METHOD RUN EPOCHS SEED THREADS SAVE`: trains a tiny network in RUN, from where it stands. */
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -6,8 +6,8 @@ import { blockSparse, denseSparseDense, gates, kernels, network, nn } from '../.
 import { writeSafetensors } from '../../dist/store/index.js';
 import { blobs } from './blobs.mjs';
 
-const [method, run, epochsText, seedText, threadsText] = process.argv.slice(2);
-const [epochs, seed, threads] = [epochsText, seedText, threadsText].map(Number);
+const [method, run, ...numbers] = process.argv.slice(2);
+const [epochs, seed, threads, checkpointEvery] = numbers.map(Number);
 
 const task = network.imageTask({
   ...{ train: blobs(400, seed), test: blobs(80, seed + 1), batch: 16, seed, evaluationBatch: 40 },
@@ -48,7 +48,7 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
   });
 }
 const finished = await network.runNetwork(training, {
-  ...{ directory: run, resume: existsSync(join(run, 'checkpoints')), checkpointEvery: 1 },
+  ...{ directory: run, resume: existsSync(join(run, 'checkpoints')), checkpointEvery },
   ...{ evaluate: 'test', evaluateEvery: epochs / 4, signal: stop.signal },
 });
 if (finished) {

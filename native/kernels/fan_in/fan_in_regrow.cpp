@@ -100,8 +100,8 @@ int fan_in_regrow(int64_t batch, int64_t inputs, int64_t labels, int64_t groups,
                   int64_t workspace_length, double *counts) {
   const int64_t units = starts == nullptr ? labels : groups;
   if (!sizes_fit(batch, inputs, labels, fan_in) || units < 0 || begin < 0 || begin > end || end > units ||
-      counts == nullptr || stays < 0 || stays > fan_in || per_row > fan_in - stays || evidence_count < 0 || (evidence_count > 0 && evidence_label == nullptr) ||
-      loss < LOSS_BCE || loss > LOSS_SOFTMAX ||
+      counts == nullptr || stays < 0 || stays > fan_in || per_row > fan_in - stays || evidence_count < 0 ||
+      (evidence_count > 0 && evidence_label == nullptr) || loss < LOSS_BCE || loss > LOSS_SOFTMAX ||
       (loss == LOSS_SOFTMAX && (norm == nullptr || (evidence_label != nullptr && evidence_norm == nullptr)))) {
     return ES_BAD_ARGUMENT;
   }

@@ -132,21 +132,10 @@ describe('FixedFanInOutput', () => {
   });
 
   it('counts what was explored of the inputs that are not shared', async () => {
-    const layer = maker(
-      24,
-      { ...set, every: 1, until: 1 } as Topology,
-      'fast',
-      'float32',
-      10,
-    )(float64(), setup);
+    const always = { ...set, every: 1, until: 1 } as Topology;
+    const layer = maker(24, always, 'fast', 'float32', 10)(float64(), setup);
     expect((await layer.rewire(1, 9))?.explored).toBe(1);
-    const half = maker(
-      17,
-      { ...set, every: 1, until: 1 } as Topology,
-      'fast',
-      'float32',
-      10,
-    )(float64(), setup);
+    const half = maker(17, always, 'fast', 'float32', 10)(float64(), setup);
     const { explored } = (await half.rewire(1, 9))!;
     expect(explored).toBeGreaterThan(0.5);
     expect(explored).toBeLessThan(0.8);

@@ -52,7 +52,10 @@ interface GrowingRows {
   readonly sizes: StoredWeights;
 }
 
-/** What goes at this progress, by magnitudes [rows, fanIn] of slots that do not stay; everything where a run starts from the gradient. */
+/**
+ * What goes at this progress, by magnitudes [rows, fanIn] of slots that do not stay; everything where a run starts from the
+ * gradient.
+ */
 export function pruneOf(
   rule: PruneRule | 'everything',
   progress: number,

@@ -40,6 +40,7 @@ import {
   identity,
   orderInto,
   plainStarts,
+  type Run,
   regroup,
   runsFrom,
   startsInto,
@@ -67,6 +68,8 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
   /** [L], of slots */
   #labelOf: Uint32Array;
   #explored: Explored | null = null;
+  /** Of the step before, where labels were left out. */
+  #runs: { readonly from: number; readonly runs: readonly Run[] } | null = null;
 
   constructor(device: Device, options: GroupedOutputOptions) {
     checkGroupedOptions(options);
@@ -140,6 +143,7 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
   }
 
   #nameSlots(): void {
+    this.#runs = null;
     for (let label = 0; label < this.#slotOf.length; label++) this.#labelOf[this.#slotOf[label]] = label;
   }
 
@@ -210,7 +214,8 @@ export class GroupedFanInOutput extends LabelMatrixOutput {
     if (from === 0) return super.walk(from, slab, common);
     const { width } = this;
     let total = 0;
-    for (const { group, groups, starts } of runsFrom(from, this.#labelOf, this.#starts)) {
+    if (this.#runs?.from !== from) this.#runs = { from, runs: runsFrom(from, this.#labelOf, this.#starts) };
+    for (const { group, groups, starts } of this.#runs.runs) {
       const columns = this.#columns.subarray(group * width, (group + groups) * width);
       const layer = { ...this.#layer(), groups, starts, columns };
       total += await overSlabs(groups, slab, (begin, end) =>

@@ -126,7 +126,7 @@ export function regroup(
 }
 
 /** Whole groups that stand together, or one run of slots within a group; `starts` are theirs. */
-interface Run {
+export interface Run {
   readonly group: number;
   readonly groups: number;
   readonly starts: Uint32Array;

@@ -6,7 +6,7 @@ import { TopKMetrics } from '../../metrics/top-k.js';
 import { scoreDataset } from '../../model/score.js';
 import type { TrainConfig } from '../config.js';
 import { scoresOf } from '../events.js';
-import { runLoop } from '../loop.js';
+import { notBegun, runLoop } from '../loop.js';
 import { evaluationBatch, TrainSession } from '../session.js';
 
 export interface TrialScore {
@@ -47,31 +47,27 @@ export async function runTrial(
   const session = await TrainSession.create(config, kernels, { ...data, baseRss: 0, maxMemory: Infinity });
   let best: TrialScore | null = null;
   let latest: Omit<TrialScore, 'epoch'> | null = null;
-  const result = await runLoop(
-    session,
-    { step: 0, begun: false },
-    {
-      signal: stop,
-      emit: (e) => {
-        if (e.event === 'progress')
-          onProgress({ epoch: e.epoch, epochs: e.epochs, best: best?.p1.value ?? null });
-      },
-      validate: async () => {
-        const metrics = new TopKMetrics({ ks: [1, 3, 5] });
-        await scoreDataset(session.classifier, data.validation, metrics, { batch: evaluationBatch, k: 5 });
-        const report = metrics.report();
-        const [p1, p3, p5] = report.at.map(({ precision }) => precision);
-        latest = { p1, p3: p3.value, p5: p5.value };
-        return scoresOf(report);
-      },
-      judge: async (step) => {
-        if (latest !== null && (best === null || latest.p1.value > best.p1.value))
-          best = { ...latest, epoch: step / session.order.stepsPerEpoch };
-        return null;
-      },
-      checkpoint: async () => {},
+  const result = await runLoop(session, notBegun, {
+    signal: stop,
+    emit: (e) => {
+      if (e.event === 'progress')
+        onProgress({ epoch: e.epoch, epochs: e.epochs, best: best?.p1.value ?? null });
     },
-  );
+    validate: async () => {
+      const metrics = new TopKMetrics({ ks: [1, 3, 5] });
+      await scoreDataset(session.classifier, data.validation, metrics, { batch: evaluationBatch, k: 5 });
+      const report = metrics.report();
+      const [p1, p3, p5] = report.at.map(({ precision }) => precision);
+      latest = { p1, p3: p3.value, p5: p5.value };
+      return scoresOf(report);
+    },
+    judge: async (step) => {
+      if (latest !== null && (best === null || latest.p1.value > best.p1.value))
+        best = { ...latest, epoch: step / session.order.stepsPerEpoch };
+      return null;
+    },
+    checkpoint: async () => {},
+  });
   const examplesPerSecond = result.examples / Math.max(1e-9, result.seconds);
   return { finished: result.finished, score: best, examplesPerSecond };
 }

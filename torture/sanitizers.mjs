@@ -8,7 +8,7 @@
 //   setarch -R           ThreadSanitizer wants addresses where V8 does not put its heap at random
 //   ignore_noninstrumented_modules=1   races inside of Node are not looked for
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -102,9 +102,14 @@ async function indices() {
     avx512: ['-mavx2', '-mfma', '-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl'],
   };
   const objects = [];
+  // Headers of all: whatever changed, everything is compiled again.
+  let changed = 0;
+  for (const file of await readdir(join(root, 'native'), { recursive: true })) {
+    changed = Math.max(changed, statSync(join(root, 'native', file)).mtimeMs);
+  }
   const compile = (source, object, flags) => {
     objects.push(object);
-    if (existsSync(object)) return;
+    if (existsSync(object) && statSync(object).mtimeMs > changed) return;
     const { status, stderr } = spawnSync(
       compiler,
       [...common, ...watch, ...flags, '-c', source, '-o', object],

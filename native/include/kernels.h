@@ -36,6 +36,8 @@ int es_isa(void);
 int es_best_isa(void);
 /* Whether this processor has dot products of bfloat16 pairs (AVX512-BF16). */
 int es_has_bf16(void);
+/* Whether this processor permutes bytes and sums their products (AVX512-VBMI and VNNI). */
+int es_has_bytes(void);
 /* Bytes of grow-only scratch held by all threads together. */
 int64_t es_scratch_bytes(void);
 /* Asks the system for large pages below a buffer not yet touched; only advice, never an error. */
@@ -206,9 +208,16 @@ ES_KERNEL(fan_in_logits,
 ES_KERNEL(fan_in_top_k,
           (int64_t batch, int64_t inputs, int64_t labels, int64_t fan_in, int64_t k, const float *h, const void *columns,
            int32_t column_bytes, const float *weights, const float *bias, uint32_t *top_labels, float *top_scores,
-           float *workspace, int64_t workspace_length, const uint16_t *short_weights),
+           float *workspace, int64_t workspace_length, const uint16_t *short_weights, const uint8_t *screen),
           (batch, inputs, labels, fan_in, k, h, columns, column_bytes, weights, bias, top_labels, top_scores, workspace,
-           workspace_length, short_weights))
+           workspace_length, short_weights, screen))
+/* The screen of fan_in_top_k, or null there: its length in bytes, 0 where this processor has no use for one. */
+ES_KERNEL(fan_in_screen_length, (int64_t inputs, int64_t labels, int64_t fan_in, double *length),
+          (inputs, labels, fan_in, length))
+ES_KERNEL(fan_in_screen_build,
+          (int64_t inputs, int64_t labels, int64_t fan_in, const void *columns, int32_t column_bytes, const float *weights,
+           const float *bias, const uint16_t *short_weights, uint8_t *screen),
+          (inputs, labels, fan_in, columns, column_bytes, weights, bias, short_weights, screen))
 
 /* ---- output layers: labels in groups that share their inputs ---- */
 /* bf16: whether the weights are bfloat16. */

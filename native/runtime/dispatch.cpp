@@ -48,6 +48,16 @@ int es_has_bf16(void) {
 #endif
 }
 
+int es_has_bytes(void) {
+#if defined(__x86_64__)
+  static const int has =
+      es_best_isa() == ES_AVX512 && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni") ? 1 : 0;
+  return has;
+#else
+  return 0;
+#endif
+}
+
 int es_isa(void) { return context.isa; }
 
 int es_set_isa(int isa) {

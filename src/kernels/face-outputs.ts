@@ -153,7 +153,25 @@ export interface TopKCommon {
   readonly workspace: Floats;
 }
 
-export interface FanInTopKArgs extends TopKCommon, FanInWeights {}
+export interface FanInTopKArgs extends TopKCommon, FanInWeights {
+  /**
+   * From fanInScreenBuild of these very weights: few rows are then answered by upper bounds of their logits, and only
+   * labels that could be among the best are computed. The answers are those without it, to the bit. Default null.
+   */
+  readonly screen?: Uint8Array | null;
+}
+
+export interface FanInScreenShape {
+  readonly inputs: number;
+  readonly labels: number;
+  readonly fanIn: number;
+}
+
+/** A copy of the layer in whole numbers of 8 bits (about 2.75 bytes a connection), with what it may be off. */
+export interface FanInScreenArgs extends FanInScreenShape, FanInWeights {
+  /** out, of fanInScreenLength bytes */
+  readonly screen: Uint8Array;
+}
 
 /**
  * Positive pairs of a sample wider than the batch, sorted by label; their hidden vectors are rows of `h`.
@@ -395,6 +413,9 @@ export interface OutputLayerKernels {
   fanInStep(args: FanInStepArgs): number;
   fanInLogits(args: FanInLogitsArgs): void;
   fanInTopK(args: FanInTopKArgs): void;
+  /** Bytes of the screen; 0 where this backend or processor has no use for one. */
+  fanInScreenLength(shape: FanInScreenShape): number;
+  fanInScreenBuild(args: FanInScreenArgs): void;
   /** Elements of the backward index; 0 where the fast form does not apply (then only the compact form runs). */
   fanInIndexLength(shape: FanInIndexShape): number;
   fanInIndexBuild(args: FanInIndexArgs): void;

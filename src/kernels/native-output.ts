@@ -2,6 +2,7 @@
 import type {
   Bf16Weights,
   FanInIndexShape,
+  FanInScreenShape,
   FanInWeights,
   Floats,
   GroupedWeights,
@@ -18,6 +19,8 @@ export type OutputKernels = Pick<
   | 'fanInStep'
   | 'fanInLogits'
   | 'fanInTopK'
+  | 'fanInScreenLength'
+  | 'fanInScreenBuild'
   | 'fanInIndexLength'
   | 'fanInIndexBuild'
   | 'fanInRegrow'
@@ -61,6 +64,8 @@ interface OutputAddon {
   ): void;
   fan_in_index_length(d: number, l: number, f: number, chunk: number, length: Float64Array): void;
   fan_in_index_build: StepCall;
+  fan_in_screen_length(d: number, l: number, f: number, length: Float64Array): void;
+  fan_in_screen_build: StepCall;
   fan_in_step: StepCall;
   fan_in_regrow_workspace(batch: number, inputs: number, fanIn: number, length: Float64Array): void;
   fan_in_regrow: StepCall;
@@ -88,6 +93,8 @@ export function outputKernels(backend: NativeBackend, pairs = true): OutputKerne
   };
   const indexLength = ({ inputs, labels, fanIn, chunk }: FanInIndexShape): number =>
     length('fanInIndexLength', (a) => a.fan_in_index_length(inputs, labels, fanIn, chunk, out));
+  const screenLength = ({ inputs, labels, fanIn }: FanInScreenShape): number =>
+    length('fanInScreenLength', (a) => a.fan_in_screen_length(inputs, labels, fanIn, out));
 
   return {
     fanInWorkspace: ({ batch, inputs, labels, chunk, fanIn, bf16 = false }) =>
@@ -177,13 +184,26 @@ export function outputKernels(backend: NativeBackend, pairs = true): OutputKerne
       );
     },
 
+    fanInScreenLength: screenLength,
+
+    fanInScreenBuild(args) {
+      const { inputs, labels, fanIn, screen } = args;
+      const op = 'fanInScreenBuild';
+      const [short, ...layer] = fanInArguments(op, labels, args);
+      need(op, 'screen', screen, screenLength(args));
+      guarded(op, COLUMN_HINT, () =>
+        addon().fan_in_screen_build(inputs, labels, fanIn, ...layer, short, screen),
+      );
+    },
+
     fanInTopK(args) {
-      const { batch, inputs, labels, k, fanIn } = args;
+      const { batch, inputs, labels, k, fanIn, screen = null } = args;
       const op = 'fanInTopK';
+      if (screen !== null) need(op, 'screen', screen, screenLength(args));
       const [short, ...layer] = fanInArguments(op, labels, args);
       const [h, ...results] = topKArguments(op, args);
       guarded(op, COLUMN_HINT, () =>
-        addon().fan_in_top_k(batch, inputs, labels, fanIn, k, h, ...layer, ...results, short),
+        addon().fan_in_top_k(batch, inputs, labels, fanIn, k, h, ...layer, ...results, short, screen),
       );
     },
 

@@ -64,7 +64,9 @@ export class Model implements LoadedModel {
   }
 
   static async load(path: string, kernels: Kernels): Promise<Model> {
-    return new Model(await loadClassifier(path, kernels));
+    const loaded = await loadClassifier(path, kernels);
+    loaded.classifier.output.prepareTopK?.();
+    return new Model(loaded);
   }
 
   /**

@@ -76,10 +76,12 @@ export function adoptModel(shared: SharedModel, kernels: Kernels): LoadedModel {
 }
 
 function makeBlank(device: Device, shape: ClassifierShape, spec: ModelSpec): Classifier {
-  return new Classifier(device, shape, forPrediction(spec), {
+  const classifier = new Classifier(device, shape, forPrediction(spec), {
     seed: 0,
     outputOptimizer: { kind: 'sgd', rate: 1 },
   });
+  classifier.output.prepareTopK?.();
+  return classifier;
 }
 
 const staticTopology = { kind: 'static', perLabel: 16, products: 'bf16', start: 'random' } as const;

@@ -189,6 +189,11 @@ export class HeadTailOutput implements PlannableOutput {
     return loss;
   }
 
+  prepareTopK(): void {
+    this.head.prepareTopK?.();
+    this.tail.prepareTopK?.();
+  }
+
   async topK(h: Tensor, k: number): Promise<TopK> {
     const head = await this.head.topK(h, k);
     const tail = await this.tail.topK(h, k);

@@ -168,6 +168,8 @@ export interface OutputLayer {
   /** Logits [B, n] of some labels; of all labels when none are named (then [B, L]: small layers only). */
   scores(h: Tensor, labels?: Uint32Array): Promise<Tensor>;
   topK(h: Tensor, k: number): Promise<TopK>;
+  /** Spends memory to make `topK` of few rows faster, until weights change; absent where nothing would be gained. */
+  prepareTopK?(): void;
   /**
    * Called once before the first step (step 0) and after every step, with the step arena empty; changes connections
    * when its schedule says so.

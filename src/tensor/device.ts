@@ -141,6 +141,7 @@ function withoutWork(kernels: Kernels): Kernels {
     'precision',
     'threads',
     'fanInIndexLength',
+    'fanInScreenLength',
     'fanInWorkspace',
     'fanInRegrowWorkspace',
     'denseWorkspace',

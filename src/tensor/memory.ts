@@ -19,6 +19,7 @@ export type MemoryTag = (typeof memoryTags)[number];
 export interface Dtypes {
   float32: Float32Array;
   float64: Float64Array;
+  uint8: Uint8Array;
   uint16: Uint16Array;
   uint32: Uint32Array;
   int32: Int32Array;
@@ -28,6 +29,7 @@ export type Dtype = keyof Dtypes;
 const constructors = {
   float32: Float32Array,
   float64: Float64Array,
+  uint8: Uint8Array,
   uint16: Uint16Array,
   uint32: Uint32Array,
   int32: Int32Array,

@@ -128,9 +128,17 @@ void fan_in(Input &in) {
   auto workspace = array<float>(static_cast<int64_t>(length));
   auto top = array<uint32_t>(batch * k);
   auto scores = array<float>(batch * k), logits = array<float>(batch * labels);
+  double screen_length = 0;
+  if (es_fan_in_screen_length(inputs, labels, fan_in, &screen_length) != ES_OK) return;
+  std::unique_ptr<uint8_t[]> screen;
+  if (screen_length > 0 && in.below(2)) {
+    screen = array<uint8_t>(static_cast<int64_t>(screen_length));
+    sound(es_fan_in_screen_build(inputs, labels, fan_in, columns.data(), columns.bytes(), columns.weights.get(), bias.get(),
+                                 columns.short_weights.get(), screen.get()));
+  }
   sound(es_fan_in_top_k(batch, inputs, labels, fan_in, k, h.get(), columns.data(), columns.bytes(), columns.weights.get(),
                         bias.get(), top.get(), scores.get(), workspace.get(), static_cast<int64_t>(length),
-                        columns.short_weights.get()));
+                        columns.short_weights.get(), screen.get()));
   sound(es_fan_in_logits(batch, inputs, labels, 0, labels, fan_in, h.get(), columns.data(), columns.bytes(),
                          columns.weights.get(), bias.get(), logits.get(), workspace.get(), static_cast<int64_t>(length),
                          columns.short_weights.get()));

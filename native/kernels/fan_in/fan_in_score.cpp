@@ -3,6 +3,7 @@
 #include "../top_k/top_k.h"
 #include "block.h"
 #include "index.h"
+#include "screen.h"
 
 namespace ES_NS {
 namespace {
@@ -145,6 +146,50 @@ int best(const Scores &s, const Weight *weights, int64_t labels, int64_t k, uint
   return ES_OK;
 }
 
+#if ES_SCREENS
+// The same by the screen: labels whose bound says that they cannot be among the best are not computed. The rows are
+// one register at most, so that the sums of those that are have the order that they have in best().
+template <class Column, class Weight>
+int best_screened(const Scores &s, const Weight *weights, const ScreenShape &shape, const uint8_t *screen,
+                  const ScreenedRow *rows, int64_t k, uint32_t *top_labels, float *top_scores) {
+  constexpr int64_t BLOCKS = 16, LABELS = BLOCKS * SCREEN_LANES;
+  const Layer<Column, Weight> layer(s, weights);
+  const TopKLayout at(s.batch, k);
+  float *areas = align64(s.workspace);
+  const int64_t tiles = (shape.labels + LABELS - 1) / LABELS;
+  const int tasks = es_parallel_workers(tiles > 65'536 ? 65'536 : static_cast<int>(tiles));
+  for (int task = 0; task < tasks; task++) Best(at, areas + task * at.worker).clear(s.batch, at.padded);
+  int bad = 0;
+  parallel_tasks(tasks, [&](int task, int) {
+    Best best(at, areas + task * at.worker);
+    best.set_rows(s.batch);
+    alignas(64) float upper[LABELS];
+    for (int64_t i = tiles * task / tasks; i < tiles * (task + 1) / tasks; i++) {
+      const int64_t first = i * LABELS, end = first + LABELS < shape.labels ? first + LABELS : shape.labels;
+      const int64_t blocks = (end - first + SCREEN_LANES - 1) / SCREEN_LANES;
+      for (int64_t r = 0; r < s.batch; r++) {
+        upper_bounds(shape, screen + i * BLOCKS * shape.record, blocks, rows[r], upper);
+        for (int64_t l = first; l < end; l += W) {
+          uint32_t mask = not_below(load(upper + (l - first)), set(best.threshold(r)));
+          for (; __builtin_expect(mask != 0, 0); mask &= mask - 1) {
+            const int64_t label = l + __builtin_ctz(mask);
+            if (label >= end) break;
+            if (!layer.in_range(label, label + 1)) {
+              __atomic_store_n(&bad, 1, __ATOMIC_RELAXED);
+              return;
+            }
+            best.offer_one(static_cast<uint32_t>(label), r, layer.dot(label, s.h + r * s.inputs));
+          }
+        }
+      }
+    }
+  });
+  if (bad != 0) return ES_INDEX_RANGE;
+  merge_best(at, areas, tasks, s.batch, top_labels, top_scores);
+  return ES_OK;
+}
+#endif
+
 }  // namespace
 
 int fan_in_top_k_workspace(int64_t batch, int64_t inputs, int64_t k, double *length) {
@@ -190,9 +235,24 @@ int fan_in_logits(int64_t batch, int64_t inputs, int64_t labels, int64_t begin, 
 
 int fan_in_top_k(int64_t batch, int64_t inputs, int64_t labels, int64_t fan_in, int64_t k, const float *h, const void *columns,
                  int32_t column_bytes, const float *weights, const float *bias, uint32_t *top_labels, float *top_scores,
-                 float *workspace, int64_t workspace_length, const uint16_t *short_weights) {
+                 float *workspace, int64_t workspace_length, const uint16_t *short_weights, const uint8_t *screen) {
   if (!fits(batch, inputs, labels, fan_in, k, workspace_length)) return ES_BAD_ARGUMENT;
   Scores s{batch, inputs, fan_in, h, columns, weights, bias, workspace, short_weights};
+#if ES_SCREENS
+  const ScreenShape shape(inputs, labels, fan_in);
+  if (screen != nullptr && es_has_bytes() != 0 && shape.applies() && batch >= 1 && batch <= MOST_SCREENED) {
+    ScreenedRow rows[MOST_SCREENED];
+    bool known = true;
+    for (int64_t r = 0; r < batch && known; r++) known = screen_row(shape, h + r * inputs, rows[r]);
+    if (known) {
+      return by_types(s, column_bytes, [&](auto column, const auto *w) {
+        return best_screened<decltype(column)>(s, w, shape, screen, rows, k, top_labels, top_scores);
+      });
+    }
+  }
+#else
+  (void)screen;
+#endif
   return by_types(s, column_bytes, [&](auto column, const auto *w) {
     return best<decltype(column)>(s, w, labels, k, top_labels, top_scores);
   });

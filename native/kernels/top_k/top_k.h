@@ -69,6 +69,8 @@ class Heaps {
     }
   }
   void set_rows(int64_t rows) { rows_ = rows; }
+  // Of a row: what does not lie above it stays out.
+  float threshold(int64_t row) const { return threshold_[row]; }
 
   // z: NV registers of rows from `first` on.
   template <int NV>

@@ -11,6 +11,7 @@ import {
 import { compressors } from 'hyparquet-compressors';
 import { EspalierError } from '../../errors.js';
 import { withFileErrors } from '../../files.js';
+import { checkFooter, checkGroup } from './parquet-guard.js';
 import type { RecordBatch, RecordSource, SourceProgress } from './record-source.js';
 
 /** Rows handed on at once. */
@@ -57,6 +58,7 @@ export class ParquetSource implements RecordSource {
             'write the file with smaller row groups',
           );
         }
+        await this.#guarded(() => checkGroup(buffer, group, wanted));
         const step = rowsAtOnce(group, wanted);
         for (let from = 0; from < rows; from += step) {
           const rowStart = groupBegin + from;
@@ -101,7 +103,10 @@ export class ParquetSource implements RecordSource {
   }
 
   async #read(buffer: AsyncBuffer): Promise<FileMetaData> {
-    this.#metadata ??= await parquetMetadataAsync(buffer);
+    if (this.#metadata === undefined) {
+      await checkFooter(buffer);
+      this.#metadata = await parquetMetadataAsync(buffer);
+    }
     return this.#metadata;
   }
 

@@ -292,6 +292,70 @@ describe('Parquet', () => {
     expect([lines[0], lines[8192], lines[19_999]]).toEqual([1, 8193, 20_000]);
   });
 
+  describe('that announces more than it holds is refused before room is made for it:', () => {
+    /** Lists of lists, each announced with ten million elements: 80 MB apiece to a decoder that believes them. */
+    const bomb = (depth: number) => [0x19, ...Array(depth).fill([0xf9, 0x80, 0xad, 0xe2, 0x04]).flat()];
+    const peakOf = async (bad: Uint8Array) => {
+      const before = process.memoryUsage().rss;
+      const error = await all(new ParquetSource(await file(bad))).catch((e: unknown) => e);
+      return { error, grown: process.memoryUsage().rss - before };
+    };
+    /** A file of one column of three numbers, with the place of its only page. */
+    const numbers = () => {
+      const bytes = new Uint8Array(
+        parquetWriteBuffer({
+          columnData: [{ name: 'n', data: [1, 2, 3], type: 'DOUBLE' }],
+          codec: 'UNCOMPRESSED',
+        }),
+      );
+      return { bytes, page: 4 };
+    };
+
+    it('lists within lists in the footer', async () => {
+      const footer = bomb(40);
+      const bad = Buffer.concat([
+        Buffer.from('PAR1'),
+        Buffer.from(footer),
+        Buffer.from(Uint32Array.of(footer.length).buffer),
+        Buffer.from('PAR1'),
+      ]);
+      const { error, grown } = await peakOf(bad);
+      expect(error).toEqual(code('PARQUET_FILE'));
+      expect(grown).toBeLessThan(2 ** 25);
+    });
+
+    it('lists within lists in the header of a page', async () => {
+      const { bytes, page } = numbers();
+      const bad = bytes.slice();
+      bad.set(bomb(4).slice(0, 20), page);
+      const { error, grown } = await peakOf(bad);
+      expect(error).toEqual(code('PARQUET_FILE'));
+      expect(grown).toBeLessThan(2 ** 25);
+    });
+
+    it('a page of more bytes or values than any writer makes', async () => {
+      const { bytes, page } = numbers();
+      const found = await all(new ParquetSource(await file(bytes)));
+      expect(found.rows).toEqual([[1], [2], [3]]);
+      // Field 2 of the header is the unpacked size: type byte, then a zigzag varint.
+      const at = bytes.indexOf(0x15, page + 2);
+      const longer = (from: number) =>
+        Uint8Array.from([
+          ...bytes.slice(0, from + 1),
+          0xfe,
+          0xff,
+          0xff,
+          0xff,
+          0x0f,
+          ...bytes.slice(from + 6),
+        ]);
+      const { error, grown } = await peakOf(longer(at));
+      expect(error).toEqual(code('PARQUET_FILE'));
+      expect((error as Error).message).toMatch(/a page of 2147483647 bytes unpacked/);
+      expect(grown).toBeLessThan(2 ** 25);
+    });
+  });
+
   it('a cut or flipped file gives rows or one error of ours, never a crash', async () => {
     const whole = bytes();
     const footer = whole.length - 600;

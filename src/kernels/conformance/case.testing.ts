@@ -43,7 +43,7 @@ export const TINY = 2 ** -126;
 const GUARD = 64;
 const GUARD_BYTE = 0xa5;
 
-type Typed = Floats | Uint32Array | Int32Array | Uint16Array;
+type Typed = Floats | Uint32Array | Int32Array | Uint16Array | Uint8Array;
 type TypedConstructor<T extends Typed> = {
   new (buffer: ArrayBuffer, at: number, length: number): T;
   BYTES_PER_ELEMENT: number;
@@ -86,6 +86,9 @@ export class Lab {
   }
   u16(values: ArrayLike<number>): Uint16Array {
     return this.#watch(Uint16Array, values.length, values, true);
+  }
+  u8Output(length: number): Uint8Array {
+    return this.#watch(Uint8Array, length, null, false).fill(0xad);
   }
   u32InOut(values: ArrayLike<number>): Uint32Array {
     return this.#watch(Uint32Array, values.length, values, false);

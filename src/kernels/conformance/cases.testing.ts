@@ -17,6 +17,7 @@ import {
   GROUPED_STEP_CASES,
 } from './output-step.testing.js';
 import { DROPOUT_CASES, UNIFORM_CASES } from './random-fill.testing.js';
+import { FAN_IN_SCREEN_CASES } from './screen.testing.js';
 import {
   DENSE_TOP_K_CASES,
   FAN_IN_LOGITS_CASES,
@@ -93,6 +94,14 @@ export const CASES: Readonly<Record<KernelName, readonly Case[]>> = {
   ],
   fanInLogits: FAN_IN_LOGITS_CASES,
   fanInTopK: FAN_IN_TOP_K_CASES,
+  fanInScreenLength: [
+    lengthCase((kernels) =>
+      [1, 128, 129, 1024, 1025, 70_000].map((inputs) =>
+        kernels.fanInScreenLength({ inputs, labels: 5000, fanIn: 32 }),
+      ),
+    ),
+  ],
+  fanInScreenBuild: FAN_IN_SCREEN_CASES,
   fanInIndexLength: [
     lengthCase((kernels) =>
       [1, 32, 64, 5000].map((chunk) =>

@@ -6,7 +6,7 @@
  * change nothing.
  */
 import { ensure } from '../../errors.js';
-import type { FanInIndexArgs, Kernels, WorkspaceShape } from '../face.js';
+import type { FanInIndexArgs, FanInScreenArgs, Kernels, WorkspaceShape } from '../face.js';
 import { bagBackward, bagForward, csrTranspose } from './bag.js';
 import { balancedSplit } from './balanced-split.js';
 import * as bsr from './bsr.js';
@@ -52,6 +52,8 @@ export function referenceKernels(precision: 'float32' | 'float64'): Kernels {
     fanInStep,
     fanInLogits,
     fanInTopK,
+    fanInScreenLength: () => 0,
+    fanInScreenBuild,
     fanInIndexLength: () => 0,
     fanInIndexBuild,
     fanInRegrow,
@@ -66,6 +68,18 @@ export function referenceKernels(precision: 'float32' | 'float64'): Kernels {
     groupedTopKWorkspace: ({ batch }) => batch,
     topKWorkspace: (shape: WorkspaceShape) => shape.batch,
   };
+}
+
+/** Every label is computed. */
+function fanInScreenBuild({ screen }: FanInScreenArgs): void {
+  ensure(screen.length === 0, () => ({
+    code: 'KERNEL_FAN_IN_SCREEN',
+    kind: 'usage',
+    op: 'fanInScreenBuild',
+    problem: 'the reference backend screens no labels',
+    expected: 'a screen of fanInScreenLength() = 0 bytes',
+    received: `${screen.length} bytes`,
+  }));
 }
 
 /** The compact form needs no index. */

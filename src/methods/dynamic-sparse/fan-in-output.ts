@@ -44,6 +44,8 @@ export class FixedFanInOutput extends LabelMatrixOutput {
   /** Elements of the index: a dry device has them counted, not held. */
   #indexLength = 0;
   #explored: Explored | null = null;
+  /** Of the weights as they are, or null. */
+  #screen: Uint8Array | null = null;
 
   constructor(device: Device, options: FanInOutputOptions) {
     const { fanIn, inputs } = options;
@@ -126,6 +128,39 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     });
   }
 
+  /**
+   * Keeps upper bounds of logits at hand, about 2.75 bytes a connection, until something is learnt: few rows find their
+   * best labels in a third of the time, the answers the same to the bit.
+   */
+  prepareTopK(): void {
+    const { device, labels, inputs, width: fanIn } = this;
+    const length = device.kernels.fanInScreenLength({ inputs, labels, fanIn });
+    if (this.#screen !== null || length === 0 || labels * fanIn < fewConnections) return;
+    this.#screen = device.allocator.allocate('indices', 'uint8', length);
+    this.#buildScreen();
+  }
+
+  #buildScreen(): void {
+    const screen = this.#screen;
+    if (screen === null || this.device.dry) return;
+    const { inputs, labels } = this;
+    this.device.kernels.fanInScreenBuild({ ...this.#fanInWeights(), inputs, labels, screen });
+  }
+
+  /** NOTE: whatever changes weights or connections must come by here, or `topK` answers by what they were. */
+  #dropScreen(): void {
+    if (this.#screen === null) return;
+    this.device.allocator.release('indices', this.#screen);
+    this.#screen = null;
+  }
+
+  /** Connections have changed. */
+  #rearranged(): void {
+    this.#dropScreen();
+    this.#buildIndex();
+    this.#explored = this.#startExploring();
+  }
+
   override async rewire(
     step: number,
     totalSteps: number,
@@ -133,6 +168,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
   ): Promise<RewireReport | null> {
     const done = await rewireLayer(this.#evolving(), step, totalSteps, growth);
     if (done === null) return null;
+    this.#dropScreen();
     this.#buildIndex();
     this.#explored?.add(this.#columns);
     const connections = this.labels * this.width;
@@ -177,6 +213,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
   protected slab(common: OutputStepCommon, first: number): number {
     // The index numbers labels from 0 in chunks; without it a step is the same, its dh slower.
     const index = first === 0 ? this.#index : null;
+    if (common.backward) this.#dropScreen();
     return this.device.kernels.fanInStep({ ...common, ...this.#fanInWeights(first), index });
   }
 
@@ -188,7 +225,10 @@ export class FixedFanInOutput extends LabelMatrixOutput {
       workspaceLength: device.kernels.fanInWorkspace({ ...this.workspaceShape(batch), labels: capacity }),
       place: (label, at) =>
         columns.set(this.#columns.subarray(label * fanIn, (label + 1) * fanIn), at * fanIn),
-      run: (common) => device.kernels.fanInStep({ ...common, fanIn, columns, index: null }),
+      run: (common) => {
+        this.#dropScreen();
+        return device.kernels.fanInStep({ ...common, fanIn, columns, index: null });
+      },
       held: [held],
     };
   }
@@ -215,6 +255,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
       inputs: this.inputs,
       labels: this.labels,
       h: h.data,
+      screen: this.#screen,
       k,
       topLabels,
       topScores,
@@ -260,8 +301,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     }
     this.device.allocator.release('indices', old);
     for (const row of fresh) this.#drawRows(row, row + 1);
-    this.#buildIndex();
-    this.#explored = this.#startExploring();
+    this.#rearranged();
   }
 
   protected override chooseInputs(labels: Uint32Array, weights: Floats): void {
@@ -271,8 +311,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
       const own = weights.subarray(i * inputs, (i + 1) * inputs - shared);
       this.#columns.set(largestInputs(own, width - shared), label * width + shared);
     }
-    this.#buildIndex();
-    this.#explored = this.#startExploring();
+    this.#rearranged();
   }
 
   dryTwin(device: Device): FixedFanInOutput {
@@ -294,8 +333,12 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     const shape = { rows, fanIn, inputs, shared: this.#shared, row: 'label' } as const;
     checkColumns('FixedFanInOutput.loaded', this.#columns, shape);
     this.#buildIndex();
+    this.#buildScreen();
   }
 }
+
+/** Below, a screen gains nothing that could be noticed. */
+const fewConnections = 2 ** 16;
 
 /**
  * Labels per chunk: 128 keep their gradients in the first-level cache; wide inputs take more, so that every input

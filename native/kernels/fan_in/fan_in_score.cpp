@@ -157,7 +157,9 @@ int best_screened(const Scores &s, const Weight *weights, const ScreenShape &sha
   const TopKLayout at(s.batch, k);
   float *areas = align64(s.workspace);
   const int64_t tiles = (shape.labels + LABELS - 1) / LABELS;
-  const int tasks = es_parallel_workers(tiles > 65'536 ? 65'536 : static_cast<int>(tiles));
+  // One thread walks the screen of one row of 200,000 labels before a second one is awake.
+  const int64_t worth = (tiles * BLOCKS * shape.record * s.batch >> 24) + 1, most = worth < tiles ? worth : tiles;
+  const int tasks = es_parallel_workers(most > 65'536 ? 65'536 : static_cast<int>(most));
   for (int task = 0; task < tasks; task++) Best(at, areas + task * at.worker).clear(s.batch, at.padded);
   int bad = 0;
   parallel_tasks(tasks, [&](int task, int) {

@@ -1,9 +1,12 @@
+import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { createDeflate, deflateSync } from 'node:zlib';
 import { encode } from 'fast-png';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readPngFolder, readPngFolders } from './png-folders.js';
+import { crc32 } from './readers/zip.js';
 
 let scratch: string;
 beforeAll(async () => {
@@ -73,6 +76,81 @@ describe('readPngFolder', () => {
     await mkdir(join(scratch, 'empty/a'), { recursive: true });
     await expect(readPngFolder(join(scratch, 'empty'))).rejects.toThrow(/IMAGES_MISSING/);
     await expect(readPngFolder(join(scratch, 'nowhere'))).rejects.toThrow(/FILE_/);
+  });
+
+  describe('an image that unpacks to more than it says is refused, or what it drags along left out:', () => {
+    const chunk = (name: string, data: Uint8Array) => {
+      const body = Buffer.concat([Buffer.from(name, 'latin1'), data]);
+      const [length, crc] = [Buffer.alloc(4), Buffer.alloc(4)];
+      length.writeUInt32BE(data.length);
+      crc.writeUInt32BE(crc32(body));
+      return Buffer.concat([length, body, crc]);
+    };
+    const header = (width: number, height: number, interlaced = 0) => {
+      const data = Buffer.alloc(13);
+      data.writeUInt32BE(width, 0);
+      data.writeUInt32BE(height, 4);
+      data.set([8, 0, 0, 0, interlaced], 8);
+      return chunk('IHDR', data);
+    };
+    const gathered = async (stream: AsyncIterable<Buffer>) => {
+      const parts: Buffer[] = [];
+      for await (const part of stream) parts.push(part);
+      return parts;
+    };
+    const begin = Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]);
+    const end = chunk('IEND', Buffer.alloc(0));
+    /** 512 MiB of zeros in half a megabyte; never whole in memory. */
+    const zeros = async () => {
+      const deflate = createDeflate();
+      const packed = (async () => Buffer.concat(await gathered(deflate)))();
+      const block = Buffer.alloc(2 ** 20);
+      for (let i = 0; i < 512; i++) if (!deflate.write(block)) await once(deflate, 'drain');
+      deflate.end();
+      return packed;
+    };
+    const read = async (name: string, parts: readonly Uint8Array[]) => {
+      await mkdir(join(scratch, name, 'a'), { recursive: true });
+      await writeFile(join(scratch, name, 'a', 'x.png'), Buffer.concat([begin, ...parts, end]));
+      const before = process.resourceUsage().maxRSS;
+      const found = await readPngFolder(join(scratch, name)).catch((e: unknown) => e);
+      return { found, grown: 1024 * (process.resourceUsage().maxRSS - before) };
+    };
+    const damaged = expect.objectContaining({ code: 'PNG_DAMAGED' });
+    const pixels = deflateSync(Uint8Array.of(0, 7));
+
+    it('a colour profile', async () => {
+      const profile = Buffer.concat([Buffer.from('icc\0\0', 'latin1'), await zeros()]);
+      const { found, grown } = await read('profile', [
+        header(1, 1),
+        chunk('iCCP', profile),
+        chunk('IDAT', pixels),
+      ]);
+      expect(found).toMatchObject({ rows: 1, pixels: Uint8Array.of(7) });
+      expect(grown).toBeLessThan(2 ** 26);
+    });
+
+    it('pixels beyond those of the header', async () => {
+      const bomb = await zeros();
+      const { found, grown } = await read('bomb', [header(1, 1), chunk('IDAT', bomb)]);
+      expect(found).toEqual(damaged);
+      expect(grown).toBeLessThan(2 ** 26);
+    });
+
+    it.each([
+      {
+        name: 'four thousand million pixels a side',
+        parts: [header(2 ** 32 - 1, 2 ** 32 - 1), chunk('IDAT', pixels)],
+      },
+      { name: 'no pixels', parts: [header(0, 4), chunk('IDAT', pixels)] },
+      { name: 'no header', parts: [chunk('IDAT', pixels)] },
+      {
+        name: 'a chunk longer than the file',
+        parts: [header(1, 1), Buffer.from([255, 255, 255, 255, 73, 68, 65, 84])],
+      },
+    ])('$name', async ({ name, parts }) => {
+      expect((await read(name.replaceAll(' ', '-'), parts)).found).toEqual(damaged);
+    });
   });
 
   it('refuses more classes than a byte can number', async () => {

@@ -1,10 +1,11 @@
 /** Folders of PNG files as image datasets: one folder per class, or `train` and `test` with one per class in each. */
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { convertIndexedToRgb, type DecodedPng, decode } from 'fast-png';
 import { EspalierError } from '../errors.js';
 import { withFileErrors } from '../files.js';
 import type { ImageDataset, ImageSplits } from './images.js';
+import { bareImage } from './png-guard.js';
 
 export interface PngFolderOptions {
   readonly name?: string;
@@ -19,6 +20,8 @@ export interface PngImages extends ImageDataset {
   readonly classNames: readonly string[];
 }
 
+/** No image of 256 MiB is packed to more. */
+const LARGEST_FILE = 2 ** 28;
 /** Labels are bytes. */
 const MOST_CLASSES = 256;
 
@@ -40,7 +43,11 @@ export async function readPngFolder(directory: string, options: PngFolderOptions
   let first: (Size & { readonly channels: number; readonly path: string }) | null = null;
   let pixels = new Uint8Array(0);
   for (const [row, { path }] of files.entries()) {
-    const bytes = await withFileErrors('readPngFolder', path, () => readFile(path));
+    const bytes = await withFileErrors('readPngFolder', path, async () => {
+      const { size } = await stat(path);
+      if (size > LARGEST_FILE) throw tooLarge(path, size);
+      return readFile(path);
+    });
     const image = decoded(bytes, path);
     const channels: number = first?.channels ?? options.channels ?? (image.colour ? 3 : 1);
     if (first === null) {
@@ -102,7 +109,7 @@ async function namesIn(directory: string, what: 'folders' | 'images'): Promise<s
 
 function decoded(bytes: Uint8Array, path: string): Image {
   try {
-    const png = decode(bytes, { checkCrc: true });
+    const png = decode(bareImage(bytes), { checkCrc: true });
     const { width, height } = png;
     if (png.palette !== undefined) {
       const data = convertIndexedToRgb(png);
@@ -173,6 +180,18 @@ function otherSize(path: string, { width, height }: Size, first: Size & { readon
     expected: `${first.width} x ${first.height} pixels, as in ${first.path}`,
     received: `${width} x ${height}`,
     hint: 'scale the images to one size first',
+    file: path,
+  });
+}
+
+function tooLarge(path: string, size: number): EspalierError {
+  return new EspalierError({
+    code: 'PNG_DAMAGED',
+    kind: 'data',
+    op: 'readPngFolder',
+    problem: 'this file is larger than any image that is read',
+    expected: `at most ${LARGEST_FILE / 2 ** 20} MiB`,
+    received: `${Math.ceil(size / 2 ** 20)} MiB`,
     file: path,
   });
 }

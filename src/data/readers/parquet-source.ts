@@ -8,9 +8,9 @@ import {
   parquetSchema,
   type RowGroup,
 } from 'hyparquet';
-import { compressors } from 'hyparquet-compressors';
 import { EspalierError } from '../../errors.js';
 import { withFileErrors } from '../../files.js';
+import { codecs } from './parquet-codecs.js';
 import { checkFooter, checkGroup } from './parquet-guard.js';
 import type { RecordBatch, RecordSource, SourceProgress } from './record-source.js';
 
@@ -70,7 +70,7 @@ export class ParquetSource implements RecordSource {
               columns: wanted,
               rowStart,
               rowEnd,
-              compressors,
+              compressors: codecs,
               useOffsetIndex: true,
             }),
           );

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import * as data from '../src/data/index.js';
+import * as png from '../src/data/png-folders.js';
 import * as readers from '../src/data/readers/index.js';
 import * as scipy from '../src/data/readers/scipy.js';
 import { EspalierError } from '../src/errors.js';
@@ -32,7 +33,7 @@ const names = [
     'run-log',
     'dataset-file',
   ],
-  ...['dataset-directory', 'featurizer', 'model', 'labels'],
+  ...['dataset-directory', 'featurizer', 'model', 'labels', 'png'],
 ];
 let home: string;
 let targets: Record<string, Target>;
@@ -41,7 +42,7 @@ beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), 'espalier-fuzz-'));
   const model = { Classifier, Device, modelSpec };
   targets = await fuzzTargets(
-    { data, readers, scipy, kernels, store, config, io, model },
+    { data, readers, scipy, kernels, store, config, io, model, png },
     join(home, 'valid'),
   );
 });

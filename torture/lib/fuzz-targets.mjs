@@ -5,12 +5,12 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { gzipSync } from 'node:zlib';
+import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { encode } from 'fast-png';
 import { zipSync } from 'fflate';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 
-/** @typedef {{ data: any, readers: any, scipy: any, store: any, config: any, io: any, kernels: any, model: any }} Modules */
+/** @typedef {{ data: any, readers: any, scipy: any, store: any, config: any, io: any, kernels: any, model: any, png?: any }} Modules */
 /** @typedef {{ corpus: Uint8Array[], words: string[], read: (bytes: Uint8Array, place: string) => Promise<void>, repair?: (bytes: Uint8Array) => Uint8Array,
  *   json?: (bytes: Buffer) => { part: [number, number], whole: (json: string) => Buffer } }} Target */
 
@@ -44,6 +44,10 @@ const jsonWords = [
   '"\\u0000"',
 ];
 const smallest = 2 ** 20;
+const compressors = {
+  GZIP: (/** @type {Uint8Array} */ input) => gzipSync(input),
+  BROTLI: (/** @type {Uint8Array} */ input) => brotliCompressSync(input),
+};
 
 /** A float32 vector, or another kind, as .npy. */
 function npy(descr, data, shape = `(${data.length},)`) {
@@ -219,8 +223,8 @@ export async function fuzzTargets(modules, home) {
       read: inFile('x.csv', (path) => readAll(readers.openSource(path, 'csv', new readers.Notices(2)))),
     },
     parquet: {
-      corpus: ['UNCOMPRESSED', 'SNAPPY'].map(
-        (codec) => new Uint8Array(parquetWriteBuffer({ columnData: columns, codec })),
+      corpus: /** @type {const} */ (['UNCOMPRESSED', 'SNAPPY', 'GZIP', 'BROTLI']).map(
+        (codec) => new Uint8Array(parquetWriteBuffer({ columnData: columns, codec, compressors })),
       ),
       words: ['PAR1', '\x15\x02', '\x19\x5c', '\xff\xff\xff\xff', '\x00\x00\x00\x00', '__proto__'],
       read: inFile('x.parquet', (path) =>

@@ -9,6 +9,7 @@ import * as readers from '../src/data/readers/index.js';
 import * as scipy from '../src/data/readers/scipy.js';
 import { EspalierError } from '../src/errors.js';
 import * as kernels from '../src/kernels/index.js';
+import * as calibration from '../src/model/calibration.js';
 import { Classifier } from '../src/model/classifier.js';
 import * as io from '../src/model/model-io.js';
 import { modelSpec } from '../src/model/spec.js';
@@ -33,7 +34,7 @@ const names = [
     'run-log',
     'dataset-file',
   ],
-  ...['dataset-directory', 'featurizer', 'model', 'labels', 'png'],
+  ...['dataset-directory', 'featurizer', 'model', 'labels', 'calibration', 'png'],
 ];
 let home: string;
 let targets: Record<string, Target>;
@@ -42,13 +43,21 @@ beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), 'espalier-fuzz-'));
   const model = { Classifier, Device, modelSpec };
   targets = await fuzzTargets(
-    { data, readers, scipy, kernels, store, config, io, model, png },
+    { data, readers, scipy, kernels, store, config, io, model, png, calibration },
     join(home, 'valid'),
   );
 });
 afterAll(() => rm(home, { recursive: true, force: true }));
 
 it('the slice is of every reader', () => expect(Object.keys(targets)).toEqual(names));
+
+it.each(names)('%s: what is damaged is sound before', async (name) => {
+  const place = join(home, 'target');
+  for (const bytes of targets[name].corpus) {
+    await clear(place);
+    await targets[name].read(bytes, place);
+  }
+});
 
 it.each(names)('%s: nothing but EspalierError, no prototype changed, nothing outside', async (name) => {
   const place = join(home, 'target');

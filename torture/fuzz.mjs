@@ -32,7 +32,7 @@ const child = fileURLToPath(new URL('./lib/fuzz-child.mjs', import.meta.url));
 const doneFile = join(home, 'fuzz.json');
 const done = existsSync(doneFile) ? JSON.parse(readFileSync(doneFile, 'utf8')) : {};
 
-/** Processor time of a process, in seconds. */
+/** Processor time of a process, in seconds; NaN once it has ended. */
 async function processorTime(/** @type {number} */ pid) {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
@@ -65,17 +65,18 @@ function piece(reader, from, count, wrong, codes) {
     });
     createInterface({ input: process_.stdout }).on('line', async (line) => {
       const message = JSON.parse(line);
-      spent = await processorTime(process_.pid ?? 0);
       if (message.at !== undefined) at = message.at;
       if (message.wrong !== undefined) wrong.push(message);
       if (message.done === true) {
         finished = true;
         for (const [code, n] of Object.entries(message.codes)) codes[code] = (codes[code] ?? 0) + n;
       }
+      // NOTE: nothing behind this line is done before the process is told to have ended.
+      spent = (await processorTime(process_.pid ?? 0)) || spent;
     });
     const timer = setInterval(async () => {
       // 64 cases and the start of a process, with room.
-      if ((await processorTime(process_.pid ?? 0)) < spent + 20) return;
+      if (!((await processorTime(process_.pid ?? 0)) >= spent + 20)) return;
       hung = true;
       process_.kill('SIGKILL');
     }, 1_000);

@@ -10,7 +10,7 @@ import { encode } from 'fast-png';
 import { zipSync } from 'fflate';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 
-/** @typedef {{ data: any, readers: any, scipy: any, store: any, config: any, io: any, kernels: any, model: any, png?: any }} Modules */
+/** @typedef {{ data: any, readers: any, scipy: any, store: any, config: any, io: any, kernels: any, model: any, png: any, calibration: any }} Modules */
 /** @typedef {{ corpus: Uint8Array[], words: string[], read: (bytes: Uint8Array, place: string) => Promise<void>, repair?: (bytes: Uint8Array) => Uint8Array,
  *   json?: (bytes: Buffer) => { part: [number, number], whole: (json: string) => Buffer } }} Target */
 
@@ -67,6 +67,41 @@ const npzParts = () => ({
   'data.npy': npy('<f4', Float32Array.of(1, 2, 3, 4)),
 });
 
+/** A Parquet file that begins and ends as one, with the length of what seems to be its footer: a version, then a list. */
+function withFooter(/** @type {Uint8Array} */ bytes) {
+  const out = Buffer.from(bytes);
+  if (out.length < 12) return out;
+  let at = out.length - 8;
+  // FileMetaData: 15 is a whole number in field 1, 19 a list in the next; the schema has a root and three columns.
+  while (at > 4 && !(out[at] === 0x15 && out[at + 2] === 0x19 && out[at + 3] === 0x4c)) at--;
+  out.write('PAR1', 0);
+  out.writeUInt32LE(out.length - 8 - at, out.length - 8);
+  out.write('PAR1', out.length - 4);
+  return out;
+}
+
+/** A PNG file whose chunks have the checksums of what is in them, as far as they can be told apart. */
+function withChecksums(/** @type {Uint8Array} */ bytes) {
+  const out = Buffer.from(bytes);
+  for (let at = 8; at + 12 <= out.length; ) {
+    const end = at + 8 + out.readUInt32BE(at);
+    if (end + 4 > out.length) break;
+    out.writeUInt32BE(crc32(out.subarray(at + 4, end)), end);
+    at = end + 4;
+  }
+  return out;
+}
+
+/** As of zip, gzip and PNG, a bit at a time. */
+function crc32(/** @type {Uint8Array} */ bytes) {
+  let sum = ~0;
+  for (const byte of bytes) {
+    sum ^= byte;
+    for (let i = 0; i < 8; i++) sum = (sum >>> 1) ^ (sum & 1 ? 0xedb88320 : 0);
+  }
+  return ~sum >>> 0;
+}
+
 /** A member of an archive damaged inside, with sizes and checksums that fit. @param {Uint8Array} bytes */
 function rezip(bytes) {
   const parts = npzParts();
@@ -89,11 +124,10 @@ function signed(bytes, signed) {
   return copy;
 }
 
-/** All rows of a source of records. */
-async function readAll(source) {
+/** All rows of a source of records, with `more` columns, which it may not have. */
+async function readAll(source, more = ['a.b', '__proto__', 'constructor']) {
   const columns = await source.columns();
-  for await (const { rows } of source.batches([...columns, 'a.b', '__proto__', 'constructor']))
-    void rows.length;
+  for await (const { rows } of source.batches([...columns, ...more])) void rows.length;
 }
 
 /**
@@ -226,9 +260,11 @@ export async function fuzzTargets(modules, home) {
       corpus: /** @type {const} */ (['UNCOMPRESSED', 'SNAPPY', 'GZIP', 'BROTLI']).map(
         (codec) => new Uint8Array(parquetWriteBuffer({ columnData: columns, codec, compressors })),
       ),
+      repair: withFooter,
       words: ['PAR1', '\x15\x02', '\x19\x5c', '\xff\xff\xff\xff', '\x00\x00\x00\x00', '__proto__'],
       read: inFile('x.parquet', (path) =>
-        readAll(readers.openSource(path, 'parquet', new readers.Notices(2))),
+        // A column that is not there is refused before anything is decoded.
+        readAll(readers.openSource(path, 'parquet', new readers.Notices(2)), []),
       ),
     },
     npz: {
@@ -417,30 +453,52 @@ export async function fuzzTargets(modules, home) {
       },
     },
   };
-  if (modules.calibration) {
-    targets.calibration = {
-      corpus: [json({ format: 'espalier-calibration', version: 1 })],
-      words: jsonWords,
-      read: async (bytes) => modules.calibration.parseCalibration(string(bytes), 8),
-    };
-  }
-  if (modules.png) {
-    const png = new Uint8Array(encode({ width: 2, height: 2, data: Uint8Array.of(1, 2, 3, 4), channels: 1 }));
-    targets.png = {
-      corpus: [png],
-      words: ['IHDR', 'IDAT', 'IEND', 'PLTE', 'tRNS', '\xff\xff\xff\xff', '\x00\x00\x00\x00'],
-      read: async (bytes, place) => {
-        for (const [kind, content] of [
-          ['a', bytes],
-          ['b', png],
-        ]) {
-          await mkdir(join(place, 'png', kind), { recursive: true });
-          await writeFile(join(place, 'png', kind, 'x.png'), content);
-        }
-        await modules.png.readPngFolder(join(place, 'png'));
-      },
-    };
-  }
+  const one = { slope: 0.9, offset: -0.1 };
+  targets.calibration = {
+    corpus: [
+      json({
+        ...{
+          format: 'espalier-calibration',
+          version: 1,
+          rows: 9,
+          perRow: 4,
+          right: 5,
+          method: 'platt',
+          all: one,
+        },
+        ...{ buckets: { head: null, torso: one, tail: null }, bucketOf: 'AAEBAgICAgI=', leastRight: 3 },
+        ...{ labels: [{ label: 2, ...one }], order: 'probability', ece: { before: 0.2, after: 0.1 } },
+        thresholds: [{ precision: 0.5, all: 0.3, head: 0.2, torso: null, tail: 1 }],
+      }),
+    ],
+    words: jsonWords,
+    read: async (bytes) => modules.calibration.parseCalibration(string(bytes), 8),
+  };
+  const png = new Uint8Array(encode({ width: 2, height: 2, data: Uint8Array.of(1, 2, 3, 4), channels: 1 }));
+  const many = new Uint8Array(
+    encode({
+      width: 2,
+      height: 2,
+      data: Uint16Array.from({ length: 16 }, (_, i) => 999 * i),
+      channels: 4,
+      depth: 16,
+    }),
+  );
+  targets.png = {
+    corpus: [png, many],
+    words: ['IHDR', 'IDAT', 'IEND', 'PLTE', 'tRNS', 'iCCP', 'acTL', '\xff\xff\xff\xff', '\x00\x00\x00\x00'],
+    repair: withChecksums,
+    read: async (bytes, place) => {
+      for (const [kind, content] of [
+        ['a', bytes],
+        ['b', png],
+      ]) {
+        await mkdir(join(place, 'png', kind), { recursive: true });
+        await writeFile(join(place, 'png', kind, 'x.png'), content);
+      }
+      await modules.png.readPngFolder(join(place, 'png'));
+    },
+  };
   return targets;
 }
 

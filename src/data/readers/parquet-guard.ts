@@ -123,9 +123,11 @@ function walk(view: DataView): Walked {
       case 1:
       case 2:
         // True and false: within a list one byte each.
-        return inList ? skip(1) : undefined;
+        if (inList) skip(1);
+        return;
       case 3:
-        return skip(1);
+        skip(1);
+        return;
       case 4:
       case 5: {
         const value = zigZag(5);
@@ -136,9 +138,11 @@ function walk(view: DataView): Walked {
         zigZag(10);
         return;
       case 7:
-        return skip(8);
+        skip(8);
+        return;
       case 8:
-        return skip(varint(5));
+        skip(varint(5));
+        return;
       case 9: {
         const head = view.getUint8(at++);
         const count = head >> 4 === 15 ? varint(5) : head >> 4;
@@ -151,7 +155,8 @@ function walk(view: DataView): Walked {
       }
       case 12:
         if (depth > DEPTH) throw new Error('structures within structures');
-        return structure(`${path}.`, depth + 1, inList);
+        structure(`${path}.`, depth + 1, inList);
+        return;
       default:
         throw new Error(`a field of type ${type}`);
     }

@@ -4,14 +4,14 @@ import {
   type AsyncBuffer,
   type FileMetaData,
   parquetMetadataAsync,
-  parquetReadObjects,
   parquetSchema,
   type RowGroup,
 } from 'hyparquet';
 import { EspalierError } from '../../errors.js';
 import { withFileErrors } from '../../files.js';
-import { codecs } from './parquet-codecs.js';
+import { bufferOf } from './parquet-decode.js';
 import { checkFooter, checkGroup } from './parquet-guard.js';
+import { decodeApart } from './parquet-thread.js';
 import type { RecordBatch, RecordSource, SourceProgress } from './record-source.js';
 
 /** Rows handed on at once. */
@@ -23,6 +23,8 @@ const ROWS = 8192;
 const DECODED_BYTES = 2 ** 26;
 const DECODED_ROWS = 16 * ROWS;
 const LARGEST_GROUP = 2 ** 31;
+/** Bytes of a decoded value beside its own. */
+const CELL = 8;
 
 export class ParquetSource implements RecordSource {
   readonly file: string;
@@ -49,6 +51,7 @@ export class ParquetSource implements RecordSource {
       const buffer = bufferOf(handle, size);
       const metadata = await this.#guarded(() => this.#read(buffer));
       const wanted = [...new Set(columns)];
+      const places = columns.map((column) => wanted.indexOf(column));
       let groupBegin = 0;
       for (const group of metadata.row_groups) {
         const rows = Number(group.num_rows);
@@ -59,27 +62,20 @@ export class ParquetSource implements RecordSource {
           );
         }
         await this.#guarded(() => checkGroup(buffer, group, wanted));
-        const step = rowsAtOnce(group, wanted);
+        const bytes = bytesOf(group, wanted);
+        const step = rowsAtOnce(rows, bytes);
         for (let from = 0; from < rows; from += step) {
           const rowStart = groupBegin + from;
           const rowEnd = groupBegin + Math.min(rows, from + step);
-          const records = await this.#guarded(() =>
-            parquetReadObjects({
-              file: buffer,
-              metadata,
-              columns: wanted,
-              rowStart,
-              rowEnd,
-              compressors: codecs,
-              useOffsetIndex: true,
-            }),
-          );
+          const task = { file: this.file, metadata, columns: wanted, rowStart, rowEnd };
+          const share = (bytes * (rowEnd - rowStart)) / Math.max(1, rows);
+          const records = await this.#guarded(() => decodeApart(task, share + CELL * wanted.length * step));
           if (records.length !== rowEnd - rowStart) throw this.#fault('it holds fewer rows than it says');
           for (let at = 0; at < records.length; at += ROWS) {
             const part = records.slice(at, at + ROWS);
             const done = rowStart + at + part.length;
             yield {
-              rows: part.map((record) => columns.map((column) => record[column])),
+              rows: part.map((values) => places.map((place) => values[place])),
               lines: part.map((_, i) => rowStart + at + i + 1),
             };
             onProgress?.({ bytes: Math.round((size * done) / Number(metadata.num_rows)), totalBytes: size });
@@ -137,28 +133,17 @@ export class ParquetSource implements RecordSource {
   }
 }
 
-/** Rows of a group whose `wanted` columns are decoded in one go. */
-function rowsAtOnce({ num_rows, columns }: RowGroup, wanted: readonly string[]): number {
+/** What the `wanted` columns of a group unpack to. */
+function bytesOf({ columns }: RowGroup, wanted: readonly string[]): number {
   let bytes = 0;
   for (const { meta_data: column } of columns)
     if (column !== undefined && wanted.includes(column.path_in_schema[0]))
       bytes += Number(column.total_uncompressed_size);
-  const fitting = Math.floor((Number(num_rows) * DECODED_BYTES) / Math.max(1, bytes));
-  return Math.max(ROWS, Math.min(DECODED_ROWS, fitting));
+  return bytes;
 }
 
-function bufferOf(handle: Awaited<ReturnType<typeof open>>, byteLength: number): AsyncBuffer {
-  return {
-    byteLength,
-    async slice(start, end = byteLength) {
-      const [from, to] = [Math.max(0, start < 0 ? byteLength + start : start), Math.min(byteLength, end)];
-      const into = new ArrayBuffer(Math.max(0, to - from));
-      for (let at = 0; at < into.byteLength; ) {
-        const { bytesRead } = await handle.read(new Uint8Array(into, at), 0, into.byteLength - at, from + at);
-        if (bytesRead === 0) throw new Error('the file became shorter while it was read');
-        at += bytesRead;
-      }
-      return into;
-    },
-  };
+/** Rows of a group of `bytes` that are decoded in one go. */
+function rowsAtOnce(rows: number, bytes: number): number {
+  const fitting = Math.floor((rows * DECODED_BYTES) / Math.max(1, bytes));
+  return Math.max(ROWS, Math.min(DECODED_ROWS, fitting));
 }

@@ -1,0 +1,49 @@
+/** Rows of a Parquet file, decoded here and now: what `parquet-worker.ts` does for `parquet-thread.ts`. */
+import type { open } from 'node:fs/promises';
+import { open as openFile } from 'node:fs/promises';
+import { type AsyncBuffer, type FileMetaData, parquetReadObjects } from 'hyparquet';
+import { codecs } from './parquet-codecs.js';
+
+/** Rows [rowStart, rowEnd) of a file, the values of `columns`. */
+export interface DecodeTask {
+  readonly file: string;
+  readonly metadata: FileMetaData;
+  readonly columns: readonly string[];
+  readonly rowStart: number;
+  readonly rowEnd: number;
+}
+
+/** [rows][columns] */
+export async function decodeRows({
+  file,
+  metadata,
+  columns,
+  rowStart,
+  rowEnd,
+}: DecodeTask): Promise<unknown[][]> {
+  const handle = await openFile(file, 'r');
+  try {
+    const { size } = await handle.stat();
+    const wanted = { file: bufferOf(handle, size), metadata, columns: [...columns], rowStart, rowEnd };
+    const records = await parquetReadObjects({ ...wanted, compressors: codecs, useOffsetIndex: true });
+    return records.map((record) => columns.map((column) => record[column]));
+  } finally {
+    await handle.close();
+  }
+}
+
+export function bufferOf(handle: Awaited<ReturnType<typeof open>>, byteLength: number): AsyncBuffer {
+  return {
+    byteLength,
+    async slice(start, end = byteLength) {
+      const [from, to] = [Math.max(0, start < 0 ? byteLength + start : start), Math.min(byteLength, end)];
+      const into = new ArrayBuffer(Math.max(0, to - from));
+      for (let at = 0; at < into.byteLength; ) {
+        const { bytesRead } = await handle.read(new Uint8Array(into, at), 0, into.byteLength - at, from + at);
+        if (bytesRead === 0) throw new Error('the file became shorter while it was read');
+        at += bytesRead;
+      }
+      return into;
+    },
+  };
+}

@@ -1,0 +1,115 @@
+/**
+ * Pages of a Parquet file are decoded in a thread of their own, which is ended where it takes too long or too much: their
+ * runs and bit widths are numbers that the decoder believes, and a damaged one keeps it counting without an end.
+ */
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { type DecodeTask, decodeRows } from './parquet-decode.js';
+
+/** Of few bytes and of many: what the thread may hold. */
+const HEAP_MIB = { small: 64, large: 2048 } as const;
+type Size = keyof typeof HEAP_MIB;
+const SMALL = 2 ** 20;
+/** Ticks of a tenth of a second: a process that is stopped for a while loses none. */
+const TICK_MS = 100;
+const START_TICKS = 300;
+const TICKS = 15;
+const TICKS_PER_MIB = 20;
+
+interface Answer {
+  readonly ready?: true;
+  readonly rows?: unknown[][];
+  readonly fault?: string;
+}
+
+class DecodingThread {
+  readonly #worker: Worker;
+  /** Gone: it takes no more. */
+  ended = false;
+  #settle: ((answer: Answer) => void) | null = null;
+
+  constructor(file: string, size: Size) {
+    this.#worker = new Worker(file, {
+      resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB[size], maxYoungGenerationSizeMb: 16 },
+      execArgv: [],
+    });
+    const gone = (fault: string) => {
+      this.ended = true;
+      this.#answer({ fault });
+    };
+    this.#worker.on('message', (answer: Answer) => this.#answer(answer));
+    this.#worker.on('error', (error: NodeJS.ErrnoException) =>
+      gone(error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? 'its pages unpack to too much' : error.message),
+    );
+    this.#worker.on('exit', () => gone('its decoder ended'));
+  }
+
+  #answer(answer: Answer): void {
+    const settle = this.#settle;
+    this.#settle = null;
+    settle?.(answer);
+  }
+
+  /** The next answer, or an end after so many ticks. */
+  async #next(ticks: number): Promise<Answer> {
+    if (this.ended) return { fault: 'its decoder ended' };
+    this.#worker.ref();
+    let left = ticks;
+    const timer = setInterval(() => {
+      if (--left > 0) return;
+      this.ended = true;
+      this.#answer({ fault: 'its pages cannot be decoded in a reasonable time' });
+      void this.#worker.terminate();
+    }, TICK_MS);
+    try {
+      return await new Promise<Answer>((resolve) => {
+        this.#settle = resolve;
+      });
+    } finally {
+      clearInterval(timer);
+      // A process that has nothing else to do may end.
+      this.#worker.unref();
+    }
+  }
+
+  started(): Promise<Answer> {
+    return this.#next(START_TICKS);
+  }
+
+  async run(task: DecodeTask, ticks: number): Promise<Answer> {
+    if (!this.ended) this.#worker.postMessage(task);
+    return this.#next(ticks);
+  }
+}
+
+/** Threads that wait for work: starting one takes longer than decoding a small file. */
+const idle: Record<Size, DecodingThread[]> = { small: [], large: [] };
+
+/**
+ * What `decodeRows` returns, or an error where that would not come to an end.
+ * @param bytes that the rows unpack to, by the file's own account
+ */
+export async function decodeApart(task: DecodeTask, bytes: number): Promise<unknown[][]> {
+  const file = workerFile();
+  if (file === null) return decodeRows(task);
+  const size = bytes < SMALL ? 'small' : 'large';
+  let thread = idle[size].pop();
+  if (thread === undefined || thread.ended) {
+    thread = new DecodingThread(file, size);
+    const { fault } = await thread.started();
+    if (fault !== undefined) throw new Error(fault);
+  }
+  const { rows, fault } = await thread.run(task, TICKS + Math.ceil((TICKS_PER_MIB * bytes) / 2 ** 20));
+  if (!thread.ended && idle[size].length === 0) idle[size].push(thread);
+  if (rows === undefined) throw new Error(fault);
+  return rows;
+}
+
+/** The compiled worker; from sources, as tests run, that of the last build. null: there is none. */
+function workerFile(): string | null {
+  const here = fileURLToPath(new URL('./parquet-worker.js', import.meta.url));
+  for (const file of [here, here.replace(/([\\/])src([\\/])data/, '$1dist$2data')])
+    if (existsSync(file)) return file;
+  return null;
+}

@@ -69,14 +69,16 @@ export class ParquetSource implements RecordSource {
           const rowEnd = groupBegin + Math.min(rows, from + step);
           const task = { file: this.file, metadata, columns: wanted, rowStart, rowEnd };
           const share = (bytes * (rowEnd - rowStart)) / Math.max(1, rows);
-          const records = await this.#guarded(() => decodeApart(task, share + CELL * wanted.length * step));
-          if (records.length !== rowEnd - rowStart) throw this.#fault('it holds fewer rows than it says');
-          for (let at = 0; at < records.length; at += ROWS) {
-            const part = records.slice(at, at + ROWS);
+          const values = await this.#guarded(() => decodeApart(task, share + CELL * wanted.length * step));
+          const count = rowEnd - rowStart;
+          if (values.some(({ length }) => length !== count))
+            throw this.#fault('it holds fewer rows than it says');
+          for (let at = 0; at < count; at += ROWS) {
+            const part = Array.from({ length: Math.min(ROWS, count - at) }, (_, i) => at + i);
             const done = rowStart + at + part.length;
             yield {
-              rows: part.map((values) => places.map((place) => values[place])),
-              lines: part.map((_, i) => rowStart + at + i + 1),
+              rows: part.map((row) => places.map((place) => values[place][row])),
+              lines: part.map((row) => rowStart + row + 1),
             };
             onProgress?.({ bytes: Math.round((size * done) / Number(metadata.num_rows)), totalBytes: size });
           }

@@ -142,6 +142,7 @@ describe('readPngFolder', () => {
         name: 'four thousand million pixels a side',
         parts: [header(2 ** 32 - 1, 2 ** 32 - 1), chunk('IDAT', pixels)],
       },
+      { name: 'too few bytes for so many pixels', parts: [header(9000, 9000), chunk('IDAT', pixels)] },
       { name: 'no pixels', parts: [header(0, 4), chunk('IDAT', pixels)] },
       { name: 'no header', parts: [chunk('IDAT', pixels)] },
       {

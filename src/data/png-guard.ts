@@ -15,6 +15,12 @@ const image = new Set(['IHDR', 'PLTE', 'tRNS', 'IDAT', 'IEND']);
 /** Samples of a pixel by colour type. */
 const samples: Readonly<Record<number, number>> = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
 
+/** Bytes of all rows. */
+interface Unpacked {
+  readonly least: number;
+  readonly most: number;
+}
+
 /** The same image without anything beside it; throws where it says more, or holds more, than an image may. */
 export function bareImage(bytes: Uint8Array): Uint8Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -22,7 +28,7 @@ export function bareImage(bytes: Uint8Array): Uint8Array {
     throw new Error('it does not begin as a PNG file does');
   const kept: Uint8Array[] = [bytes.subarray(0, signature.length)];
   const packed: Uint8Array[] = [];
-  let unpacked = 0;
+  let unpacked = { least: 0, most: 0 };
   for (let at = signature.length; at < bytes.length; ) {
     if (at + 12 > bytes.length) throw new Error('it ends within a chunk');
     const length = view.getUint32(at);
@@ -36,13 +42,13 @@ export function bareImage(bytes: Uint8Array): Uint8Array {
     at = end;
     if (name === 'IEND') break;
   }
-  if (unpacked === 0) throw new Error('it has no header');
+  if (unpacked.most === 0) throw new Error('it has no header');
   checkPixels(packed, unpacked);
   return Buffer.concat(kept);
 }
 
 /** Bytes of all rows with the filter of each, as the header says; interlaced ones have up to seven times as many rows. */
-function unpackedBytes(view: DataView, at: number, length: number): number {
+function unpackedBytes(view: DataView, at: number, length: number): Unpacked {
   if (length !== 13) throw new Error(`a header of ${length} bytes`);
   const [width, height] = [view.getUint32(at), view.getUint32(at + 4)];
   const [depth, colour, interlaced] = [view.getUint8(at + 8), view.getUint8(at + 9), view.getUint8(at + 12)];
@@ -54,12 +60,14 @@ function unpackedBytes(view: DataView, at: number, length: number): number {
   const most = interlaced === 0 ? bytes : 2 * bytes + 14 * height + 14;
   if (most > LARGEST_IMAGE)
     throw new Error(`${width} x ${height} pixels are more than ${LARGEST_IMAGE / 2 ** 20} MiB`);
-  return most;
+  return { least: Math.floor((width * height * samples[colour] * depth) / 8), most };
 }
 
-function checkPixels(packed: readonly Uint8Array[], unpacked: number): void {
+function checkPixels(packed: readonly Uint8Array[], { least, most }: Unpacked): void {
   const bytes = packed.reduce((sum, { length }) => sum + length, 0);
-  if (DEFLATE_RATIO * bytes <= unpacked + UNCHECKED) return;
+  // Room is made for all pixels at once: too few bytes for them are told before.
+  if (DEFLATE_RATIO * bytes < least) throw new Error(`${bytes} bytes cannot be an image of ${least}`);
+  if (DEFLATE_RATIO * bytes <= most + UNCHECKED) return;
   // Ends with an error of its own where there is more.
-  inflateSync(Buffer.concat(packed), { maxOutputLength: unpacked + UNCHECKED });
+  inflateSync(Buffer.concat(packed), { maxOutputLength: most + UNCHECKED });
 }

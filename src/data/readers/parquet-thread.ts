@@ -14,7 +14,7 @@ const SMALL = 2 ** 20;
 /** Ticks of a tenth of a second: a process that is stopped for a while loses none. */
 const TICK_MS = 100;
 const START_TICKS = 300;
-const TICKS = 15;
+const TICKS = 8;
 const TICKS_PER_MIB = 20;
 
 interface Answer {

@@ -1,4 +1,7 @@
-/** Runs one cell of an experiment in its own process: trains, scores a split, the test split unless told otherwise, once, prints one JSON line. */
+/**
+ * Runs one cell of an experiment in its own process: trains, scores one split (the test split unless told otherwise) once,
+ * prints one JSON line.
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -7,6 +7,7 @@ import * as data from '../src/data/index.js';
 import * as png from '../src/data/png-folders.js';
 import * as readers from '../src/data/readers/index.js';
 import * as scipy from '../src/data/readers/scipy.js';
+import * as zip from '../src/data/readers/zip.js';
 import { EspalierError } from '../src/errors.js';
 import * as kernels from '../src/kernels/index.js';
 import * as calibration from '../src/model/calibration.js';
@@ -43,7 +44,7 @@ beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), 'espalier-fuzz-'));
   const model = { Classifier, Device, modelSpec };
   targets = await fuzzTargets(
-    { data, readers, scipy, kernels, store, config, io, model, png, calibration },
+    { data, readers, scipy, kernels, store, config, io, model, png, calibration, zip },
     join(home, 'valid'),
   );
 });

@@ -3,6 +3,7 @@ import * as data from '../../dist/data/index.js';
 import * as png from '../../dist/data/png-folders.js';
 import * as readers from '../../dist/data/readers/index.js';
 import * as scipy from '../../dist/data/readers/scipy.js';
+import * as zip from '../../dist/data/readers/zip.js';
 import * as kernels from '../../dist/kernels/index.js';
 import * as calibration from '../../dist/model/calibration.js';
 import { Classifier } from '../../dist/model/classifier.js';
@@ -13,6 +14,6 @@ import { Device } from '../../dist/tensor/device.js';
 import * as config from '../../dist/train/config.js';
 
 export const modules = {
-  ...{ data, readers, scipy, kernels, store, config, io, png, calibration },
+  ...{ data, readers, scipy, kernels, store, config, io, png, calibration, zip },
   model: { Classifier, Device, modelSpec },
 };

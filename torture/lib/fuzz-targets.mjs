@@ -10,7 +10,7 @@ import { encode } from 'fast-png';
 import { zipSync } from 'fflate';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 
-/** @typedef {{ data: any, readers: any, scipy: any, store: any, config: any, io: any, kernels: any, model: any, png: any, calibration: any }} Modules */
+/** @typedef {{ data: any, readers: any, scipy: any, store: any, config: any, io: any, kernels: any, model: any, png: any, calibration: any, zip: any }} Modules */
 /** @typedef {{ corpus: Uint8Array[], words: string[], read: (bytes: Uint8Array, place: string) => Promise<void>, repair?: (bytes: Uint8Array) => Uint8Array,
  *   json?: (bytes: Buffer) => { part: [number, number], whole: (json: string) => Buffer } }} Target */
 
@@ -81,26 +81,17 @@ function withFooter(/** @type {Uint8Array} */ bytes) {
 }
 
 /** A PNG file whose chunks have the checksums of what is in them, as far as they can be told apart. */
-function withChecksums(/** @type {Uint8Array} */ bytes) {
-  const out = Buffer.from(bytes);
-  for (let at = 8; at + 12 <= out.length; ) {
-    const end = at + 8 + out.readUInt32BE(at);
-    if (end + 4 > out.length) break;
-    out.writeUInt32BE(crc32(out.subarray(at + 4, end)), end);
-    at = end + 4;
-  }
-  return out;
-}
-
-/** As of zip, gzip and PNG, a bit at a time. */
-function crc32(/** @type {Uint8Array} */ bytes) {
-  let sum = ~0;
-  for (const byte of bytes) {
-    sum ^= byte;
-    for (let i = 0; i < 8; i++) sum = (sum >>> 1) ^ (sum & 1 ? 0xedb88320 : 0);
-  }
-  return ~sum >>> 0;
-}
+const withChecksums =
+  (/** @type {(bytes: Uint8Array) => number} */ crc32) => (/** @type {Uint8Array} */ bytes) => {
+    const out = Buffer.from(bytes);
+    for (let at = 8; at + 12 <= out.length; ) {
+      const end = at + 8 + out.readUInt32BE(at);
+      if (end + 4 > out.length) break;
+      out.writeUInt32BE(crc32(out.subarray(at + 4, end)), end);
+      at = end + 4;
+    }
+    return out;
+  };
 
 /** A member of an archive damaged inside, with sizes and checksums that fit. @param {Uint8Array} bytes */
 function rezip(bytes) {
@@ -487,7 +478,7 @@ export async function fuzzTargets(modules, home) {
   targets.png = {
     corpus: [png, many],
     words: ['IHDR', 'IDAT', 'IEND', 'PLTE', 'tRNS', 'iCCP', 'acTL', '\xff\xff\xff\xff', '\x00\x00\x00\x00'],
-    repair: withChecksums,
+    repair: withChecksums(modules.zip.crc32),
     read: async (bytes, place) => {
       for (const [kind, content] of [
         ['a', bytes],

@@ -157,7 +157,7 @@ int best_screened(const Scores &s, const Weight *weights, const ScreenShape &sha
   const TopKLayout at(s.batch, k);
   float *areas = align64(s.workspace);
   const int64_t tiles = (shape.labels + LABELS - 1) / LABELS;
-  // One thread walks the screen of one row of 200,000 labels before a second one is awake.
+  // A thread for every 16 MiB: over 9.6 MB two threads took 0.53 ms and one 0.55, and the other core has work of its own.
   const int64_t worth = (tiles * BLOCKS * shape.record * s.batch >> 24) + 1, most = worth < tiles ? worth : tiles;
   const int tasks = es_parallel_workers(most > 65'536 ? 65'536 : static_cast<int>(most));
   for (int task = 0; task < tasks; task++) Best(at, areas + task * at.worker).clear(s.batch, at.padded);

@@ -3,7 +3,7 @@
  * z[b,l] = bias[l] + sum_k w[l,k] h[b, columns[l,k]], with topology that is static or evolves (SET).
  * Ullah et al. 2024, section 3; Schultheis & Babbar 2023.
  */
-import type { Columns, Floats, OutputStepCommon, WorkspaceShape } from '../../kernels/face.js';
+import type { Columns, Floats, OutputStepCommon, Positives, WorkspaceShape } from '../../kernels/face.js';
 import { RandomStream } from '../../kernels/random.js';
 import { LabelMatrixOutput } from '../../output/base.js';
 import type {
@@ -12,6 +12,8 @@ import type {
   NamedArray,
   OutputCapabilities,
   RewireReport,
+  StepOptions,
+  StepResult,
 } from '../../output/layer.js';
 import type { SampledStage } from '../../output/sampled-softmax.js';
 import { overSlabs } from '../../output/slabs.js';
@@ -129,8 +131,8 @@ export class FixedFanInOutput extends LabelMatrixOutput {
   }
 
   /**
-   * Keeps upper bounds of logits at hand, about 2.75 bytes a connection, until something is learnt: few rows find their
-   * best labels in a third of the time, the answers the same to the bit.
+   * Keeps upper bounds of logits at hand, about 2.75 bytes a connection, until something is learnt: a row finds its best
+   * labels in an eighth of the time, eight rows in half (bench/top-k.mjs), the answers the same to the bit.
    */
   prepareTopK(): void {
     const { device, labels, inputs, width: fanIn } = this;
@@ -154,11 +156,15 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     this.#screen = null;
   }
 
+  override step(h: Tensor, targets: Positives, options: StepOptions): Promise<StepResult> {
+    this.#dropScreen();
+    return super.step(h, targets, options);
+  }
+
   /** Connections have changed. */
   #rearranged(): void {
     this.#dropScreen();
     this.#buildIndex();
-    this.#explored = this.#startExploring();
   }
 
   override async rewire(
@@ -168,8 +174,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
   ): Promise<RewireReport | null> {
     const done = await rewireLayer(this.#evolving(), step, totalSteps, growth);
     if (done === null) return null;
-    this.#dropScreen();
-    this.#buildIndex();
+    this.#rearranged();
     this.#explored?.add(this.#columns);
     const connections = this.labels * this.width;
     return { step, ...done, connections, explored: this.#explored?.share ?? 0 };
@@ -213,7 +218,6 @@ export class FixedFanInOutput extends LabelMatrixOutput {
   protected slab(common: OutputStepCommon, first: number): number {
     // The index numbers labels from 0 in chunks; without it a step is the same, its dh slower.
     const index = first === 0 ? this.#index : null;
-    if (common.backward) this.#dropScreen();
     return this.device.kernels.fanInStep({ ...common, ...this.#fanInWeights(first), index });
   }
 
@@ -225,10 +229,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
       workspaceLength: device.kernels.fanInWorkspace({ ...this.workspaceShape(batch), labels: capacity }),
       place: (label, at) =>
         columns.set(this.#columns.subarray(label * fanIn, (label + 1) * fanIn), at * fanIn),
-      run: (common) => {
-        this.#dropScreen();
-        return device.kernels.fanInStep({ ...common, fanIn, columns, index: null });
-      },
+      run: (common) => device.kernels.fanInStep({ ...common, fanIn, columns, index: null }),
       held: [held],
     };
   }
@@ -302,6 +303,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     this.device.allocator.release('indices', old);
     for (const row of fresh) this.#drawRows(row, row + 1);
     this.#rearranged();
+    this.#explored = this.#startExploring();
   }
 
   protected override chooseInputs(labels: Uint32Array, weights: Floats): void {
@@ -312,6 +314,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
       this.#columns.set(largestInputs(own, width - shared), label * width + shared);
     }
     this.#rearranged();
+    this.#explored = this.#startExploring();
   }
 
   dryTwin(device: Device): FixedFanInOutput {
@@ -337,7 +340,7 @@ export class FixedFanInOutput extends LabelMatrixOutput {
   }
 }
 
-/** Below, a screen gains nothing that could be noticed. */
+/** Fewer are all computed in some 0.04 ms: 3.5 million take 2 (bench/top-k.mjs). */
 const fewConnections = 2 ** 16;
 
 /**

@@ -45,7 +45,8 @@ export async function readPngFolder(directory: string, options: PngFolderOptions
   for (const [row, { path }] of files.entries()) {
     const bytes = await withFileErrors('readPngFolder', path, async () => {
       const { size } = await stat(path);
-      if (size > LARGEST_FILE) throw tooLarge(path, size);
+      if (size > LARGEST_FILE)
+        throw damaged(path, `${Math.ceil(size / 2 ** 20)} MiB are more than any image that is read`);
       return readFile(path);
     });
     const image = decoded(bytes, path);
@@ -117,16 +118,20 @@ function decoded(bytes: Uint8Array, path: string): Image {
     }
     return { width, height, perPixel: png.channels, colour: png.channels > 2, data: asBytes(png) };
   } catch (cause) {
-    throw new EspalierError({
-      code: 'PNG_DAMAGED',
-      kind: 'data',
-      op: 'readPngFolder',
-      problem: `this is not a sound PNG file: ${(cause as Error).message}`,
-      hint: 'make the file anew, or take it out of the folder',
-      file: path,
-      cause,
-    });
+    throw damaged(path, (cause as Error).message, cause);
   }
+}
+
+function damaged(path: string, what: string, cause?: unknown): EspalierError {
+  return new EspalierError({
+    code: 'PNG_DAMAGED',
+    kind: 'data',
+    op: 'readPngFolder',
+    problem: `this is not a sound PNG file: ${what}`,
+    hint: 'make the file anew, or take it out of the folder',
+    file: path,
+    cause,
+  });
 }
 
 /** Samples of 16 bits by their upper byte; samples of 1, 2 and 4 bits, packed row by row, stretched to 0 ... 255. */
@@ -180,18 +185,6 @@ function otherSize(path: string, { width, height }: Size, first: Size & { readon
     expected: `${first.width} x ${first.height} pixels, as in ${first.path}`,
     received: `${width} x ${height}`,
     hint: 'scale the images to one size first',
-    file: path,
-  });
-}
-
-function tooLarge(path: string, size: number): EspalierError {
-  return new EspalierError({
-    code: 'PNG_DAMAGED',
-    kind: 'data',
-    op: 'readPngFolder',
-    problem: 'this file is larger than any image that is read',
-    expected: `at most ${LARGEST_FILE / 2 ** 20} MiB`,
-    received: `${Math.ceil(size / 2 ** 20)} MiB`,
     file: path,
   });
 }

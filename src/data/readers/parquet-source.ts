@@ -64,21 +64,24 @@ export class ParquetSource implements RecordSource {
         await this.#guarded(() => checkGroup(buffer, group, wanted));
         const bytes = bytesOf(group, wanted);
         const step = rowsAtOnce(rows, bytes);
+        // The whole would be copied to the thread for each of its groups.
+        const own = { ...metadata, row_groups: [group], num_rows: group.num_rows, key_value_metadata: [] };
         for (let from = 0; from < rows; from += step) {
           const rowStart = groupBegin + from;
           const rowEnd = groupBegin + Math.min(rows, from + step);
-          const task = { file: this.file, metadata, columns: wanted, rowStart, rowEnd };
+          const part = { rowStart: from, rowEnd: rowEnd - groupBegin };
+          const task = { file: this.file, metadata: own, columns: wanted, ...part };
           const share = (bytes * (rowEnd - rowStart)) / Math.max(1, rows);
           const values = await this.#guarded(() => decodeApart(task, share + CELL * wanted.length * step));
           const count = rowEnd - rowStart;
           if (values.some(({ length }) => length !== count))
             throw this.#fault('it holds fewer rows than it says');
           for (let at = 0; at < count; at += ROWS) {
-            const part = Array.from({ length: Math.min(ROWS, count - at) }, (_, i) => at + i);
-            const done = rowStart + at + part.length;
+            const some = Array.from({ length: Math.min(ROWS, count - at) }, (_, i) => at + i);
+            const done = rowStart + at + some.length;
             yield {
-              rows: part.map((row) => places.map((place) => values[place][row])),
-              lines: part.map((row) => rowStart + row + 1),
+              rows: some.map((row) => places.map((place) => values[place][row])),
+              lines: some.map((row) => rowStart + row + 1),
             };
             onProgress?.({ bytes: Math.round((size * done) / Number(metadata.num_rows)), totalBytes: size });
           }

@@ -16,6 +16,8 @@ const TICK_MS = 100;
 const START_TICKS = 300;
 const TICKS = 8;
 const TICKS_PER_MIB = 20;
+/** How long a thread waits for the next file before it ends. */
+const IDLE_MS = 5_000;
 
 interface Answer {
   readonly ready?: true;
@@ -58,9 +60,8 @@ class DecodingThread {
     let left = ticks;
     const timer = setInterval(() => {
       if (--left > 0) return;
-      this.ended = true;
       this.#answer({ fault: 'its pages cannot be decoded in a reasonable time' });
-      void this.#worker.terminate();
+      this.end();
     }, TICK_MS);
     try {
       return await new Promise<Answer>((resolve) => {
@@ -73,6 +74,11 @@ class DecodingThread {
     }
   }
 
+  end(): void {
+    this.ended = true;
+    void this.#worker.terminate();
+  }
+
   started(): Promise<Answer> {
     return this.#next(START_TICKS);
   }
@@ -83,8 +89,28 @@ class DecodingThread {
   }
 }
 
-/** Threads that wait for work: starting one takes longer than decoding a small file. */
-const idle: Record<Size, DecodingThread[]> = { small: [], large: [] };
+/** One of each size may wait for work: starting one takes longer than decoding a small file. */
+const idle = new Map<Size, DecodingThread>();
+
+function take(size: Size): DecodingThread | undefined {
+  const thread = idle.get(size);
+  idle.delete(size);
+  return thread?.ended ? undefined : thread;
+}
+
+function giveBack(size: Size, thread: DecodingThread): void {
+  if (thread.ended) return;
+  if (idle.has(size)) {
+    thread.end();
+    return;
+  }
+  idle.set(size, thread);
+  setTimeout(() => {
+    if (idle.get(size) !== thread) return;
+    idle.delete(size);
+    thread.end();
+  }, IDLE_MS).unref();
+}
 
 /**
  * What `decodeRows` returns, or an error where that would not come to an end.
@@ -94,14 +120,14 @@ export async function decodeApart(task: DecodeTask, bytes: number): Promise<unkn
   const file = workerFile();
   if (file === null) return decodeRows(task);
   const size = bytes < SMALL ? 'small' : 'large';
-  let thread = idle[size].pop();
-  if (thread === undefined || thread.ended) {
+  let thread = take(size);
+  if (thread === undefined) {
     thread = new DecodingThread(file, size);
     const { fault } = await thread.started();
     if (fault !== undefined) throw new Error(fault);
   }
   const { rows, fault } = await thread.run(task, TICKS + Math.ceil((TICKS_PER_MIB * bytes) / 2 ** 20));
-  if (!thread.ended && idle[size].length === 0) idle[size].push(thread);
+  giveBack(size, thread);
   if (rows === undefined) throw new Error(fault);
   return rows;
 }

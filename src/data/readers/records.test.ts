@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { parse } from 'csv-parse/sync';
 import fc from 'fast-check';
+import { parquetMetadata } from 'hyparquet';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { EspalierError } from '../../errors.js';
@@ -11,6 +12,7 @@ import { CsvSource, csvRecords } from './csv-source.js';
 import { formatOf } from './index.js';
 import { JsonLinesSource } from './json-lines-source.js';
 import { ParquetSource } from './parquet-source.js';
+import { decodeApart } from './parquet-thread.js';
 import { checkColumns, Notices, type RecordSource } from './record-source.js';
 
 let home: string;
@@ -377,6 +379,24 @@ describe('Parquet', () => {
     });
     const { rows } = await all(new ParquetSource(await file(bytes())));
     expect(rows.length).toBe(9000);
+  });
+
+  it('whose few bytes become more than the decoder may hold is given up, and the process goes on', async () => {
+    const rows = 3_000_000;
+    const bytes = parquetWriteBuffer({
+      columnData: [{ name: 'a', data: Array.from({ length: rows }, () => 'x'), type: 'STRING' }],
+    });
+    const task = {
+      file: await file(new Uint8Array(bytes)),
+      metadata: parquetMetadata(bytes),
+      columns: ['a'],
+      rowStart: 0,
+    };
+    // Told that it unpacks to less than a mebibyte, it gets the small heap.
+    const said = 2 ** 20 - 1;
+    await expect(decodeApart({ ...task, rowEnd: rows }, said)).rejects.toThrow(/unpack to too much/);
+    const [[first]] = await decodeApart({ ...task, rowEnd: 1 }, said);
+    expect(first).toBe('x');
   });
 
   it('a cut or flipped file gives rows or one error of ours, never a crash', async () => {

@@ -56,6 +56,13 @@ export function trainingPrinter(): { event(event: TrainEvent): void; done(): voi
           `the model of epoch ${e.epoch.toFixed(e.epoch % 1 === 0 ? 0 : 1)} is kept: P@1 ${e.value.toFixed(2)} on validation rows was the best`,
         );
         break;
+      case 'labels-levelled':
+        line.say(
+          e.by === null
+            ? `too few of the ${e.rows} validation rows have new labels to tell whether these are too loud`
+            : `new labels moved by ${e.by.toFixed(2)} in logits, to be right as often as old ones of the same logit`,
+        );
+        break;
       case 'calibration':
         line.say(
           `probabilities: expected calibration error ${(100 * e.before).toFixed(2)} % before, ${(100 * e.after).toFixed(2)} % after (${e.method}${e.buckets.length > 0 ? `, ${e.buckets.join(', ')} apart` : ''}${e.labels > 0 ? `, ${e.labels.toLocaleString('en')} labels by themselves` : ''})`,

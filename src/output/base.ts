@@ -28,6 +28,7 @@ import {
   checkLabel,
   checkLabelMap,
   checkPositives,
+  checkShift,
   checkStart,
 } from './check.js';
 import type {
@@ -429,6 +430,12 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
         moment?.fill(0, row * width, (row + 1) * width);
       for (const moment of [this.biasMoments.m, this.biasMoments.v]) moment?.fill(0, row, row + 1);
     }
+  }
+
+  shiftLogits(from: number, by: number): void {
+    checkShift(`${this.kind}.shiftLogits`, this.#labels, from, by);
+    if (this.device.dry) return;
+    for (let label = from; label < this.#labels; label++) this.bias[this.rowAt(label)] += by;
   }
 
   /** The row of weights of a label. */

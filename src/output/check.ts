@@ -139,6 +139,18 @@ export function checkFrom(op: string, layer: Pick<OutputLayer, 'labels' | 'capab
   }));
 }
 
+/** Arguments of `shiftLogits`. */
+export function checkShift(op: string, labels: number, from: number, by: number): void {
+  ensure(Number.isInteger(from) && from >= 0 && from <= labels && Number.isFinite(by), () => ({
+    code: 'LABEL_SHIFT',
+    kind: 'usage',
+    op,
+    problem: 'there is no such label to begin with, or no finite number to add',
+    expected: `a label of 0 to ${labels}, and a finite number`,
+    received: `from ${from} by ${by}`,
+  }));
+}
+
 /** New label j continues old label map[j]; -1 starts anew. */
 export function checkLabelMap(map: Int32Array, labels: number): void {
   for (const from of map) {

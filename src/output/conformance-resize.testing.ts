@@ -109,6 +109,28 @@ export function describeResizing(rig: Rig): void {
         expect(() => layer.startLabels(wrong, { weights, bias: [0, 0] })).toThrow(/LABEL_/);
     });
 
+    it('moves the logits of its last labels together, where it can learn labels alone', async () => {
+      const layer = make({ optimizer: adam });
+      await layer.step(hidden(one.h), one.positives, { rate: 0.05 });
+      const logits = async () => Array.from((await layer.scores(hidden(one.h))).data);
+      const before = await logits();
+      const from = labels - 2;
+      if (layer.capabilities.learnsFrom) expect(layer.shiftLogits).toBeDefined();
+      layer.shiftLogits?.(from, -1.5);
+      const moved = layer.shiftLogits === undefined ? 0 : -1.5;
+      for (const [i, z] of (await logits()).entries()) {
+        if (i % labels < from) expect(z).toBe(before[i]);
+        else expect(Math.abs(z - before[i] - moved)).toBeLessThan(1e-5);
+      }
+      for (const [at, by] of [
+        [labels + 1, 1],
+        [-1, 1],
+        [0.5, 1],
+        [0, Number.NaN],
+      ] as const)
+        if (layer.shiftLogits !== undefined) expect(() => layer.shiftLogits?.(at, by)).toThrow(/LABEL_SHIFT/);
+    });
+
     it('holds the bytes of a layer made at that size, dry or not', () => {
       for (const on of [rig.device, rig.device.dryTwin()]) {
         const start = on.ledger.liveBytes;

@@ -182,6 +182,8 @@ export interface OutputLayer {
    * Connections that belong to these labels alone go where their weights are largest.
    */
   startLabels(labels: Uint32Array, start: LabelStart): void;
+  /** Adds `by` to the bias of every label from `from` on; always there where `capabilities.learnsFrom`. */
+  shiftLogits?(from: number, by: number): void;
   connections(label: number): Connections;
   /** The cost of a step of this shape, from a dry run of the same code. */
   plan(shape: StepShape): Promise<OutputPlan>;

@@ -118,6 +118,15 @@ export type TrainEvent =
       readonly rssBytes: number;
     }
   | ({ readonly event: 'validation'; readonly step: number; readonly epoch: number } & Scores)
+  | {
+      /** Labels that learnt alone, moved to the level of the others. */
+      readonly event: 'labels-levelled';
+      readonly step: number;
+      /** Added to their logits; null where too few validation rows show them. */
+      readonly by: number | null;
+      /** Validation rows. */
+      readonly rows: number;
+    }
   /** The model that is kept is that of an earlier scoring. */
   | {
       readonly event: 'best';

@@ -20,6 +20,7 @@ import { chooseOutput } from './auto-output.js';
 import { BestModel, restoreBest } from './best.js';
 import type { TrainConfig, TrainConfigInput } from './config.js';
 import { type Scores, scoresOf, type TrainEvent } from './events.js';
+import { levelOf } from './level-labels.js';
 import { notBegun, runLoop } from './loop.js';
 import { denseRivals, type MemoryTable } from './memory-report.js';
 import { asChosenBefore, leavesOutputOpen, type OutputChoice, provisional } from './open-output.js';
@@ -171,6 +172,14 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
           epoch: step / session.order.stepsPerEpoch,
         });
         // Probabilities are fitted to the model that is kept.
+        await validate();
+      }
+    }
+    if (result.finished && session.learnsFrom !== null && validation !== null) {
+      const by = await levelOf(session.classifier, validation, session.learnsFrom, evaluationBatch);
+      emit({ event: 'labels-levelled', step: result.step, by, rows: validation.rows });
+      if (by !== null) {
+        session.classifier.output.shiftLogits?.(session.learnsFrom, by);
         await validate();
       }
     }

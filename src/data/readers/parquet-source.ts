@@ -62,8 +62,9 @@ export class ParquetSource implements RecordSource {
           );
         }
         await this.#guarded(() => checkGroup(buffer, group, wanted));
-        const bytes = bytesOf(group, wanted);
-        const step = rowsAtOnce(rows, bytes);
+        const { packed, unpacked } = bytesOf(group, wanted);
+        const step = rowsAtOnce(rows, unpacked);
+        const values = wanted.length * Math.min(rows, step);
         // The whole would be copied to the thread for each of its groups.
         const own = { ...metadata, row_groups: [group], num_rows: group.num_rows, key_value_metadata: [] };
         for (let from = 0; from < rows; from += step) {
@@ -71,16 +72,16 @@ export class ParquetSource implements RecordSource {
           const rowEnd = groupBegin + Math.min(rows, from + step);
           const part = { rowStart: from, rowEnd: rowEnd - groupBegin };
           const task = { file: this.file, metadata: own, columns: wanted, ...part };
-          const share = (bytes * (rowEnd - rowStart)) / Math.max(1, rows);
-          const values = await this.#guarded(() => decodeApart(task, share + CELL * wanted.length * step));
           const count = rowEnd - rowStart;
-          if (values.some(({ length }) => length !== count))
+          const bytes = (unpacked * count) / Math.max(1, rows) + CELL * values;
+          const decoded = await this.#guarded(() => decodeApart(task, { bytes, packed, unpacked, values }));
+          if (decoded.some(({ length }) => length !== count))
             throw this.#fault('it holds fewer rows than it says');
           for (let at = 0; at < count; at += ROWS) {
             const some = Array.from({ length: Math.min(ROWS, count - at) }, (_, i) => at + i);
             const done = rowStart + at + some.length;
             yield {
-              rows: some.map((row) => places.map((place) => values[place][row])),
+              rows: some.map((row) => places.map((place) => decoded[place][row])),
               lines: some.map((row) => rowStart + row + 1),
             };
             onProgress?.({ bytes: Math.round((size * done) / Number(metadata.num_rows)), totalBytes: size });
@@ -138,13 +139,15 @@ export class ParquetSource implements RecordSource {
   }
 }
 
-/** What the `wanted` columns of a group unpack to. */
-function bytesOf({ columns }: RowGroup, wanted: readonly string[]): number {
-  let bytes = 0;
-  for (const { meta_data: column } of columns)
-    if (column !== undefined && wanted.includes(column.path_in_schema[0]))
-      bytes += Number(column.total_uncompressed_size);
-  return bytes;
+/** Bytes of the `wanted` columns of a group: in the file, and what they unpack to by its account. */
+function bytesOf({ columns }: RowGroup, wanted: readonly string[]) {
+  let [packed, unpacked] = [0, 0];
+  for (const { meta_data: column } of columns) {
+    if (column === undefined || !wanted.includes(column.path_in_schema[0])) continue;
+    packed += Number(column.total_compressed_size);
+    unpacked += Number(column.total_uncompressed_size);
+  }
+  return { packed, unpacked };
 }
 
 /** Rows of a group of `bytes` that are decoded in one go. */

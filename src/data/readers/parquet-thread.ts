@@ -16,6 +16,10 @@ const TICK_MS = 100;
 const START_TICKS = 300;
 const TICKS = 8;
 const TICKS_PER_MIB = 20;
+/** For 2^17 values: a long run of one value unpacks to many out of no bytes. */
+const TICKS_PER_VALUES = 2;
+/** Bytes that a file's own account is believed for, for each one that is there. */
+const BELIEVED = 8;
 /** How long a thread waits for the next file before it ends. */
 const IDLE_MS = 5_000;
 
@@ -112,24 +116,37 @@ function giveBack(size: Size, thread: DecodingThread): void {
   }, IDLE_MS).unref();
 }
 
-/**
- * What `decodeRows` returns, or an error where that would not come to an end.
- * @param bytes that the rows unpack to, by the file's own account
- */
-export async function decodeApart(task: DecodeTask, bytes: number): Promise<unknown[][]> {
+/** What decoding some rows of a row group may take. */
+export interface DecodeLimits {
+  /** Bytes that the rows unpack to, by the file's own account, with what values take beside them. */
+  readonly bytes: number;
+  /** Bytes of the columns of the whole group, which is read from its beginning: as they are, and by the file's account. */
+  readonly packed: number;
+  readonly unpacked: number;
+  readonly values: number;
+}
+
+/** What `decodeRows` returns, or an error where that would not come to an end. */
+export async function decodeApart(task: DecodeTask, limits: DecodeLimits): Promise<unknown[][]> {
   const file = workerFile();
   if (file === null) return decodeRows(task);
-  const size = bytes < SMALL ? 'small' : 'large';
+  const size = limits.bytes < SMALL ? 'small' : 'large';
   let thread = take(size);
   if (thread === undefined) {
     thread = new DecodingThread(file, size);
     const { fault } = await thread.started();
     if (fault !== undefined) throw new Error(fault);
   }
-  const { rows, fault } = await thread.run(task, TICKS + Math.ceil((TICKS_PER_MIB * bytes) / 2 ** 20));
+  const { rows, fault } = await thread.run(task, patience(limits));
   giveBack(size, thread);
   if (rows === undefined) throw new Error(fault);
   return rows;
+}
+
+/** Ticks that decoding may take: a small file with great claims gets few. */
+export function patience({ packed, unpacked, values }: DecodeLimits): number {
+  const bytes = Math.min(unpacked, BELIEVED * packed);
+  return TICKS + Math.ceil((TICKS_PER_MIB * bytes) / 2 ** 20 + (TICKS_PER_VALUES * values) / 2 ** 17);
 }
 
 /** The compiled worker; from sources, as tests run, that of the last build. null: there is none. */

@@ -12,7 +12,7 @@ import { CsvSource, csvRecords } from './csv-source.js';
 import { formatOf } from './index.js';
 import { JsonLinesSource } from './json-lines-source.js';
 import { ParquetSource } from './parquet-source.js';
-import { decodeApart } from './parquet-thread.js';
+import { decodeApart, patience } from './parquet-thread.js';
 import { checkColumns, Notices, type RecordSource } from './record-source.js';
 
 let home: string;
@@ -381,6 +381,15 @@ describe('Parquet', () => {
     expect(rows.length).toBe(9000);
   });
 
+  it('is waited for by what is there, not by what it says', () => {
+    const groups = { packed: 2 ** 26, unpacked: 2 ** 28, bytes: 2 ** 28 };
+    const [ticks, honest] = [patience({ ...groups, values: 2 ** 17 }), 20 * 2 ** 8];
+    expect(ticks).toBeGreaterThan(honest);
+    // 500 bytes that speak of an exbibyte and as many rows as are decoded at once.
+    const small = { packed: 500, unpacked: 2 ** 60, bytes: 2 ** 60, values: 3 * 2 ** 17 };
+    expect(patience(small)).toBeLessThan(16);
+  });
+
   it('whose few bytes become more than the decoder may hold is given up, and the process goes on', async () => {
     const rows = 3_000_000;
     const bytes = parquetWriteBuffer({
@@ -393,7 +402,7 @@ describe('Parquet', () => {
       rowStart: 0,
     };
     // Told that it unpacks to less than a mebibyte, it gets the small heap.
-    const said = 2 ** 20 - 1;
+    const said = { bytes: 2 ** 20 - 1, packed: 2 ** 20, unpacked: 2 ** 20, values: rows };
     await expect(decodeApart({ ...task, rowEnd: rows }, said)).rejects.toThrow(/unpack to too much/);
     const [[first]] = await decodeApart({ ...task, rowEnd: 1 }, said);
     expect(first).toBe('x');

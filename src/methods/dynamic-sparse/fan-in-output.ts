@@ -161,6 +161,11 @@ export class FixedFanInOutput extends LabelMatrixOutput {
     return super.step(h, targets, options);
   }
 
+  override shiftLogits(from: number, by: number): void {
+    this.#dropScreen();
+    super.shiftLogits(from, by);
+  }
+
   /** Connections have changed. */
   #rearranged(): void {
     this.#dropScreen();

@@ -22,13 +22,13 @@ function relabelled(dataset, places, labelNames, wanted = () => true) {
   return new data.CsrDataset({ ...builder.finish(), labelNames });
 }
 
-async function store(path, train, featurizer) {
+async function store(path, train, validation, featurizer) {
   const about = {
     name: 'new-labels',
     origin: 'wordnet-hypernym with labels held out',
     licence: 'as its source',
   };
-  await data.writeDatasetDirectory(path, { ...about, train, featurizer });
+  await data.writeDatasetDirectory(path, { ...about, train, validation, featurizer });
   return path;
 }
 
@@ -68,11 +68,15 @@ async function score(path, rows, old) {
   return Object.fromEntries(Object.entries(sums).map(([part, [hits, n]]) => [part, (100 * hits) / n]));
 }
 
-export async function run({ seed, share, settings, dataset, ways }) {
+export async function run({ seed, share, settings, dataset, ways, validation }) {
   const source = await data.DatasetDirectory.open(join('data', dataset));
   const { labelNames } = await source.names();
   const featurizer = await source.featurizer();
-  const [whole, test] = [await source.load('trainAll'), await source.load('test')];
+  const [whole, heldOut, test] = [
+    await source.load('train'),
+    await source.load('validation'),
+    await source.load('test'),
+  ];
   // Labels of at least two rows: of one row nothing can be learnt that is also in the test.
   const count = new Uint32Array(whole.labels);
   for (const label of whole.labelIds) count[label]++;
@@ -90,14 +94,17 @@ export async function run({ seed, share, settings, dataset, ways }) {
   const home = await mkdtemp(join(tmpdir(), 'espalier-new-labels-'));
   try {
     const at = (name) => join(home, name);
-    const paths = {
-      base: await store(at('base'), relabelled(whole, first, names.slice(0, old)), featurizer),
-      all: await store(at('all'), relabelled(whole, places, names), featurizer),
-      new: await store(
-        at('new'),
-        relabelled(whole, places, names, (own) => own.some((l) => l >= old)),
+    const of = (name, places, names, wanted) =>
+      store(
+        at(name),
+        relabelled(whole, places, names, wanted),
+        relabelled(heldOut, places, names),
         featurizer,
-      ),
+      );
+    const paths = {
+      base: await of('base', first, names.slice(0, old)),
+      all: await of('all', places, names),
+      new: await of('new', places, names, (own) => own.some((l) => l >= old)),
     };
     const asked = relabelled(test, places, names);
     const results = { base: null, ways: {}, retrained: null, old, added: held.size };
@@ -109,7 +116,6 @@ export async function run({ seed, share, settings, dataset, ways }) {
       );
       return { ...found, seconds };
     };
-    const validation = { rows: 0 };
     results.base = await timed({ ...settings, validation, data: paths.base, out: at('run-base') });
     results.retrained = await timed({ ...settings, validation, data: paths.all, out: at('run-all') });
     for (const [name, { on, newLabels, learn, ...changes }] of Object.entries(ways)) {

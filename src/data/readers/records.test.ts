@@ -1,46 +1,15 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { parse } from 'csv-parse/sync';
 import fc from 'fast-check';
-import { parquetMetadata } from 'hyparquet';
-import { parquetWriteBuffer } from 'hyparquet-writer';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { EspalierError } from '../../errors.js';
 import { CsvSource, csvRecords } from './csv-source.js';
 import { formatOf } from './index.js';
 import { JsonLinesSource } from './json-lines-source.js';
-import { ParquetSource } from './parquet-source.js';
-import { decodeApart, patience } from './parquet-thread.js';
-import { checkColumns, Notices, type RecordSource } from './record-source.js';
+import { all, code, filesOfTests } from './reading.testing.js';
+import { checkColumns, Notices } from './record-source.js';
 
-let home: string;
-beforeAll(async () => {
-  home = await mkdtemp(join(tmpdir(), 'espalier-readers-'));
-});
-afterAll(() => rm(home, { recursive: true }));
-
-let files = 0;
-async function file(content: string | Uint8Array, ending = 'x'): Promise<string> {
-  const path = join(home, `${files++}.${ending}`);
-  await writeFile(path, content);
-  return path;
-}
-
-async function all(source: RecordSource, columns?: readonly string[]) {
-  const names = columns ?? (await source.columns());
-  const rows: unknown[][] = [];
-  const lines: number[] = [];
-  for await (const batch of source.batches(names)) {
-    rows.push(...batch.rows.map((row) => [...row]));
-    lines.push(...Array.from(batch.lines));
-  }
-  return { names, rows, lines };
-}
-
-const code = (c: string, facts: object = {}) =>
-  expect.objectContaining({ code: c, facts: expect.objectContaining(facts) });
+const file = filesOfTests();
 
 const cell = fc
   .array(fc.constantFrom('a', 'é', '日', ',', ';', '"', '\n', '\r\n', ' ', '🙂', '1'), { maxLength: 6 })
@@ -225,7 +194,7 @@ describe('compressed and foreign files', () => {
       const source = new CsvSource(await file(Buffer.from(magic, 'latin1')), new Notices());
       await expect(source.columns()).rejects.toEqual(code('COMPRESSION_UNKNOWN'));
     }
-    await expect(all(new CsvSource(join(home, 'nowhere'), new Notices()))).rejects.toEqual(
+    await expect(all(new CsvSource(`${await file('')} that is not there`, new Notices()))).rejects.toEqual(
       code('FILE_MISSING'),
     );
   });
@@ -245,188 +214,6 @@ describe('compressed and foreign files', () => {
   it('a column that is not there is answered with those that are', () => {
     expect(() => checkColumns('f', ['titel'], ['title', 'body'])).toThrow(
       /"title", "body".*did you mean "title"/,
-    );
-  });
-});
-
-describe('Parquet', () => {
-  const bytes = () =>
-    new Uint8Array(
-      parquetWriteBuffer({
-        columnData: [
-          { name: 'title', data: Array.from({ length: 9000 }, (_, i) => `title ${i} é`), type: 'STRING' },
-          { name: 'n', data: Array.from({ length: 9000 }, (_, i) => BigInt(i)), type: 'INT64' },
-        ],
-        rowGroupSize: 5000,
-      }),
-    );
-
-  it('reads rows of all groups in order', async () => {
-    const source = new ParquetSource(await file(bytes()));
-    expect(await source.columns()).toEqual(['title', 'n']);
-    const { rows, lines } = await all(source, ['n', 'title']);
-    expect([rows.length, lines[8999]]).toEqual([9000, 9000]);
-    expect([rows[0], rows[5000], rows[8999]]).toEqual([
-      [0n, 'title 0 é'],
-      [5000n, 'title 5000 é'],
-      [8999n, 'title 8999 é'],
-    ]);
-  });
-
-  it('reads lists across the parts in which a large group is handed on', async () => {
-    const tags = Array.from({ length: 20_000 }, (_, i) => [`a${i % 7}`, `b${i}`].slice(0, 1 + (i % 2)));
-    const bytes = parquetWriteBuffer({
-      columnData: [{ name: 'tags', data: tags }],
-      rowGroupSize: 20_000,
-      schema: [
-        { name: 'root', num_children: 1 },
-        { name: 'tags', converted_type: 'LIST', repetition_type: 'OPTIONAL', num_children: 1 },
-        { name: 'list', repetition_type: 'REPEATED', num_children: 1 },
-        { name: 'element', type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'OPTIONAL' },
-      ],
-    });
-    const source = new ParquetSource(await file(new Uint8Array(bytes)));
-    const sizes: number[] = [];
-    for await (const { rows } of source.batches(['tags'])) sizes.push(rows.length);
-    expect(sizes).toEqual([8192, 8192, 3616]);
-    const { rows, lines } = await all(source);
-    expect(rows).toEqual(tags.map((list) => [list]));
-    expect([lines[0], lines[8192], lines[19_999]]).toEqual([1, 8193, 20_000]);
-  });
-
-  describe('that announces more than it holds is refused before room is made for it:', () => {
-    /** Lists of lists, each announced with ten million elements: 80 MB apiece to a decoder that believes them. */
-    const bomb = (depth: number) => [0x19, ...Array(depth).fill([0xf9, 0x80, 0xad, 0xe2, 0x04]).flat()];
-    const peakOf = async (bad: Uint8Array) => {
-      const before = process.memoryUsage().rss;
-      const error = await all(new ParquetSource(await file(bad))).catch((e: unknown) => e);
-      return { error, grown: process.memoryUsage().rss - before };
-    };
-    /** A file of one column of three numbers, with the place of its only page. */
-    const numbers = () => {
-      const bytes = new Uint8Array(
-        parquetWriteBuffer({
-          columnData: [{ name: 'n', data: [1, 2, 3], type: 'DOUBLE' }],
-          codec: 'UNCOMPRESSED',
-        }),
-      );
-      return { bytes, page: 4 };
-    };
-
-    it('lists within lists in the footer', async () => {
-      const footer = bomb(40);
-      const bad = Buffer.concat([
-        Buffer.from('PAR1'),
-        Buffer.from(footer),
-        Buffer.from(Uint32Array.of(footer.length).buffer),
-        Buffer.from('PAR1'),
-      ]);
-      const { error, grown } = await peakOf(bad);
-      expect(error).toEqual(code('PARQUET_FILE'));
-      expect(grown).toBeLessThan(2 ** 25);
-    });
-
-    it('lists within lists in the header of a page', async () => {
-      const { bytes, page } = numbers();
-      const bad = bytes.slice();
-      bad.set(bomb(4).slice(0, 20), page);
-      const { error, grown } = await peakOf(bad);
-      expect(error).toEqual(code('PARQUET_FILE'));
-      expect(grown).toBeLessThan(2 ** 25);
-    });
-
-    it('a page of more bytes or values than any writer makes', async () => {
-      const { bytes, page } = numbers();
-      const found = await all(new ParquetSource(await file(bytes)));
-      expect(found.rows).toEqual([[1], [2], [3]]);
-      // Field 2 of the header is the unpacked size: type byte, then a zigzag varint.
-      const at = bytes.indexOf(0x15, page + 2);
-      const longer = (from: number) =>
-        Uint8Array.from([
-          ...bytes.slice(0, from + 1),
-          0xfe,
-          0xff,
-          0xff,
-          0xff,
-          0x0f,
-          ...bytes.slice(from + 6),
-        ]);
-      const { error, grown } = await peakOf(longer(at));
-      expect(error).toEqual(code('PARQUET_FILE'));
-      expect((error as Error).message).toMatch(/a page of 2147483647 bytes unpacked/);
-      expect(grown).toBeLessThan(2 ** 25);
-    });
-  });
-
-  it('whose runs keep the decoder counting for ever is given up, and the next file is read', async () => {
-    // As fuzzing found it: a run of some column has a count below zero.
-    const endless = Buffer.from(
-      [
-        'UEFSMRUEFVQVQEwVDhUAAAAbKQD4j5Ss4Z0SQIAONmBsXsxSZKQ4oIQJK+xwwg3PARUGFRoVIlwVKBUAFSgVEBUEFQAAACgBCwWA',
-        'AweIxhrRWCMaCwADFQYVxAIVlgFcFSgVABUoFQAVBBUAAAAoARufAFiOlKxboxRvn81mNhuG0dpLeSiFloWoK4r4gZrcvB3QR4Fx',
-        'J2kwkVvRxY6JlbKVg1zNW7M/ln9DEUvogicYNdUshUqj3yAVBBVUFUBMFQ4VAAAAGykA+I+UrOGdEkCADTZgbF7MUmSkOKCECSvs',
-        'cMINzwEVBhUaFSJcFSgVABUoFRAV/xUAAAAoAQsFgAMHiMYa0VgjGgsAAxUEGUxIBHJvb3QVBgAVDCUCGAF0JQAAFQolAhgBbgAV',
-        'DCUCGAFsJQAAFigZHBk8JggcFQwZJQAQGRgBdBUIFigWsgEWpgEmYiYIHDYAKAJ0NhgCdDAAGSwVBBUAFQIAFQYVEBUCAAAAJq4B',
-        'HBUKGRUAGRgBbhUIFigW8gIWxAEmrgE8NgAoCFVVVVVVVRlAGAgAAAAAAAAAgDYAABkcFQYVABUCAAAAJvICHBUMGSUAEBkYAWwV',
-        'CBYoFrIBFqYBJswDJvICHDYAKAJsNhgCbDAAGSwVBBUAFQIAFQYVEBUCAAAAFtYFFig2kAQAKAloeXBhcnF1ZXQZPBwAABwAABwA',
-        'AAADAQAAUEFSMQ==',
-      ].join(''),
-      'base64',
-    );
-    await expect(all(new ParquetSource(await file(new Uint8Array(endless))))).rejects.toMatchObject({
-      code: 'PARQUET_FILE',
-      message: expect.stringMatching(/cannot be decoded in a reasonable time/),
-    });
-    const { rows } = await all(new ParquetSource(await file(bytes())));
-    expect(rows.length).toBe(9000);
-  });
-
-  it('is waited for by what is there, not by what it says', () => {
-    const groups = { packed: 2 ** 26, unpacked: 2 ** 28, bytes: 2 ** 28 };
-    const [ticks, honest] = [patience({ ...groups, values: 2 ** 17 }), 20 * 2 ** 8];
-    expect(ticks).toBeGreaterThan(honest);
-    // 500 bytes that speak of an exbibyte and as many rows as are decoded at once.
-    const small = { packed: 500, unpacked: 2 ** 60, bytes: 2 ** 60, values: 3 * 2 ** 17 };
-    expect(patience(small)).toBeLessThan(16);
-  });
-
-  it('whose few bytes become more than the decoder may hold is given up, and the process goes on', async () => {
-    const rows = 3_000_000;
-    const bytes = parquetWriteBuffer({
-      columnData: [{ name: 'a', data: Array.from({ length: rows }, () => 'x'), type: 'STRING' }],
-    });
-    const task = {
-      file: await file(new Uint8Array(bytes)),
-      metadata: parquetMetadata(bytes),
-      columns: ['a'],
-      rowStart: 0,
-    };
-    // Told that it unpacks to less than a mebibyte, it gets the small heap.
-    const said = { bytes: 2 ** 20 - 1, packed: 2 ** 20, unpacked: 2 ** 20, values: rows };
-    await expect(decodeApart({ ...task, rowEnd: rows }, said)).rejects.toThrow(/unpack to too much/);
-    const [[first]] = await decodeApart({ ...task, rowEnd: 1 }, said);
-    expect(first).toBe('x');
-  });
-
-  it('a cut or flipped file gives rows or one error of ours, never a crash', async () => {
-    const whole = bytes();
-    const footer = whole.length - 600;
-    await fc.assert(
-      fc.asyncProperty(
-        fc.integer({ min: footer, max: whole.length - 1 }),
-        fc.integer({ min: 1, max: 255 }),
-        fc.boolean(),
-        async (at, by, cut) => {
-          const bad = cut ? whole.slice(0, at) : whole.slice();
-          if (!cut) bad[at] ^= by;
-          try {
-            await all(new ParquetSource(await file(bad)));
-          } catch (error) {
-            expect(error).toEqual(code('PARQUET_FILE'));
-          }
-        },
-      ),
-      { numRuns: 60 },
     );
   });
 });

@@ -52,6 +52,14 @@ afterAll(() => rm(home, { recursive: true, force: true }));
 
 it('the slice is of every reader', () => expect(Object.keys(targets)).toEqual(names));
 
+it('a case is its seed and its number, whatever cases came before', () => {
+  const { calibration } = targets;
+  const pass = () =>
+    Array.from({ length: 2500 }, (_, index) => caseOf(calibration, 5, index).toString('latin1'));
+  const first = pass();
+  expect(pass()).toEqual(first);
+});
+
 it.each(names)('%s: what is damaged is sound before', async (name) => {
   const place = join(home, 'target');
   for (const bytes of targets[name].corpus) {

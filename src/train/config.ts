@@ -59,6 +59,11 @@ export const trainConfig = z.strictObject({
        * connections stay, bit by bit. Default: all. Optional, so that older runs resume.
        */
       learn: z.enum(['all', 'new']).optional(),
+      /**
+       * With `learn: new`: points of P@1 that validation rows without a new label may lose to new ones, whose logits are
+       * brought down for that. Default 0.5.
+       */
+      mostLost: z.number().min(0).max(100).optional(),
       /** What becomes of labels of the model that the dataset does not have, when continuing. */
       missingLabels: z.enum(['refuse', 'drop']).default('refuse'),
     })

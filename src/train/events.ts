@@ -124,6 +124,8 @@ export type TrainEvent =
       readonly step: number;
       /** Added to their logits; null where too few validation rows show them. */
       readonly by: number | null;
+      /** Points of P@1 that rows without a new label lose to new ones. */
+      readonly lost: number;
       /** Validation rows. */
       readonly rows: number;
     }

@@ -10,6 +10,8 @@ import { plantedDataset } from '../data/planted.js';
 import { selectRows } from '../data/rows.js';
 import { selectKernels } from '../kernels/index.js';
 import { loadClassifier } from '../model/model-io.js';
+import { scoreDataset } from '../model/score.js';
+import type { TopK } from '../output/layer.js';
 import type { TrainConfigInput } from './config.js';
 import type { TrainEvent } from './events.js';
 import { levelOf } from './level-labels.js';
@@ -65,9 +67,10 @@ const alone = (out: string, more: object = {}): TrainConfigInput => ({
 
 describe('levelOf', () => {
   it('is nothing once it was applied, and undoes whatever all new logits were moved by', async () => {
-    await train(alone('moved'));
+    await train(alone('moved', { start: { ...alone('').start, mostLost: 100 } }));
     const { classifier } = await loadClassifier(join(home, 'moved'), kernels);
-    const level = () => levelOf(classifier, validation, old, 64);
+    const level = async (mostLost = 100) =>
+      (await levelOf(classifier, validation, old, { batch: 64, mostLost })).by;
     expect(Math.abs((await level()) ?? Number.NaN)).toBeLessThan(1e-4);
     for (const by of [2, -0.75]) {
       classifier.output.shiftLogits?.(old, by);
@@ -76,13 +79,53 @@ describe('levelOf', () => {
     }
   });
 
+  it('goes further down where old labels would lose more than they may, to the very point', async () => {
+    const { classifier } = await loadClassifier(join(home, 'moved'), kernels);
+    const level = (mostLost: number) => levelOf(classifier, validation, old, { batch: 64, mostLost });
+    const even = await level(100);
+    expect(even.lost).toBeGreaterThan(0);
+    const none = await level(0);
+    expect(none).toMatchObject({ lost: 0, by: expect.any(Number) });
+    const half = await level(even.lost / 2);
+    expect(half.lost).toBeLessThanOrEqual(even.lost / 2);
+    expect(none.by).toBeLessThan(half.by ?? Number.NaN);
+    expect(half.by).toBeLessThan(even.by ?? Number.NaN);
+    // What is said to be lost is: with the logits moved, so many rows without a new label answer with one.
+    const plain = Array.from({ length: validation.rows }, (_, row) => row).filter(
+      (row) =>
+        Math.max(...validation.labelIds.subarray(...validation.labelIndptr.subarray(row, row + 2))) < old,
+    );
+    const answers = async () => {
+      const best: boolean[] = [];
+      const add = ({ k, labels }: TopK, truth: CsrDataset, rows: ArrayLike<number>) => {
+        for (let r = 0; r < rows.length; r++)
+          best.push(
+            truth.labelIds
+              .subarray(...truth.labelIndptr.subarray(rows[r], rows[r] + 2))
+              .includes(labels[r * k]),
+          );
+      };
+      await scoreDataset(
+        classifier,
+        selectRows(validation, Uint32Array.from(plain)),
+        { add },
+        { batch: 64, k: 1 },
+      );
+      return best.filter(Boolean).length;
+    };
+    classifier.output.shiftLogits?.(old, -64);
+    const before = await answers();
+    classifier.output.shiftLogits?.(old, 64 + (half.by ?? 0));
+    expect((100 * (before - (await answers()))) / plain.length).toBeCloseTo(half.lost, 5);
+  });
+
   it('says nothing where fewer than twenty are right, or wrong', async () => {
     const { classifier } = await loadClassifier(join(home, 'moved'), kernels);
     const some = selectRows(
       validation,
       Uint32Array.from({ length: 20 }, (_, row) => row),
     );
-    expect(await levelOf(classifier, some, old, 64)).toBeNull();
+    expect(await levelOf(classifier, some, old, { batch: 64, mostLost: 100 })).toMatchObject({ by: null });
   });
 });
 

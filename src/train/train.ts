@@ -176,10 +176,12 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
       }
     }
     if (result.finished && session.learnsFrom !== null && validation !== null) {
-      const by = await levelOf(session.classifier, validation, session.learnsFrom, evaluationBatch);
-      emit({ event: 'labels-levelled', step: result.step, by, rows: validation.rows });
+      const { learnsFrom, classifier } = session;
+      const options = { batch: evaluationBatch, mostLost: config.start?.mostLost ?? 0.5 };
+      const { by, lost } = await levelOf(classifier, validation, learnsFrom, options);
+      emit({ event: 'labels-levelled', step: result.step, by, lost, rows: validation.rows });
       if (by !== null) {
-        session.classifier.output.shiftLogits?.(session.learnsFrom, by);
+        classifier.output.shiftLogits?.(learnsFrom, by);
         await validate();
       }
     }

@@ -77,8 +77,9 @@ for (; index < from + count; index++) {
     if (peak() > base + allowance) {
       // Perhaps what many cases left to the collector: each of them by itself tells.
       for (let one = Math.max(from, index - 16); one <= index; one++) {
+        const again = caseOf(target, seed, one);
         const before = restartPeak();
-        await target.read(caseOf(target, seed, one), place).catch(() => {});
+        await target.read(again, place).catch(() => {});
         const rise = peak() - before;
         if (rise > allowance) tell({ index: one, wrong: `it took ${(rise / 2 ** 20).toFixed(0)} MiB` });
       }

@@ -112,7 +112,8 @@ function rearranged(/** @type {unknown} */ root, /** @type {(n: number) => numbe
     const [node, key] = places[below(places.length)];
     const [other, name] = places[below(places.length)];
     const change = below(5);
-    if (change === 0) node[key] = strange[below(strange.length)];
+    // NOTE: a copy, or later changes would go into what all cases share.
+    if (change === 0) node[key] = structuredClone(strange[below(strange.length)]);
     else if (change === 1) delete node[key];
     else if (change === 2) node[`${key}${below(3)}`] = structuredClone(node[key]);
     else if (change === 3) node[key] = structuredClone(other[name]);

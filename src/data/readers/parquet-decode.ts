@@ -2,6 +2,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { type AsyncBuffer, type FileMetaData, parquetReadObjects } from 'hyparquet';
 import { codecs } from './parquet-codecs.js';
+import { checkRuns } from './parquet-runs.js';
 
 /** Rows [rowStart, rowEnd) of a file, the values of `columns`. */
 export interface DecodeTask {
@@ -14,16 +15,20 @@ export interface DecodeTask {
 
 /** [columns][rows]: a few long arrays pass from thread to thread in a quarter of the time of many short ones. */
 export async function decodeRows({
-  file,
+  file: path,
   metadata,
   columns,
   rowStart,
   rowEnd,
 }: DecodeTask): Promise<unknown[][]> {
-  const handle = await open(file, 'r');
+  const handle = await open(path, 'r');
   try {
     const { size } = await handle.stat();
-    const wanted = { file: bufferOf(handle, size), metadata, columns: [...columns], rowStart, rowEnd };
+    const file = bufferOf(handle, size);
+    // Parts of a group have its pages in common: they are looked at once.
+    if (rowStart === 0)
+      for (const group of metadata.row_groups) await checkRuns(file, metadata, group, columns);
+    const wanted = { file, metadata, columns: [...columns], rowStart, rowEnd };
     const records = await parquetReadObjects({ ...wanted, compressors: codecs, useOffsetIndex: true });
     return columns.map((column) => records.map((record) => record[column]));
   } finally {

@@ -5,6 +5,7 @@
  * Apache Parquet, parquet.thrift; Thrift compact protocol.
  */
 import { type AsyncBuffer, type ColumnChunk, type RowGroup, readOffsetIndex } from 'hyparquet';
+import { type Walked, walk } from './parquet-thrift.js';
 
 /** Values and unpacked bytes of one page: writers cut pages at a mebibyte, or at some thousand rows. */
 const PAGE_VALUES = 2 ** 23;
@@ -12,13 +13,6 @@ const PAGE_BYTES = 2 ** 27;
 const FOOTER_BYTES = 2 ** 28;
 /** Headers hold the least and the largest value of their page, which may be long texts. */
 const HEADER_WINDOWS = [2 ** 12, 2 ** 20];
-const DEPTH = 32;
-
-/** A structure that was walked: where it ends, and its whole numbers, `3` of field 3, `5.1` of field 1 of a structure in 5. */
-interface Walked {
-  readonly end: number;
-  readonly numbers: ReadonlyMap<string, number>;
-}
 
 /** Throws where the footer announces more than it holds. */
 export async function checkFooter(file: AsyncBuffer): Promise<void> {
@@ -44,29 +38,46 @@ export async function checkGroup(
 }
 
 async function checkChunk(file: AsyncBuffer, chunk: ColumnChunk): Promise<void> {
-  const meta = chunk.meta_data as NonNullable<ColumnChunk['meta_data']>;
-  const begin = Number(meta.dictionary_page_offset || meta.data_page_offset);
-  const end = begin + Number(meta.total_compressed_size);
-  if (!(begin >= 0 && end >= begin && end <= file.byteLength))
-    throw new Error('a column outside of the file');
   /** Bytes of each page with its header, by its place. */
   const pages = new Map<number, number>();
-  // The decoder takes a last byte for padding.
-  for (let at = begin; at < end - 1; ) {
-    const header = await headerAt(file, at, end);
-    const number = (field: string) => header.numbers.get(field) ?? 0;
-    const [unpacked, packed] = [number('2'), number('3')];
-    const next = at + header.end + packed;
-    if (packed < 0 || next > end) throw new Error(`a page of ${packed} bytes`);
+  for await (const { at, next, number } of pagesOf(file, chunk)) {
+    const unpacked = number('2');
     if (unpacked < 0 || unpacked > PAGE_BYTES) throw new Error(`a page of ${unpacked} bytes unpacked`);
     for (const field of ['5.1', '7.1', '8.1', '8.2', '8.3']) {
       const values = number(field);
       if (values < 0 || values > PAGE_VALUES) throw new Error(`a page of ${values} values`);
     }
     pages.set(at, next - at);
-    at = next;
   }
   await checkIndex(file, chunk, pages);
+}
+
+/** A page of a column: bytes [at, body) are its header, [body, next) what it holds. */
+export interface Page {
+  readonly at: number;
+  readonly body: number;
+  readonly next: number;
+  /** A number of the header, 0 where it is not there: see `Walked`. */
+  readonly number: (field: string) => number;
+  readonly has: (field: string) => boolean;
+}
+
+export async function* pagesOf(file: AsyncBuffer, chunk: ColumnChunk): AsyncGenerator<Page> {
+  const meta = chunk.meta_data as NonNullable<ColumnChunk['meta_data']>;
+  const begin = Number(meta.dictionary_page_offset || meta.data_page_offset);
+  const end = begin + Number(meta.total_compressed_size);
+  if (!(begin >= 0 && end >= begin && end <= file.byteLength))
+    throw new Error('a column outside of the file');
+  // The decoder takes a last byte for padding.
+  for (let at = begin; at < end - 1; ) {
+    const header = await headerAt(file, at, end);
+    const number = (field: string) => header.numbers.get(field) ?? 0;
+    const body = at + header.end;
+    const next = body + number('3');
+    if (next < body || next > end) throw new Error(`a page of ${number('3')} bytes`);
+    yield { at, body, next, number, has: (field) => header.numbers.has(field) };
+    at = next;
+  }
 }
 
 async function headerAt(file: AsyncBuffer, at: number, end: number): Promise<Walked> {
@@ -94,81 +105,4 @@ async function checkIndex(file: AsyncBuffer, chunk: ColumnChunk, pages: Readonly
     if (pages.get(Number(page.offset)) !== page.compressed_page_size)
       throw new Error('an offset index of other pages');
   }
-}
-
-/** The structure at the beginning of `view`, every element of it met, nothing kept but numbers. */
-function walk(view: DataView): Walked {
-  const numbers = new Map<string, number>();
-  let at = 0;
-  const varint = (most: number): number => {
-    let value = 0;
-    for (let i = 0; i < most; i++) {
-      const byte = view.getUint8(at++);
-      value += (byte & 127) * 2 ** (7 * i);
-      if (byte < 128) return value;
-    }
-    throw new Error('a number of too many bytes');
-  };
-  const zigZag = (most: number): number => {
-    const value = varint(most);
-    return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
-  };
-  const skip = (bytes: number): void => {
-    if (bytes > view.byteLength - at)
-      throw new Error(`${bytes} bytes where ${view.byteLength - at} are left`);
-    at += bytes;
-  };
-  const element = (type: number, path: string, depth: number, inList: boolean): void => {
-    switch (type) {
-      case 1:
-      case 2:
-        // True and false: within a list one byte each.
-        if (inList) skip(1);
-        return;
-      case 3:
-        skip(1);
-        return;
-      case 4:
-      case 5: {
-        const value = zigZag(5);
-        if (!inList && depth <= 2) numbers.set(path, value);
-        return;
-      }
-      case 6:
-        zigZag(10);
-        return;
-      case 7:
-        skip(8);
-        return;
-      case 8:
-        skip(varint(5));
-        return;
-      case 9: {
-        const head = view.getUint8(at++);
-        const count = head >> 4 === 15 ? varint(5) : head >> 4;
-        // Every element has a byte at least, or it is not there.
-        if (count > view.byteLength - at)
-          throw new Error(`a list of ${count} where ${view.byteLength - at} bytes are left`);
-        if (depth > DEPTH) throw new Error('lists within lists');
-        for (let i = 0; i < count; i++) element(head & 15, path, depth + 1, true);
-        return;
-      }
-      case 12:
-        if (depth > DEPTH) throw new Error('structures within structures');
-        structure(`${path}.`, depth + 1, inList);
-        return;
-      default:
-        throw new Error(`a field of type ${type}`);
-    }
-  };
-  const structure = (prefix: string, depth: number, inList: boolean): void => {
-    for (let field = 0; ; ) {
-      const head = view.getUint8(at++);
-      if ((head & 15) === 0) return;
-      field = head >> 4 === 0 ? zigZag(3) : field + (head >> 4);
-      element(head & 15, prefix + field, depth, inList);
-    }
-  };
-  structure('', 1, false);
-  return { end: at, numbers };
 }

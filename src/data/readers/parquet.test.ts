@@ -118,9 +118,9 @@ describe('Parquet', () => {
     });
   });
 
-  it('whose runs keep the decoder counting for ever is given up, and the next file is read', async () => {
-    // As fuzzing found it: a run of some column has a count below zero.
-    const endless = Buffer.from(
+  it('whose runs are longer than its pages is refused before the decoder counts them', async () => {
+    // As fuzzing found them: levels of a length below zero, and a run of 27 million of 20 values.
+    const negative = Buffer.from(
       [
         'UEFSMRUEFVQVQEwVDhUAAAAbKQD4j5Ss4Z0SQIAONmBsXsxSZKQ4oIQJK+xwwg3PARUGFRoVIlwVKBUAFSgVEBUEFQAAACgBCwWA',
         'AweIxhrRWCMaCwADFQYVxAIVlgFcFSgVABUoFQAVBBUAAAAoARufAFiOlKxboxRvn81mNhuG0dpLeSiFloWoK4r4gZrcvB3QR4Fx',
@@ -130,6 +130,45 @@ describe('Parquet', () => {
         'HBUKGRUAGRgBbhUIFigW8gIWxAEmrgE8NgAoCFVVVVVVVRlAGAgAAAAAAAAAgDYAABkcFQYVABUCAAAAJvICHBUMGSUAEBkYAWwV',
         'CBYoFrIBFqYBJswDJvICHDYAKAJsNhgCbDAAGSwVBBUAFQIAFQYVEBUCAAAAFtYFFig2kAQAKAloeXBhcnF1ZXQZPBwAABwAABwA',
         'AAADAQAAUEFSMQ==',
+      ].join(''),
+      'base64',
+    );
+    await expect(all(new ParquetSource(await file(new Uint8Array(negative))))).rejects.toMatchObject({
+      code: 'PARQUET_FILE',
+      message: expect.stringMatching(/levels of less than no bytes/),
+    });
+    const long = Buffer.from(
+      [
+        'UEFSMRUEFVQVVEwVDhUAAAACAAAAdDACAAAAdDECAAAAdDICAAAAdDMCAAAAdDQCAAAAdDUCAAAAdDYVBhUaFRpcFSgVABUoFRAVBBUA',
+        'AAAoAQOAiMYa0VgjGgsAFQYVxAIVxAJcFSgVABUoFQAVBBUAAAAoAQAAAAAAAAAAVVVVVVVV1T9VVVVVVVXlPwAAAAAAAPA/VVVVVVVV',
+        '9T+rqqqqqqr6PwAAAAAAAABAq6qqqqqqAkBVVVVVVVUFQAAAAAAAAAhAq6qqqqqqCkBVVVVVVVUNQAAAAAAAABBAVVVVVVVVEUCrqqqq',
+        'qqoSQAAAAAAAABRAVVVVVVVVFUCrqqqqqqoWQAAAAAAAABhAVVVVVVVVGUAVBBVUFVRMFQ4VAAAAAgAAAGwwAgAAAGwxAgAAAGwyAgAA',
+        'AGwzAgAAAGw0AgAAAGw1AgAAAGw2FQYVGhUaXBUoFQAVKBUQFQQVAAAAKAEDB4jGGtFYIxoLABUEGUxIBHJvb3QVBgAVDCUCGAF0JQAA',
+        'FQolAhgBbgAVDCUCGAFsJQAAFigZHBk8JggcFQwZJQAQGRgBdBUAFigWsgEWsgEmdiYIHDYAKAJ0NhgCdDAAGSwVBBUAFQIAFQYVEBUC',
+        'AAAAJroBHBUKGRUAGRgBbhUAFigW8gIW8gImugE8NgAoCFVVVVVVVRlAGAgAAAAAAAAAgDYAABkcFQYVABUCAAAAJqwEHBUMGSUAEBkY',
+        'AWwVABYoFrIBFrIBJpoFJqwEHDYAKAJsNhgCbDAAGSwVBBUAFQIAFQYVEBUCAAAAFsYFFig21gUAKAloeXBhcnF1ZXQZPBwAABwAABwA',
+        'AAADAQAAUEFSMQ==',
+      ].join(''),
+      'base64',
+    );
+    await expect(all(new ParquetSource(await file(new Uint8Array(long))))).rejects.toMatchObject({
+      code: 'PARQUET_FILE',
+      message: expect.stringMatching(/a run of 27836928 values where 20 are left/),
+    });
+  });
+
+  it('that keeps the decoder counting for ever is given up, and the next file is read', async () => {
+    // As fuzzing found it.
+    const endless = Buffer.from(
+      [
+        'UEFSMRUEFVQVSkwVDhUAAAAqGAIAAAB0MAIBBgAxBQYAMgUGADMFBjA0AgAAAHQ1AgAAAHQ2FQYVGhUeXBUoFQAVKBUQFQQVAAAAKAEL',
+        'KAMHiMYa0VgjGgsAFQYVxAIVzgFcFSgVABUoFQAVBBUAAAAoAaABAAANAQBVBQEE1QAAAIBV5T8JFwDwDRAM9T+rqgEBAPoNGAgAQKsB',
+        'DwiqAkAJMAgFQAAFAQAIDRgACg0YAA0NGAAQDRAAEQ0gABINGAAUDRgAFQ0YABYNGCQYQFVVVVVVVRlAFQQVVBVITBUOFQAAACoUAgAA',
+        'AGwwBQYAMQUGADIFBgAzBQYwNAIAAABsNQIAAABsNhUGFRoVHlwVKBUAUEFSMRUEFQAAACgBCygDB4jGGtFYIxoLABUEGUxIBHJvb3QV',
+        'BgAVDCUCGAF0JQAAFQolAhgBbgAVDCUCGAFsJQAAFigZHBk8JggcFQwZJQAQGRgBdBUCFigWsgEWrAEmbCYIHDYAKAJ0NhgCdDAAGSwV',
+        'BBUAFQIAFQYVEBUCAAAAJrQBHBUKGRUAGRgBbhUCFigW8gIW/AEmtAE8NgAoCFVVVVVVVRlAGAgAAAAAAAAAgDYAABkcFQYVABUCAAAA',
+        'JrADHBUMGSUAEBkYAWwVAhYoFrIBFqoBJpIEJrADHDYAKAJsNhgCbDAAGSwVBBUAFQIAFQYVEBUCAAAAFtYFFig20gQAKAloeXBhcnF1',
+        'ZXQZPBwAABwAABwAAAADAQAAUEFSMQ==',
       ].join(''),
       'base64',
     );

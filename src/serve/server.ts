@@ -3,12 +3,12 @@ import type { Server } from 'node:http';
 import { availableParallelism } from 'node:os';
 import type { FastifyInstance } from 'fastify';
 import { EspalierError } from '../errors.js';
-import { type LogLevel, listen, makeApp, namesAllowed } from './app.js';
+import { both } from '../promises.js';
+import type { LogLevel } from './app.js';
 import { guardClients } from './clients.js';
 import { limitsOf, type ServeLimits } from './limits.js';
 import { ServeMetrics } from './metrics.js';
-import { ModelHost } from './model-host.js';
-import { addRoutes } from './routes.js';
+import { type HostLog, ModelHost } from './model-host.js';
 import { workerFile } from './worker-lane.js';
 
 export interface ServeOptions {
@@ -58,20 +58,22 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   const { host = '127.0.0.1', port = 8080, pollMs = 1_000 } = options;
   const limits = limitsOf(options.limits ?? {});
   const { workers, threads } = shareCores(options);
-  const app = makeApp(options.logLevel ?? 'info', limits);
   const metrics = new ServeMetrics();
-  let models: ModelHost;
-  try {
-    models = await ModelHost.start({
-      ...{ path: options.model, workers, threads, pollMs, verify: options.verify ?? true },
-      workerFile: options.workerFile ?? workerFile,
-      batching: { ...limits, onBatch: (...batch) => metrics.batch(...batch) },
-      log: app.log,
-    });
-  } catch (error) {
-    await app.close();
-    throw error;
-  }
+  // NOTE: what answers HTTP takes as long to load as a thread to start: the model does not wait for it.
+  const http = loadHttp(options.logLevel ?? 'info', limits);
+  const starting = ModelHost.start({
+    ...{ path: options.model, workers, threads, pollMs, verify: options.verify ?? true },
+    workerFile: options.workerFile ?? workerFile,
+    batching: { ...limits, onBatch: (...batch) => metrics.batch(...batch) },
+    log: logLater(http.then(({ app }) => app.log)),
+  });
+  const [{ app, listen, namesAllowed, addRoutes }, models] = await both(http, starting).catch(
+    async (error) => {
+      await http.then(({ app }) => app.close()).catch(() => {});
+      await starting.then((started) => started.close()).catch(() => {});
+      throw error;
+    },
+  );
   const state = { draining: false, started: Date.now() };
   metrics.watch(models, () => app.server);
   guardClients(app, { limits, allowHosts: namesAllowed(host, options.allowHosts), metrics });
@@ -107,6 +109,22 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
       return ending;
     },
   };
+}
+
+/** The app, and what is done with it. */
+async function loadHttp(level: LogLevel, limits: ServeLimits) {
+  const [{ makeApp, listen, namesAllowed }, { addRoutes }] = await Promise.all([
+    import('./app.js'),
+    import('./routes.js'),
+  ]);
+  return { app: makeApp(level, limits), listen, namesAllowed, addRoutes };
+}
+
+/** A log that is yet to come; what is said before is said then, in order. */
+function logLater(log: Promise<HostLog>): HostLog {
+  const say = (level: keyof HostLog) => (facts: object, message: string) =>
+    void log.then((own) => own[level](facts, message)).catch(() => {});
+  return { info: say('info'), warn: say('warn'), error: say('error') };
 }
 
 /**

@@ -16,12 +16,29 @@ export class LabelTable {
   }
 
   static async gather(names: AsyncIterable<readonly string[]>): Promise<LabelTable> {
-    const encoded: Buffer[] = [];
-    for await (const some of names) for (const name of some) encoded.push(Buffer.from(name, 'utf8'));
-    const offsets = new Float64Array(new SharedArrayBuffer(8 * (encoded.length + 1)));
-    for (let l = 0; l < encoded.length; l++) offsets[l + 1] = offsets[l] + encoded[l].length;
-    const bytes = new Uint8Array(new SharedArrayBuffer(offsets[encoded.length]));
-    for (let l = 0; l < encoded.length; l++) bytes.set(encoded[l], offsets[l]);
+    const parts: Buffer[] = [];
+    const ends: number[] = [];
+    let end = 0;
+    for await (const some of names) {
+      const from = end;
+      for (const name of some) {
+        end += Buffer.byteLength(name);
+        ends.push(end);
+      }
+      // At once, ten times as fast as one by one; halves of a pair in two names would become one character.
+      const joined = Buffer.from(some.join(''));
+      parts.push(
+        joined.length === end - from ? joined : Buffer.concat(some.map((name) => Buffer.from(name))),
+      );
+    }
+    const offsets = new Float64Array(new SharedArrayBuffer(8 * (ends.length + 1)));
+    offsets.set(ends, 1);
+    const bytes = new Uint8Array(new SharedArrayBuffer(end));
+    let at = 0;
+    for (const part of parts) {
+      bytes.set(part, at);
+      at += part.length;
+    }
     return new LabelTable({ bytes, offsets });
   }
 

@@ -25,7 +25,7 @@ export class LabelTable {
         end += Buffer.byteLength(name);
         ends.push(end);
       }
-      // At once, ten times as fast as one by one; halves of a pair in two names would become one character.
+      // At once is faster than one by one; but halves of a pair in two names would become one character.
       const joined = Buffer.from(some.join(''));
       parts.push(
         joined.length === end - from ? joined : Buffer.concat(some.map((name) => Buffer.from(name))),

@@ -46,7 +46,10 @@ export async function readPngFolder(directory: string, options: PngFolderOptions
     const bytes = await withFileErrors('readPngFolder', path, async () => {
       const { size } = await stat(path);
       if (size > LARGEST_FILE)
-        throw damaged(path, `${Math.ceil(size / 2 ** 20)} MiB are more than any image that is read`);
+        throw damaged(
+          path,
+          `${Math.ceil(size / 2 ** 20)} MiB, where at most ${LARGEST_FILE / 2 ** 20} are read`,
+        );
       return readFile(path);
     });
     const image = decoded(bytes, path);

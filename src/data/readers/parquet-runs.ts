@@ -44,11 +44,18 @@ export async function checkRuns(
     for await (const page of pagesOf(file, chunk)) {
       const kind = page.number('1');
       if (kind !== DATA && kind !== DATA_V2) continue;
-      const bytes = new Uint8Array(await file.slice(page.body, page.next));
+      const bytes = new Uint8Array(await file.slice(page.body, endOfRuns(page, kind)));
       if (kind === DATA) checkData(page, unpack(bytes, page.number('2')), levels, meta.type === 'BOOLEAN');
       else checkDataV2(page, bytes, unpack, levels);
     }
   }
+}
+
+/** Levels of the second kind of pages lie by themselves: values that are no runs need not be read for them. */
+function endOfRuns(page: Page, kind: number): number {
+  const encoding = page.number('8.4');
+  if (kind === DATA || encoding === RUNS || BY_DICTIONARY.includes(encoding)) return page.next;
+  return Math.min(page.next, page.body + Math.max(0, page.number('8.5')) + Math.max(0, page.number('8.6')));
 }
 
 function levelsOf(root: SchemaTree, path: readonly string[]): Levels {

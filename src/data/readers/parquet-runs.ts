@@ -44,6 +44,7 @@ export async function checkRuns(
     for await (const page of pagesOf(file, chunk)) {
       const kind = page.number('1');
       if (kind !== DATA && kind !== DATA_V2) continue;
+      checkHeader(page, kind);
       const bytes = new Uint8Array(await file.slice(page.body, endOfRuns(page, kind)));
       if (kind === DATA) checkData(page, unpack(bytes, page.number('2')), levels, meta.type === 'BOOLEAN');
       else checkDataV2(page, bytes, unpack, levels);
@@ -51,11 +52,18 @@ export async function checkRuns(
   }
 }
 
+/** What the format requires of a header and the decoder takes for granted: without a length it counts from nowhere. */
+function checkHeader(page: Page, kind: number): void {
+  if (page.number('8.5') < 0 || page.number('8.6') < 0) throw new Error('levels of less than no bytes');
+  for (const field of kind === DATA ? ['5.1', '5.2'] : ['8.1', '8.2', '8.4', '8.5', '8.6'])
+    if (!page.has(field)) throw new Error(`a page whose header has no field ${field}`);
+}
+
 /** Levels of the second kind of pages lie by themselves: values that are no runs need not be read for them. */
 function endOfRuns(page: Page, kind: number): number {
   const encoding = page.number('8.4');
   if (kind === DATA || encoding === RUNS || BY_DICTIONARY.includes(encoding)) return page.next;
-  return Math.min(page.next, page.body + Math.max(0, page.number('8.5')) + Math.max(0, page.number('8.6')));
+  return Math.min(page.next, page.body + page.number('8.5') + page.number('8.6'));
 }
 
 function levelsOf(root: SchemaTree, path: readonly string[]): Levels {
@@ -102,10 +110,9 @@ function checkDataV2(
   unpack: (bytes: Uint8Array, size: number) => Uint8Array | undefined,
   levels: Levels,
 ): void {
-  const view = viewOf(bytes);
   const [count, nulls, encoding] = [page.number('8.1'), page.number('8.2'), page.number('8.4')];
   const [definitions, repetitions] = [page.number('8.5'), page.number('8.6')];
-  if (definitions < 0 || repetitions < 0) throw new Error('levels of less than no bytes');
+  const view = viewOf(bytes.subarray(0, repetitions + definitions));
   if (levels.repetition > 0) walkRuns(view, 0, widthOf(levels.repetition), count);
   if (levels.definition > 0) walkRuns(view, repetitions, widthOf(levels.definition), count);
   const isDictionary = BY_DICTIONARY.includes(encoding);
@@ -129,6 +136,7 @@ function walkRuns(view: DataView, at: number, width: number, values: number, wan
   for (let seen = 0; seen < values; ) {
     let header = 0;
     for (let shift = 0; ; shift += 7) {
+      if (at >= view.byteLength) throw new Error(`runs of ${seen} values where ${values} are spoken of`);
       const byte = view.getUint8(at++);
       header += (byte & 127) * 2 ** shift;
       if (byte < 128) break;

@@ -32,13 +32,14 @@ export function walk(view: DataView): Walked {
       throw new Error(`${bytes} bytes where ${view.byteLength - at} are left`);
     at += bytes;
   };
-  const element = (type: number, path: string, depth: number, inList: boolean): void => {
+  /** `inList`: it is an element of a list itself; `within`: it is a field of a structure that is, or is within, one. */
+  const element = (type: number, path: string, depth: number, inList: boolean, within: boolean): void => {
     switch (type) {
       case 1:
       case 2:
-        // True and false: within a list one byte each.
+        // True and false: elements of a list are a byte each, fields have no more than their head.
         if (inList) skip(1);
-        else if (depth <= 2) numbers.set(path, 2 - type);
+        else if (!within && depth <= 2) numbers.set(path, 2 - type);
         return;
       case 3:
         skip(1);
@@ -46,7 +47,7 @@ export function walk(view: DataView): Walked {
       case 4:
       case 5: {
         const value = zigZag(5);
-        if (!inList && depth <= 2) numbers.set(path, value);
+        if (!inList && !within && depth <= 2) numbers.set(path, value);
         return;
       }
       case 6:
@@ -65,23 +66,23 @@ export function walk(view: DataView): Walked {
         if (count > view.byteLength - at)
           throw new Error(`a list of ${count} where ${view.byteLength - at} bytes are left`);
         if (depth > DEPTH) throw new Error('lists within lists');
-        for (let i = 0; i < count; i++) element(head & 15, path, depth + 1, true);
+        for (let i = 0; i < count; i++) element(head & 15, path, depth + 1, true, within);
         return;
       }
       case 12:
         if (depth > DEPTH) throw new Error('structures within structures');
-        structure(`${path}.`, depth + 1, inList);
+        structure(`${path}.`, depth + 1, within || inList);
         return;
       default:
         throw new Error(`a field of type ${type}`);
     }
   };
-  const structure = (prefix: string, depth: number, inList: boolean): void => {
+  const structure = (prefix: string, depth: number, within: boolean): void => {
     for (let field = 0; ; ) {
       const head = view.getUint8(at++);
       if ((head & 15) === 0) return;
       field = head >> 4 === 0 ? zigZag(3) : field + (head >> 4);
-      element(head & 15, prefix + field, depth, inList);
+      element(head & 15, prefix + field, depth, false, within);
     }
   };
   structure('', 1, false);

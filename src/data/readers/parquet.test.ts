@@ -35,6 +35,19 @@ describe('Parquet', () => {
     ]);
   });
 
+  it('reads columns of long texts, whose least and largest values the footer has in part', async () => {
+    const texts = Array.from({ length: 300 }, (_, i) => `a text that is longer than its statistics, ${i}`);
+    const long = parquetWriteBuffer({
+      columnData: [{ name: 'a', data: texts, type: 'STRING' }],
+      rowGroupSize: 100,
+    });
+    const { statistics } = parquetMetadata(long).row_groups[0].columns[0].meta_data ?? {};
+    expect(statistics).toMatchObject({ is_max_value_exact: false, is_min_value_exact: false });
+    expect((await all(new ParquetSource(await file(new Uint8Array(long))))).rows).toEqual(
+      texts.map((one) => [one]),
+    );
+  });
+
   it('reads lists across the parts in which a large group is handed on', async () => {
     const tags = Array.from({ length: 20_000 }, (_, i) => [`a${i % 7}`, `b${i}`].slice(0, 1 + (i % 2)));
     const bytes = parquetWriteBuffer({

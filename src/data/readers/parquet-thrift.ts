@@ -14,12 +14,16 @@ export interface Walked {
 export function walk(view: DataView): Walked {
   const numbers = new Map<string, number>();
   let at = 0;
+  const byte = (): number => {
+    if (at >= view.byteLength) throw new Error('a structure without its end');
+    return view.getUint8(at++);
+  };
   const varint = (most: number): number => {
     let value = 0;
     for (let i = 0; i < most; i++) {
-      const byte = view.getUint8(at++);
-      value += (byte & 127) * 2 ** (7 * i);
-      if (byte < 128) return value;
+      const part = byte();
+      value += (part & 127) * 2 ** (7 * i);
+      if (part < 128) return value;
     }
     throw new Error('a number of too many bytes');
   };
@@ -60,7 +64,7 @@ export function walk(view: DataView): Walked {
         skip(varint(5));
         return;
       case 9: {
-        const head = view.getUint8(at++);
+        const head = byte();
         const count = head >> 4 === 15 ? varint(5) : head >> 4;
         // Every element has a byte at least, or it is not there.
         if (count > view.byteLength - at)
@@ -79,7 +83,7 @@ export function walk(view: DataView): Walked {
   };
   const structure = (prefix: string, depth: number, within: boolean): void => {
     for (let field = 0; ; ) {
-      const head = view.getUint8(at++);
+      const head = byte();
       if ((head & 15) === 0) return;
       field = head >> 4 === 0 ? zigZag(3) : field + (head >> 4);
       element(head & 15, prefix + field, depth, false, within);

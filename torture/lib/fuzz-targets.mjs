@@ -3,7 +3,7 @@
  * in from outside, so that the same targets run on compiled code here and on sources in the tests.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { encode } from 'fast-png';
@@ -67,13 +67,21 @@ const npzParts = () => ({
   'data.npy': npy('<f4', Float32Array.of(1, 2, 3, 4)),
 });
 
+/** Lists, truths, nulls, dictionaries and both kinds of pages, as other libraries write them. */
+async function parquetOfOthers() {
+  const folder = new URL('../../fixtures/parquet/', import.meta.url);
+  const names = (await readdir(folder)).filter((name) => name.endsWith('.parquet')).sort();
+  return Promise.all(names.map(async (name) => new Uint8Array(await readFile(new URL(name, folder)))));
+}
+
 /** A Parquet file that begins and ends as one, with the length of what seems to be its footer: a version, then a list. */
 function withFooter(/** @type {Uint8Array} */ bytes) {
   const out = Buffer.from(bytes);
   if (out.length < 12) return out;
   let at = out.length - 8;
-  // FileMetaData: 15 is a whole number in field 1, 19 a list in the next; the schema has a root and three columns.
-  while (at > 4 && !(out[at] === 0x15 && out[at + 2] === 0x19 && out[at + 3] === 0x4c)) at--;
+  // FileMetaData: 15 is a whole number in field 1, 19 a list in the next, of as many structures as the schema has elements.
+  const isSchema = (/** @type {number} */ list) => (list & 15) === 12 && list >> 4 >= 4;
+  while (at > 4 && !(out[at] === 0x15 && out[at + 2] === 0x19 && isSchema(out[at + 3]))) at--;
   out.write('PAR1', 0);
   out.writeUInt32LE(out.length - 8 - at, out.length - 8);
   out.write('PAR1', out.length - 4);
@@ -248,9 +256,12 @@ export async function fuzzTargets(modules, home) {
       read: inFile('x.csv', (path) => readAll(readers.openSource(path, 'csv', new readers.Notices(2)))),
     },
     parquet: {
-      corpus: /** @type {const} */ (['UNCOMPRESSED', 'SNAPPY', 'GZIP', 'BROTLI']).map(
-        (codec) => new Uint8Array(parquetWriteBuffer({ columnData: columns, codec, compressors })),
-      ),
+      corpus: [
+        .../** @type {const} */ (['UNCOMPRESSED', 'SNAPPY', 'GZIP', 'BROTLI']).map(
+          (codec) => new Uint8Array(parquetWriteBuffer({ columnData: columns, codec, compressors })),
+        ),
+        ...(await parquetOfOthers()),
+      ],
       repair: withFooter,
       words: ['PAR1', '\x15\x02', '\x19\x5c', '\xff\xff\xff\xff', '\x00\x00\x00\x00', '__proto__'],
       read: inFile('x.parquet', (path) =>

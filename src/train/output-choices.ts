@@ -168,7 +168,7 @@ export interface Recommendation {
 const denseRatio = 8;
 /**
  * Up to so many labels groups are recommended, where a group can have all its inputs within half of the hidden width: four
- * times those of the pilot in docs/tuning.md. Beyond, 128 weights a label are not known to pay.
+ * times those of the experiment in docs/tuning.md. Beyond, 128 weights a label are not known to pay.
  */
 const mostGrouped = 65_536;
 /** Inputs of a group of 32, chosen by the gradients of its labels. */

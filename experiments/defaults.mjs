@@ -32,7 +32,7 @@ const table = (results) =>
     '',
     'Made by `npm run experiment -- defaults`. Validation rows, which took no part in training; mean ± half the range over',
     'seeds; 4 epochs, everything else by default. Bytes of the output layer include its optimiser state. Seconds are of a',
-    'shared two-core machine: compare them with each other only.',
+    'shared two-core machine, some of them beside other work: where their spread is wide they say nothing.',
     '',
     ...qualityTable(results, dataset, Object.keys(layers)),
     '',

@@ -24,7 +24,7 @@ const tasks = {
     // A quarter of dense's bytes, moments and columns counted: 14 a connection, 12 a dense weight.
     quarter: 104,
     // The same with the linear layer's weights and moments, 12 bytes each. Less dropout, 0.2 and 0.3, or half of the rate
-    // brings it nothing on validation rows (P@1 70.8 to 70.9, PSP@5 40.2 to 40.4; without the layer 72.4 and 40.8).
+    // brings it nothing on validation rows (P@1 70.8 to 70.9, PSP@5 40.3 to 40.4; without the layer 72.4 and 40.8).
     behind: 94,
     /**
      * Dropout of these by itself, on validation rows: few connections want less of it. Rates of 3e-2 and 4e-2 trade, at

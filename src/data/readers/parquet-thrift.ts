@@ -36,14 +36,12 @@ export function walk(view: DataView): Walked {
       throw new Error(`${bytes} bytes where ${view.byteLength - at} are left`);
     at += bytes;
   };
-  /** `inList`: it is an element of a list itself; `within`: it is a field of a structure that is, or is within, one. */
-  const element = (type: number, path: string, depth: number, inList: boolean, within: boolean): void => {
+  const element = (type: number, path: string, depth: number, inList: boolean): void => {
     switch (type) {
       case 1:
       case 2:
-        // True and false: elements of a list are a byte each, fields have no more than their head.
-        if (inList) skip(1);
-        else if (!within && depth <= 2) numbers.set(path, 2 - type);
+        // True and false: a field has no more than its head.
+        if (!inList && depth <= 2) numbers.set(path, 2 - type);
         return;
       case 3:
         skip(1);
@@ -51,7 +49,7 @@ export function walk(view: DataView): Walked {
       case 4:
       case 5: {
         const value = zigZag(5);
-        if (!inList && !within && depth <= 2) numbers.set(path, value);
+        if (!inList && depth <= 2) numbers.set(path, value);
         return;
       }
       case 6:
@@ -70,23 +68,26 @@ export function walk(view: DataView): Walked {
         if (count > view.byteLength - at)
           throw new Error(`a list of ${count} where ${view.byteLength - at} bytes are left`);
         if (depth > DEPTH) throw new Error('lists within lists');
-        for (let i = 0; i < count; i++) element(head & 15, path, depth + 1, true, within);
+        const kind = head & 15;
+        // Truths, which as elements have a byte each.
+        if (kind === 1 || kind === 2) skip(count);
+        else for (let i = 0; i < count; i++) element(kind, path, depth + 1, true);
         return;
       }
       case 12:
         if (depth > DEPTH) throw new Error('structures within structures');
-        structure(`${path}.`, depth + 1, within || inList);
+        structure(`${path}.`, depth + 1, inList);
         return;
       default:
         throw new Error(`a field of type ${type}`);
     }
   };
-  const structure = (prefix: string, depth: number, within: boolean): void => {
+  const structure = (prefix: string, depth: number, inList: boolean): void => {
     for (let field = 0; ; ) {
       const head = byte();
       if ((head & 15) === 0) return;
       field = head >> 4 === 0 ? zigZag(3) : field + (head >> 4);
-      element(head & 15, prefix + field, depth, false, within);
+      element(head & 15, prefix + field, depth, inList);
     }
   };
   structure('', 1, false);

@@ -26,7 +26,7 @@ async function build(path, cell) {
 }
 
 export async function run(cell) {
-  const { labels, steps, batch, width, spec, seed, name } = cell;
+  const { labels, steps, batch, width, spec, seed, name, scored: isScored = true } = cell;
   const path = join(home, `data-${labels}-${steps}`);
   if (!existsSync(path)) {
     await rm(`${path}.tmp`, { recursive: true, force: true });
@@ -36,7 +36,8 @@ export async function run(cell) {
   const out = join(home, `run-${name}-${steps}`);
   const stop = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => stop.abort());
-  let from = 0;
+  const times = [];
+  let before = null;
   let shown = performance.now();
   const result = await train(
     {
@@ -50,9 +51,12 @@ export async function run(cell) {
       resume: existsSync(join(out, 'config.json')),
       signal: stop.signal,
       onEvent: (event) => {
-        if (event.event === 'start') from = event.resumedAt;
-        if (event.event !== 'progress' || performance.now() - shown < 30_000) return;
-        shown = performance.now();
+        if (event.event !== 'progress') return;
+        const now = performance.now();
+        if (before !== null) times.push((now - before.at) / (event.step - before.step) / 1000);
+        before = { at: now, step: event.step };
+        if (now - shown < 30_000) return;
+        shown = now;
         console.error(`  step ${event.step} of ${event.steps}, loss ${event.loss.toFixed(3)}`);
       },
     },
@@ -63,11 +67,14 @@ export async function run(cell) {
   }
   const { output } = result.classifier;
   const directory = await data.DatasetDirectory.open(path);
-  const scored = await score(result.classifier, await directory.load('test'), result.frequencies);
+  const scored = isScored
+    ? await score(result.classifier, await directory.load('test'), result.frequencies)
+    : {};
   const { bytes } = await output.plan({ batch, positives: 5 * batch });
   const report = {
     ...{ labels, steps: result.steps, kernels: kernels.selectKernels().name, ...scored },
-    secondsPerStep: result.seconds / Math.max(1, result.steps - from),
+    // Of steps since the last start; a machine that slept or did other work moves a mean, not this.
+    secondsPerStep: times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)] ?? null,
     outputBytes: bytes.weights + bytes.indices + bytes.optimizer,
     accountedPeak: result.memory.accountedPeak,
     peakRss: result.memory.peakRss,

@@ -9,7 +9,15 @@ import { data, evaluate, kernels, load, train } from '../dist/index.js';
 import { momentsPerWeight } from '../dist/optim/rules.js';
 import { writeLists } from './lib/lists.mjs';
 
-const { config, split, ks, module, lists } = JSON.parse(process.argv[2]);
+const inPercent = (at) =>
+  at.map(({ k, precision, ndcg, psp }) => ({
+    k,
+    precision: 100 * precision.value,
+    ndcg: 100 * ndcg.value,
+    psp: 100 * psp.value,
+  }));
+
+const { config, split, ks, module, lists, rares } = JSON.parse(process.argv[2]);
 if (module !== undefined) {
   // A cell that is no training run.
   const { run } = await import(new URL(module, import.meta.url).href);
@@ -48,6 +56,19 @@ try {
   const scored = { ...(await load(out)), calibration: null };
   const report = await evaluate(scored, directory, split, kernels.selectKernels(), undefined, ks);
   if (lists !== undefined) await writeLists(lists, scored, await directory.load(split));
+  // The same model, rare labels favoured by so much each time.
+  const favoured = [];
+  for (const rare of rares ?? []) {
+    const { at } = await evaluate(
+      { ...scored, rare },
+      directory,
+      split,
+      kernels.selectKernels(),
+      undefined,
+      ks,
+    );
+    favoured.push({ rare, at: inPercent(at) });
+  }
   const { output, intermediate } = result.classifier;
   const { model: weights, optimizer } = output.state();
   // The encoder's optimiser trains what stands before the layer.
@@ -62,12 +83,8 @@ try {
       config,
       split,
       kernels: kernels.selectKernels().name,
-      at: report.at.map(({ k, precision, ndcg, psp }) => ({
-        k,
-        precision: 100 * precision.value,
-        ndcg: 100 * ndcg.value,
-        psp: 100 * psp.value,
-      })),
+      at: inPercent(report.at),
+      ...(rares === undefined ? {} : { rares: favoured }),
       seconds: result.seconds,
       examplesPerSecond: result.examplesPerSecond,
       accountedPeak: result.memory.accountedPeak,

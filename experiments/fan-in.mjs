@@ -94,26 +94,38 @@ const rowsOf = (task) => {
 };
 const together = (output) => `${output}, ${members.length} networks`;
 
-const cells = Object.entries(tasks).flatMap(([dataset, task]) =>
-  Object.entries(rowsOf(task)).flatMap(([output, { layer, ...own }]) => {
-    const isDense = layer.kind === 'dense';
-    const joins = asEnsemble.includes(output);
-    const { dropout = task.model.encoder.dropout, ...optimizers } = own;
-    const networks = cellsOf(dataset, output, joins ? members : seeds, {
-      ...task.common,
-      rows: 'all',
-      ...(isDense ? task.dense : task.sparse),
-      ...optimizers,
-      model: {
-        ...task.model,
-        encoder: { ...task.model.encoder, dropout },
-        output: {
-          ...layer,
-          ...task.output,
-          startScale: isDense && task.output.samples === undefined ? 1 : 0.1,
-        },
+/** The training config of a row, on all training rows. */
+function configOf(task, { layer, ...own }) {
+  const isDense = layer.kind === 'dense';
+  const { dropout = task.model.encoder.dropout, ...optimizers } = own;
+  return {
+    ...task.common,
+    rows: 'all',
+    ...(isDense ? task.dense : task.sparse),
+    ...optimizers,
+    model: {
+      ...task.model,
+      encoder: { ...task.model.encoder, dropout },
+      output: {
+        ...layer,
+        ...task.output,
+        startScale: isDense && task.output.samples === undefined ? 1 : 0.1,
       },
-    }).map((cell) => ({ ...cell, ...(joins ? { member: true } : {}), ks }));
+    },
+  };
+}
+
+/** The config of a row by its name in the table of a dataset. */
+export const fanInConfig = (dataset, row) => configOf(tasks[dataset], rowsOf(tasks[dataset])[row]);
+
+const cells = Object.entries(tasks).flatMap(([dataset, task]) =>
+  Object.entries(rowsOf(task)).flatMap(([output, row]) => {
+    const joins = asEnsemble.includes(output);
+    const networks = cellsOf(dataset, output, joins ? members : seeds, configOf(task, row)).map((cell) => ({
+      ...cell,
+      ...(joins ? { member: true } : {}),
+      ks,
+    }));
     const ensemble = {
       name: `${dataset} ${output} ensemble`.replaceAll(/[ =+,]+/g, '-'),
       ...{ dataset, output: together(output), module: './lib/lists.mjs', ks },

@@ -22,12 +22,13 @@ import { extreme } from './extreme.mjs';
 import { fanIn } from './fan-in.mjs';
 import { gates } from './gates.mjs';
 import { newLabels } from './new-labels.mjs';
+import { rare } from './rare.mjs';
 import { regression } from './regression.mjs';
 import { words } from './words.mjs';
 
 const experiments = {
   ...{ activations, defaults, dsd, 'fan-in': fanIn, words, regression, gates },
-  ...{ extreme, 'amazon-3m': amazon, 'new-labels': newLabels },
+  ...{ extreme, 'amazon-3m': amazon, 'new-labels': newLabels, rare },
 };
 const root = fileURLToPath(new URL('..', import.meta.url));
 const given = process.argv.indexOf('--data');
@@ -80,7 +81,7 @@ for (const cell of experiment.cells) {
     const lists = cell.member ? listsOf(cell) : undefined;
     const line = await runCell(
       cell.module === undefined
-        ? { config, split: cell.split ?? 'test', ks: cell.ks, lists }
+        ? { config, split: cell.split ?? 'test', ks: cell.ks, lists, rares: cell.rares }
         : { ...cell, members },
     );
     JSON.parse(line); // a result that was cut short is none

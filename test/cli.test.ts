@@ -114,6 +114,20 @@ describe('the journey: data, train, evaluate, predict', () => {
     expect(lines.map(({ predictions }) => predictions.length)).toEqual([2, 2]);
   });
 
+  it('answers and scores in favour of rare labels: each favour as it scores alone, one line each', async () => {
+    const reports = JSON.parse((await espalier(['evaluate', 'run', 'd', '--rare', '0,1.5', '--json'])).out);
+    expect(reports.map(({ rare }: { rare: number }) => rare)).toEqual([0, 1.5]);
+    for (const [i, rare] of ['0', '1.5'].entries()) {
+      const alone = JSON.parse((await espalier(['evaluate', 'run', 'd', '--rare', rare, '--json'])).out);
+      expect(alone).toEqual(reports[i]);
+    }
+    const { out } = await espalier(['evaluate', 'run', 'd', '--rare', '0,1.5']);
+    expect(out).toMatch(/rare +P@1 +P@3 +P@5 +PSP@1 +PSP@3 +PSP@5\n +0( +[\d.]+){6}\n +1\.5( +[\d.]+){6}\n$/);
+    const answers = async (rare: string) =>
+      (await espalier(['predict', 'run', '--features', '--rare', rare, '--json'], '3:1 7:0.5\n')).out;
+    expect(await answers('10')).not.toBe(await answers('0'));
+  });
+
   it('the run directory holds config, log and an immutable model behind a pointer', async () => {
     expect(await readdir(join(home, 'run'))).toEqual(
       expect.arrayContaining(['config.json', 'log.jsonl', 'checkpoints', 'model']),
@@ -209,6 +223,9 @@ describe('refusals: one clear error, exit 2 for usage and 1 for data, nothing ha
     ['a misspelt dataset', ['data', 'wordnet-relatd', '--out', 'x'], 2, /wordnet-related/],
     ['no source', ['data', '--out', 'x'], 2, /--from/],
     ['a split that is not there', ['evaluate', 'run', 'd', '--split', 'dev'], 2, /validation/],
+    ['rare labels favoured by too much', ['predict', 'run', '--rare', '11'], 2, /from 0 to 10/],
+    ['a list of favours that is none', ['evaluate', 'run', 'd', '--rare', '1,,2'], 2, /with commas/],
+    ['a picture of several orders', ['evaluate', 'run', 'd', '--rare', '0,1', '--save'], 2, /one number/],
     ['a model that is not there', ['predict', 'nothing'], 2, /nothing/],
     ['a file that is not there', ['data', '--from', 'absent.txt', '--out', 'x'], 1, /absent\.txt/],
   ])('%s', async (_name, args, code, words) => {

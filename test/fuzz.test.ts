@@ -12,6 +12,7 @@ import { EspalierError } from '../src/errors.js';
 import * as kernels from '../src/kernels/index.js';
 import * as calibration from '../src/model/calibration.js';
 import { Classifier } from '../src/model/classifier.js';
+import * as frequencies from '../src/model/frequencies.js';
 import * as io from '../src/model/model-io.js';
 import { modelSpec } from '../src/model/spec.js';
 import * as store from '../src/store/index.js';
@@ -35,7 +36,7 @@ const names = [
     'run-log',
     'dataset-file',
   ],
-  ...['dataset-directory', 'featurizer', 'model', 'labels', 'calibration', 'png'],
+  ...['dataset-directory', 'featurizer', 'model', 'labels', 'calibration', 'frequencies', 'png'],
 ];
 let home: string;
 let targets: Record<string, Target>;
@@ -44,7 +45,7 @@ beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), 'espalier-fuzz-'));
   const model = { Classifier, Device, modelSpec };
   targets = await fuzzTargets(
-    { data, readers, scipy, kernels, store, config, io, model, png, calibration, zip },
+    { data, readers, scipy, kernels, store, config, io, model, png, calibration, frequencies, zip },
     join(home, 'valid'),
   );
 });

@@ -26,6 +26,10 @@ export interface PredictRequest {
    * validation rows; for models with a calibration.
    */
   readonly precision?: number;
+  /**
+   * Favour labels that were seen rarely in training: 0, the default, to 10. 1 finds more of them at little cost in others.
+   */
+  readonly rare?: number;
   /** Say of so many of the best labels why; default 0. */
   readonly explain?: number;
   /** Features and hidden units per explanation; default 10. */
@@ -83,7 +87,7 @@ export interface Why {
 }
 
 export interface PredictResult {
-  /** Best first: by probability where the model's calibration found that better, else by score. */
+  /** Best first: by probability where the model's calibration found that better, else by score; or as `rare` says. */
   readonly predictions: readonly PredictedLabel[];
   /** Present with `threshold` or `precision`: whether nothing was sure enough. */
   readonly none?: boolean;
@@ -121,6 +125,8 @@ export interface ModelResponse {
   readonly fields: readonly { readonly name: string; readonly kind: 'text' | 'category' | 'number' }[];
   /** Whether predictions carry probabilities. */
   readonly probabilities: boolean;
+  /** Whether questions may favour rare labels. */
+  readonly rare: boolean;
   readonly limits: { readonly k: number; readonly rows: number; readonly bodyBytes: number };
 }
 

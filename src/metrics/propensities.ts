@@ -21,8 +21,16 @@ export const propensityDefaults = { A: 0.55, B: 1.5 } as const;
 export function propensities(
   frequencies: ArrayLike<number>,
   rows: number,
-  { A = propensityDefaults.A, B = propensityDefaults.B }: PropensityOptions = {},
+  options?: PropensityOptions,
 ): Float64Array {
+  return Float64Array.from(frequencies, propensityOf(rows, options));
+}
+
+/** N_l to p_l, for N = `rows`. */
+export function propensityOf(
+  rows: number,
+  { A = propensityDefaults.A, B = propensityDefaults.B }: PropensityOptions = {},
+): (frequency: number) => number {
   if (!(rows >= 1 && A >= 0 && B > 0)) {
     throw new EspalierError({
       code: 'PROPENSITY_OPTIONS',
@@ -34,5 +42,5 @@ export function propensities(
     });
   }
   const C = Math.max(0, Math.log(rows) - 1) * (B + 1) ** A;
-  return Float64Array.from(frequencies, (n) => 1 / (1 + C * (n + B) ** -A));
+  return (n) => 1 / (1 + C * (n + B) ** -A);
 }

@@ -9,6 +9,7 @@ import { restoreArrays } from '../store/safetensors-reader.js';
 import { Device } from '../tensor/device.js';
 import { type CalibrationState, calibrationFile, parseCalibration } from './calibration.js';
 import { Classifier, type ClassifierShape, hiddenWidth, intermediateOf } from './classifier.js';
+import { frequenciesFile, frequenciesText, type LabelFrequencies, parseFrequencies } from './frequencies.js';
 import { type ModelSpec, modelSpec } from './spec.js';
 import { modelArrays } from './state.js';
 
@@ -29,6 +30,8 @@ export interface SaveOptions {
   readonly featurizer: Featurizer | null;
   /** Absent or null: probabilities are what the loss makes them. */
   readonly calibration?: CalibrationState | null;
+  /** Absent or null: answers cannot favour rare labels. */
+  readonly frequencies?: LabelFrequencies | null;
 }
 
 export async function saveClassifier(
@@ -37,7 +40,7 @@ export async function saveClassifier(
   options: SaveOptions,
 ): Promise<SavedModel> {
   const { shape, spec } = classifier;
-  const { featurizer, labelNames, calibration = null } = options;
+  const { featurizer, labelNames, calibration = null, frequencies = null } = options;
   return saveModel(runDirectory, {
     config: {
       kind: 'classifier',
@@ -53,6 +56,7 @@ export async function saveClassifier(
     files: {
       ...(featurizer === null ? {} : { [featurizerFile]: `${JSON.stringify(featurizer)}\n` }),
       ...(calibration === null ? {} : { [calibrationFile]: `${JSON.stringify(calibration)}\n` }),
+      ...(frequencies === null ? {} : { [frequenciesFile]: frequenciesText(frequencies) }),
     },
   });
 }
@@ -69,6 +73,10 @@ export interface LoadedModel {
   readonly featurizer: Featurizer | null;
   /** How scores become probabilities; null where it was not learnt. */
   readonly calibration: CalibrationState | null;
+  /** How often labels were seen in training; null for models from before it was saved. */
+  readonly frequencies: LabelFrequencies | null;
+  /** How far answers favour rare labels where a question does not say (see `PredictOptions.rare`); default 0. */
+  readonly rare?: number;
   /** What was measured when it was saved. */
   readonly metrics: unknown;
 }
@@ -87,9 +95,10 @@ export async function loadClassifier(path: string, kernels: Kernels): Promise<Lo
     const labelNames = await labelNamesOf(stored);
     const featurizer = parseFeaturizer(await featurizerText(stored));
     const calibration = await calibrationOf(stored, shape.labels);
+    const frequencies = await frequenciesOf(stored, shape.labels);
     const { directory, manifest } = stored;
     const { metrics } = manifest;
-    return { directory, classifier, shape, spec, labelNames, featurizer, calibration, metrics };
+    return { directory, classifier, shape, spec, labelNames, featurizer, calibration, frequencies, metrics };
   } finally {
     await stored.close();
   }
@@ -141,6 +150,13 @@ export async function calibrationOf(stored: StoredModel, labels: number): Promis
   if (!Object.hasOwn(stored.manifest.files, calibrationFile)) return null;
   const file = stored.path(calibrationFile);
   return parseCalibration(await readFile(file, 'utf8'), labels, file);
+}
+
+/** How often the labels of a model were seen; null for one that does not say, as older models do not. */
+export async function frequenciesOf(stored: StoredModel, labels: number): Promise<LabelFrequencies | null> {
+  if (!Object.hasOwn(stored.manifest.files, frequenciesFile)) return null;
+  const file = stored.path(frequenciesFile);
+  return parseFrequencies(await readFile(file, 'utf8'), labels, file);
 }
 
 export function parseFeaturizer(text: string | null): Featurizer | null {

@@ -18,6 +18,11 @@ export interface PredictOptions {
    * validation rows; for models with a calibration.
    */
   readonly precision?: number;
+  /**
+   * Favour labels that were seen rarely: rank by score - rare * log p_l, p_l the propensity of label l (0 to 10; 1 finds
+   * more rare labels at little cost in others; 0: the model's own order). Default: the model's `rare`, 0 where it has none.
+   */
+  readonly rare?: number;
   /** Say of so many of the best labels why; default 0. */
   readonly explain?: number;
   /** Features and hidden units per explanation; default 10. */
@@ -25,7 +30,7 @@ export interface PredictOptions {
 }
 
 export interface Answer {
-  /** Best first: by probability where the model's calibration found that better, else by score. */
+  /** Best first: by probability where the model's calibration found that better, else by score; or as `rare` says. */
   readonly predictions: readonly Prediction[];
   /** Whether `threshold` or `precision` left nothing: the input is of no label that the model is sure of. */
   readonly none: boolean;
@@ -48,6 +53,8 @@ export class Model implements LoadedModel {
   readonly labelNames: readonly string[];
   readonly featurizer: LoadedModel['featurizer'];
   readonly calibration: LoadedModel['calibration'];
+  readonly frequencies: LoadedModel['frequencies'];
+  readonly rare: number;
   readonly metrics: unknown;
   /** Every question uses the one step arena: they are answered one after the other. */
   #last: Promise<unknown> = Promise.resolve();
@@ -60,6 +67,8 @@ export class Model implements LoadedModel {
     this.labelNames = loaded.labelNames;
     this.featurizer = loaded.featurizer;
     this.calibration = loaded.calibration;
+    this.frequencies = loaded.frequencies;
+    this.rare = loaded.rare ?? 0;
     this.metrics = loaded.metrics;
   }
 
@@ -71,7 +80,8 @@ export class Model implements LoadedModel {
 
   /**
    * The best labels of one input.
-   * @throws EspalierError `PREDICT_NO_TEXT`, `PREDICT_FIELD`, `PREDICT_FEATURE`, `TOP_K_RANGE`, `NO_CALIBRATION`
+   * @throws EspalierError `PREDICT_NO_TEXT`, `PREDICT_FIELD`, `PREDICT_FEATURE`, `TOP_K_RANGE`, `NO_CALIBRATION`,
+   * `RARE_RANGE`, `RARE_UNKNOWN`
    * @example const { predictions } = await model.predict('small domesticated carnivore', { k: 5 });
    */
   async predict(input: ModelInput, options: PredictOptions = {}): Promise<Answer> {
@@ -81,13 +91,13 @@ export class Model implements LoadedModel {
 
   /** The same for many inputs at once, which is faster than one by one. */
   predictAll(inputs: readonly ModelInput[], options: PredictOptions = {}): Promise<Answer[]> {
-    const { k = 5, threshold, precision, explain = 0, evidence = 10 } = options;
+    const { k = 5, threshold, precision, rare = this.rare, explain = 0, evidence = 10 } = options;
     return this.#inTurn(async () => {
       const rows = inputs.map((input) => rowOf(this, input));
       if (rows.length === 0) return [];
-      const top = await topRows(this, rows, k);
+      const top = await topRows(this, rows, k, rare);
       return rows.map((row, r) => {
-        const all = predictionsOf(top, r, this, (label) => this.labelNames[label]);
+        const all = predictionsOf(top, r, this, (label) => this.labelNames[label], { rare });
         const predictions = confident(all, { threshold, precision }, this.calibration);
         const labels = predictions.slice(0, explain).map(({ label }) => label);
         const explanations = labels.length === 0 ? [] : explainRow(this, row, labels, evidence);

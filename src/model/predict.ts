@@ -6,7 +6,7 @@ import type { TopK } from '../output/layer.js';
 import { Calibration, type CalibrationState } from './calibration.js';
 import type { LoadedModel } from './model-io.js';
 import { sigmoid } from './platt.js';
-import { rankLabels, ranksBy } from './ranking.js';
+import { type Ranking, rankLabels, ranksBy } from './ranking.js';
 import type { ModelSpec } from './spec.js';
 
 export interface Prediction {
@@ -26,43 +26,58 @@ export interface SparseInput {
 /**
  * The best `k` labels of each row, best first: by probability where the model's calibration says so (see `ranking.ts`),
  * else by score. Features must be in range and finite.
+ *
+ * @param rare as in `PredictOptions`
  */
 export async function predictRows(
   model: LoadedModel,
   rows: readonly SparseInput[],
   k: number,
+  rare = model.rare ?? 0,
 ): Promise<Prediction[][]> {
-  const top = await topRows(model, rows, k);
-  return rows.map((_, r) => predictionsOf(top, r, model, (label) => model.labelNames[label]));
+  const top = await topRows(model, rows, k, rare);
+  return rows.map((_, r) => predictionsOf(top, r, model, (label) => model.labelNames[label], { rare }));
 }
 
 /** The same as numbers; of fewer labels than `k`, so many columns. Empties the step arena. */
-export async function topRows(model: Ranked, rows: readonly SparseInput[], k: number): Promise<TopK> {
-  return topBatch(model, packRows(rows, model.shape.features), k);
+export async function topRows(
+  model: Ranked,
+  rows: readonly SparseInput[],
+  k: number,
+  rare?: number,
+): Promise<TopK> {
+  return topBatch({ ...model, rare: rare ?? model.rare }, packRows(rows, model.shape.features), k);
 }
 
-type Ranked = Pick<LoadedModel, 'classifier' | 'shape' | 'calibration'>;
+/** The best `k` labels of each row by score, before anything else puts them in order. Empties the step arena. */
+export function topByScore(model: Ranked, rows: readonly SparseInput[], k: number): Promise<TopK> {
+  const byScore = { ...model, calibration: null, rare: 0 };
+  return topBatch(byScore, packRows(rows, model.shape.features), k);
+}
+
+type Ranked = Pick<LoadedModel, 'classifier' | 'shape' | keyof Ranking>;
 
 /** The same for a batch whose features are known to be in range. */
-function topBatch({ classifier, shape, calibration }: Ranked, batch: SparseBatch, k: number): Promise<TopK> {
+function topBatch(model: Ranked, batch: SparseBatch, k: number): Promise<TopK> {
+  const { classifier, shape } = model;
   classifier.device.arena.reset();
   const most = Math.min(k, Math.max(1, shape.labels));
-  return rankLabels(classifier.output, classifier.infer(batch), most, calibration);
+  return rankLabels(classifier.output, classifier.infer(batch), most, model);
 }
 
 /**
- * Row `r` of `top` in words; `most` labels at most. Where probabilities order the answers they do not rise down the
- * list: a label behind those that the calibration was fitted on has that of the one before it at most.
+ * Row `r` of `top` in words; `most` labels at most. Where probabilities order the answers (`rare` 0) they do not rise down
+ * the list: a label behind those that the calibration was fitted on has that of the one before it at most.
  */
 export function predictionsOf(
   top: TopK,
   r: number,
   { spec, calibration }: ScoreReading,
   nameOf: (label: number) => string | undefined,
-  most = top.k,
+  { most = top.k, rare = 0 }: { readonly most?: number; readonly rare?: number } = {},
 ): Prediction[] {
   const row: Prediction[] = [];
-  const ordered = ranksBy(calibration) === 'probability';
+  const ordered = rare === 0 && ranksBy(calibration) === 'probability';
   let least = 1;
   for (let i = r * top.k; i < r * top.k + Math.min(most, top.k); i++) {
     const label = top.labels[i];
@@ -133,7 +148,7 @@ export async function predictTexts(
   const batch = featurizer.featurize(rows);
   const top = await topBatch(model, batch, k);
   return rows.map((_, r) => ({
-    predictions: predictionsOf(top, r, model, (label) => model.labelNames[label]),
+    predictions: predictionsOf(top, r, model, (label) => model.labelNames[label], { rare: model.rare }),
     knownWords: batch.indptr[r + 1] - batch.indptr[r],
   }));
 }

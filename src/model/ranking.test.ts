@@ -4,10 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { referenceKernels } from '../kernels/reference/index.js';
+import { propensities } from '../metrics/propensities.js';
 import { Calibration, type CalibrationState } from './calibration.js';
 import { type LoadedModel, loadClassifier } from './model-io.js';
 import { predictRows } from './predict.js';
-import { saveTinyModel, tinyCalibration } from './tiny-model.testing.js';
+import { rareCandidates } from './ranking.js';
+import { saveTinyModel, tinyCalibration, tinyFrequencies } from './tiny-model.testing.js';
 
 const [labels, perRow] = [37, 9];
 let home: string;
@@ -77,5 +79,67 @@ describe('the answers of a model with a calibration', () => {
     const found = await predictRows({ ...model, calibration: even }, rows, labels);
     const byScore = await predictRows({ ...model, calibration: null }, rows, labels);
     expect(found.map(namesOf)).toEqual(byScore.map(namesOf));
+  });
+});
+
+describe('answers that favour rare labels', () => {
+  const many = 130;
+  let wide: LoadedModel;
+  beforeAll(async () => {
+    await saveTinyModel(join(home, 'wide'), { text: false, labels: many });
+    wide = await loadClassifier(join(home, 'wide'), referenceKernels('float64'));
+  });
+
+  it('are the best 100 by score in the order of score - rare log p_l, those behind by score', async () => {
+    const { rows: seen, counts } = tinyFrequencies(many);
+    const p = propensities(counts, seen);
+    const byScore = await predictRows(wide, rows, many);
+    for (const rare of [0.01, 0.3, 1, 10]) {
+      for (const [r, answer] of (await predictRows(wide, rows, many, rare)).entries()) {
+        const first = byScore[r]
+          .slice(0, rareCandidates)
+          .toSorted(
+            (a, b) => b.score - rare * Math.log(p[b.label]) - (a.score - rare * Math.log(p[a.label])),
+          );
+        expect(answer).toEqual([...first, ...byScore[r].slice(rareCandidates)]);
+      }
+    }
+  });
+
+  it('are the first k of one and the same list, whatever k is', async () => {
+    const all = await predictRows(wide, rows, many, 0.5);
+    for (const k of [1, 5, 99, 100, 101, 129]) {
+      for (const [r, answer] of (await predictRows(wide, rows, k, 0.5)).entries())
+        expect(answer).toEqual(all[r].slice(0, k));
+    }
+  });
+
+  it('are the order of scores where all labels were seen as often, and the own order of the model at 0', async () => {
+    const even = { ...wide, frequencies: { rows: 400, counts: new Uint32Array(many).fill(7) } };
+    expect(await predictRows(even, rows, many, 3)).toEqual(await predictRows(wide, rows, many));
+    expect(await predictRows(model, rows, labels, 0)).toEqual(await predictRows(model, rows, labels));
+  });
+
+  it('keep the probability of every label, though a calibration orders the answers otherwise', async () => {
+    const read = Calibration.of(model.calibration as CalibrationState);
+    for (const answer of await predictRows(model, rows, labels, 2)) {
+      for (const { label, score, probability } of answer)
+        expect(probability).toBe(read.probability(label, score));
+    }
+  });
+
+  it('are what a model answers that has `rare` itself', async () => {
+    expect(await predictRows({ ...wide, rare: 1 }, rows, 9)).toEqual(await predictRows(wide, rows, 9, 1));
+  });
+
+  it.each([-1, 10.5, Number.NaN])('are refused for rare = %d', async (rare) => {
+    await expect(predictRows(wide, rows, 5, rare)).rejects.toMatchObject({ code: 'RARE_RANGE' });
+  });
+
+  it('are refused by a model that does not say how often labels were seen, and only then', async () => {
+    await saveTinyModel(join(home, 'older'), { text: false, labels, frequencies: null });
+    const older = await loadClassifier(join(home, 'older'), referenceKernels('float64'));
+    await expect(predictRows(older, rows, 5, 1)).rejects.toMatchObject({ code: 'RARE_UNKNOWN' });
+    expect(await predictRows(older, rows, 5)).toHaveLength(rows.length);
   });
 });

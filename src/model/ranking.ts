@@ -1,41 +1,89 @@
 /**
  * The order of a model's answers: by score, or, where its calibration has found that to be right more often, the best
- * labels by score, as many of each row as the calibration was fitted on, by probability; those behind them stay by score,
- * since nothing is known of probabilities there. Whatever k is asked for, the answers are the first k of one and the same list.
+ * labels by score, as many of each row as the calibration was fitted on, by probability; or, where it is asked for, the best
+ * by score in favour of rare ones. Those behind stay by score. Whatever k is asked for, the answers are the first k of one
+ * and the same list.
  */
+import { EspalierError } from '../errors.js';
+import { propensityOf } from '../metrics/propensities.js';
 import type { OutputLayer, TopK } from '../output/layer.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Calibration, type CalibrationState } from './calibration.js';
+import type { LabelFrequencies } from './frequencies.js';
 
 /** Whether probabilities order the answers of a model, or scores do. */
 export const ranksBy = (calibration: CalibrationState | null): 'score' | 'probability' =>
   calibration?.order ?? 'score';
 
-/** The best k labels of every row of h, in that order. */
-export async function rankLabels(
-  output: OutputLayer,
-  h: Tensor,
-  k: number,
-  calibration: CalibrationState | null,
-): Promise<TopK> {
-  if (calibration === null || ranksBy(calibration) === 'score') return output.topK(h, k);
-  const candidates = Math.min(calibration.perRow, output.labels);
-  return byProbability(await output.topK(h, Math.max(k, candidates)), candidates, k, calibration);
+/** What puts labels in order. */
+export interface Ranking {
+  readonly calibration: CalibrationState | null;
+  /** Of the model; null where it does not know them. */
+  readonly frequencies?: LabelFrequencies | null;
+  /** tau of `byRarity`; default 0: the model's own order. */
+  readonly rare?: number;
+}
+
+/** The most that `rare` can be. */
+export const mostRare = 10;
+
+/** Labels of a row, best by score, that `byRarity` puts in order. */
+export const rareCandidates = 100;
+
+/** The best k labels of every row of h, in that order. Throws `RARE_RANGE`, `RARE_UNKNOWN`. */
+export async function rankLabels(output: OutputLayer, h: Tensor, k: number, ranking: Ranking): Promise<TopK> {
+  const candidates = Math.min(candidatesOf(ranking), output.labels);
+  return ordered(await output.topK(h, Math.max(k, candidates)), k, ranking);
+}
+
+/** Labels of each row, best by score, that are put in another order. */
+export function candidatesOf({ calibration, rare = 0 }: Ranking): number {
+  if (rare !== 0) return rareCandidates;
+  return calibration !== null && ranksBy(calibration) === 'probability' ? calibration.perRow : 0;
+}
+
+/** The first k in order of `top`, which is by score and has all candidates. */
+export function ordered(top: TopK, k: number, ranking: Ranking): TopK {
+  const { calibration, rare = 0 } = ranking;
+  if (rare !== 0) return byRarity(top, k, rare, checkRare(ranking));
+  if (calibration === null || ranksBy(calibration) === 'score') return inOrder(top, 0, k, () => 0);
+  return byProbability(top, calibration.perRow, k, calibration);
 }
 
 /** `top` with the first `candidates` of every row by falling probability, cut to k; equal ones stay by score. */
 export function byProbability(top: TopK, candidates: number, k: number, calibration: CalibrationState): TopK {
   const read = Calibration.of(calibration);
+  return inOrder(top, candidates, k, (label, score) => read.probability(label, score));
+}
+
+/**
+ * `top` with the first 100 of every row by falling score - tau log p_l, cut to k, p_l the propensity of a label: the chance
+ * that it is noted where it is true, by how often it was (Jain et al. 2016). Logit adjustment after training (Menon et al.
+ * 2021, eq. 9), which takes the share of a label for p_l; a propensity leaves labels that are seen often as they are.
+ */
+export function byRarity(top: TopK, k: number, tau: number, { rows, counts }: LabelFrequencies): TopK {
+  const propensity = propensityOf(Math.max(1, rows));
+  return inOrder(top, rareCandidates, k, (label, score) => score - tau * Math.log(propensity(counts[label])));
+}
+
+/** The first k labels of every row, the first `candidates` of them by a falling key. */
+function inOrder(
+  top: TopK,
+  candidates: number,
+  k: number,
+  keyOf: (label: number, score: number) => number,
+): TopK {
+  if (candidates === 0 && k === top.k) return top;
   const rows = top.labels.length / top.k;
   const labels = new Uint32Array(rows * k);
   const scores = top.scores instanceof Float32Array ? new Float32Array(rows * k) : new Float64Array(rows * k);
   for (let r = 0; r < rows; r++) {
     const from = r * top.k;
     const places = Array.from({ length: Math.min(candidates, top.k) }, (_, i) => from + i);
-    const probability = places.map((i) =>
-      top.labels[i] === 0xffffffff ? -1 : read.probability(top.labels[i], top.scores[i]),
+    const key = places.map((i) =>
+      top.labels[i] === 0xffffffff ? Number.NEGATIVE_INFINITY : keyOf(top.labels[i], top.scores[i]),
     );
-    places.sort((i, j) => probability[j - from] - probability[i - from]);
+    places.sort((i, j) => compare(key[j - from], key[i - from]));
     for (let i = 0; i < k; i++) {
       const place = places[i] ?? from + i;
       labels[r * k + i] = top.labels[place];
@@ -43,4 +91,30 @@ export function byProbability(top: TopK, candidates: number, k: number, calibrat
     }
   }
   return { k, labels, scores };
+}
+
+// NOTE: a difference of two infinities is NaN, which sort takes for "equal" by luck alone.
+const compare = (a: number, b: number): number => (a === b ? 0 : a < b ? -1 : 1);
+
+/** Refuses what cannot be ranked by rarity. */
+function checkRare({ rare = 0, frequencies = null }: Ranking): LabelFrequencies {
+  if (!(rare >= 0 && rare <= mostRare)) {
+    throw new EspalierError({
+      code: 'RARE_RANGE',
+      kind: 'usage',
+      op: 'predict',
+      problem: 'rare labels cannot be favoured by so much',
+      expected: `a number from 0 to ${mostRare}`,
+      received: `${rare}`,
+    });
+  }
+  if (frequencies !== null) return frequencies;
+  throw new EspalierError({
+    code: 'RARE_UNKNOWN',
+    kind: 'usage',
+    op: 'predict',
+    problem: 'the model does not say how often its labels were seen, so rare ones cannot be favoured',
+    expected: 'a model saved with its label frequencies',
+    hint: 'train it again, or leave "rare" out',
+  });
 }

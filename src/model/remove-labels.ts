@@ -3,6 +3,7 @@ import { EspalierError, suggest } from '../errors.js';
 import type { Kernels } from '../kernels/face.js';
 import { openModel, type SavedModel } from '../store/index.js';
 import { mapCalibration } from './calibration.js';
+import { mapFrequencies } from './frequencies.js';
 import { loadClassifier, saveClassifier, trainingOf } from './model-io.js';
 
 export interface RemovedLabels {
@@ -56,6 +57,7 @@ export async function removeLabels(
     labelNames: labelNames.length === 0 ? undefined : Array.from(map, (l) => labelNames[l]),
     featurizer,
     calibration: loaded.calibration === null ? null : mapCalibration(loaded.calibration, map),
+    frequencies: loaded.frequencies === null ? null : mapFrequencies(loaded.frequencies, map),
   });
   return { saved, removed: gone.size, left: map.length };
 }

@@ -4,18 +4,17 @@ import type { DatasetDirectory } from '../data/cache.js';
 import type { CsrDataset } from '../data/dataset.js';
 import { EspalierError } from '../errors.js';
 import type { TopK } from '../output/layer.js';
-import type { CalibrationState } from './calibration.js';
 import type { Classifier } from './classifier.js';
 import type { LoadedModel } from './model-io.js';
-import { rankLabels } from './ranking.js';
+import { type Ranking, rankLabels } from './ranking.js';
 
 export interface ScoreOptions {
   /** Rows at a time. */
   readonly batch: number;
   /** Labels per row. */
   readonly k: number;
-  /** Of the model, where labels are ranked as it answers; default null: by score. */
-  readonly calibration?: CalibrationState | null;
+  /** Of the model, where labels are ranked as it answers; default: by score. */
+  readonly ranking?: Ranking;
   readonly onProgress?: (done: number, rows: number) => void;
 }
 
@@ -29,7 +28,7 @@ export async function scoreDataset(
   classifier: Classifier,
   dataset: CsrDataset,
   metrics: Scorer,
-  { batch: size, k, calibration = null, onProgress }: ScoreOptions,
+  { batch: size, k, ranking = { calibration: null }, onProgress }: ScoreOptions,
 ): Promise<void> {
   if (dataset.rows === 0) return;
   const { device, output } = classifier;
@@ -40,7 +39,7 @@ export async function scoreDataset(
     const rowIds = order.rowIds({ epoch: 0, step });
     fillBatch(dataset, rowIds, batch);
     device.arena.reset();
-    const best = await rankLabels(output, classifier.infer(batch.features), k, calibration);
+    const best = await rankLabels(output, classifier.infer(batch.features), k, ranking);
     metrics.add(best, dataset, rowIds);
     onProgress?.(step * rowsAtOnce + rowIds.length, dataset.rows);
   }

@@ -9,8 +9,16 @@ import { BlankDevice, type SharedArrays } from '../tensor/blank.js';
 import type { Device } from '../tensor/device.js';
 import type { CalibrationState } from './calibration.js';
 import { Classifier, type ClassifierShape } from './classifier.js';
+import type { LabelFrequencies } from './frequencies.js';
 import { LabelTable, type LabelTableData } from './label-table.js';
-import { calibrationOf, describe, featurizerText, type LoadedModel, parseFeaturizer } from './model-io.js';
+import {
+  calibrationOf,
+  describe,
+  featurizerText,
+  frequenciesOf,
+  type LoadedModel,
+  parseFeaturizer,
+} from './model-io.js';
 import type { ModelSpec } from './spec.js';
 import { modelArrays } from './state.js';
 
@@ -27,6 +35,7 @@ export interface SharedModel {
   /** Null for a model of numbered features. */
   readonly featurizer: SharedFeaturizer | null;
   readonly calibration: CalibrationState | null;
+  readonly frequencies: LabelFrequencies | null;
   readonly metrics: unknown;
   /** Of the software that trained it. */
   readonly versions: Readonly<Record<string, string>>;
@@ -46,13 +55,14 @@ export async function shareModel(path: string, kernels: Kernels): Promise<Shared
       featurizer: parseFeaturizer(await featurizerText(stored))?.share() ?? null,
       labels: await LabelTable.gather(stored.labels()),
       calibration: await calibrationOf(stored, shape.labels),
+      frequencies: await frequenciesOf(stored, shape.labels),
     }))();
-    const [, { featurizer, labels, calibration }] = await both(restored, text);
+    const [, { featurizer, labels, calibration, frequencies }] = await both(restored, text);
     classifier.output.loaded();
     const { directory, manifest } = stored;
     return {
       ...{ directory, id: basename(directory), shape, spec },
-      ...{ arrays: device.arrays, labels: labels.data, featurizer, calibration },
+      ...{ arrays: device.arrays, labels: labels.data, featurizer, calibration, frequencies },
       ...{ metrics: manifest.metrics, versions: manifest.versions },
     };
   } finally {
@@ -67,12 +77,13 @@ export async function checkModel(path: string): Promise<void> {
 
 /** A model over the arrays of `shared`, for this thread; nothing is copied. */
 export function adoptModel(shared: SharedModel, kernels: Kernels): LoadedModel {
-  const { directory, shape, spec, calibration, metrics } = shared;
+  const { directory, shape, spec, calibration, frequencies, metrics } = shared;
   const device = new BlankDevice(kernels, shared.arrays);
   const classifier = makeBlank(device, shape, spec);
   device.settle();
   const featurizer = shared.featurizer === null ? null : Featurizer.fromShared(shared.featurizer);
-  return { directory, classifier, shape, spec, labelNames: [], featurizer, calibration, metrics };
+  const read = { featurizer, calibration, frequencies };
+  return { directory, classifier, shape, spec, labelNames: [], ...read, metrics };
 }
 
 function makeBlank(device: Device, shape: ClassifierShape, spec: ModelSpec): Classifier {

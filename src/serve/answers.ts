@@ -6,14 +6,14 @@ import type { Generation } from './model-host.js';
 import type { Answered } from './worker-lane.js';
 
 export function predictResponse(
-  { inputs, confidence, explain }: PredictJob,
+  { inputs, confidence, rare, explain }: PredictJob,
   { answer, by }: Answered<Generation>,
 ): PredictResponse {
   const { calibration, id } = by.model;
   const nameOf = (label: number) => by.labels.name(label) ?? String(label);
   const asked = confidence.threshold !== undefined || confidence.precision !== undefined;
   const results = inputs.map((_, r): PredictResult => {
-    const all = predictionsOf(answer, r, by.model, nameOf);
+    const all = predictionsOf(answer, r, by.model, nameOf, { rare });
     const predictions = confident(all, confidence, calibration);
     const none = asked ? { none: predictions.length === 0 && all.length > 0 } : {};
     const result = { predictions, ...none, knownFeatures: answer.known[r] };

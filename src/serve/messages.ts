@@ -13,6 +13,8 @@ export interface PredictJob {
   readonly k: number;
   /** Labels less sure than this are left out, and not explained. */
   readonly confidence: Confidence;
+  /** See `PredictOptions.rare`. */
+  readonly rare: number;
   readonly explain: number;
   readonly evidence: number;
 }

@@ -71,6 +71,7 @@ export const modelResponseSchema = z.object({
   loss: z.string(),
   fields: z.array(z.object({ name: z.string(), kind: z.enum(['text', 'category', 'number']) })),
   probabilities: z.boolean(),
+  rare: z.boolean(),
   limits: z.object({ k: z.number(), rows: z.number(), bodyBytes: z.number() }),
 });
 export const healthResponseSchema = z.object({

@@ -47,6 +47,33 @@ describe.skipIf(chromium === undefined)('the page, in Chromium (skipped where no
     await close();
   });
 
+  it('favours rare labels as far as the slider says, where the model can', async () => {
+    const { page, close } = await browser.open(served.url);
+    await page.fill('textarea', 'apple tree');
+    const names = async () => {
+      const asked = page.waitForResponse('**/predict');
+      await page.click('#go');
+      const { results } = await (await asked).json();
+      await page.waitForFunction(
+        `document.querySelector('#labels .name')?.textContent === ${JSON.stringify(results[0].predictions[0].name)}`,
+      );
+      return page.locator('#labels .name').allTextContents();
+    };
+    const own = await names();
+    await page.fill('#rare', '3');
+    const favoured = await names();
+    expect(favoured).not.toEqual(own);
+    await page.fill('#rare', '0');
+    expect(await names()).toEqual(own);
+    await close();
+    const older = await startServer({}, { frequencies: null });
+    const other = await browser.open(older.url);
+    await other.page.waitForSelector('textarea');
+    expect(await other.page.locator('#rare').isHidden()).toBe(true);
+    expect(await other.page.getByText('Favour rare labels').isHidden()).toBe(true);
+    await other.close();
+  });
+
   it('shows a refusal with its hint, and goes on', async () => {
     const { page, close } = await browser.open(served.url);
     await page.waitForSelector('textarea');

@@ -88,6 +88,7 @@ export async function addRoutes(app: FastifyInstance, parts: RouteParts): Promis
       fields: fieldsOf(model),
       ...{
         probabilities: model.spec.loss === 'bce' || model.calibration !== null,
+        rare: model.frequencies !== null,
         limits: { k, rows, bodyBytes },
       },
     };

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { suggest } from '../errors.js';
 import type { ModelInput } from '../model/input.js';
+import { mostRare } from '../model/ranking.js';
 import type { ServeLimits } from './limits.js';
 import type { PredictJob } from './messages.js';
 import { Refusal } from './problems.js';
@@ -25,6 +26,7 @@ export function predictSchema({ rows, k, explain }: ServeLimits) {
     k: z.number().int().min(1).max(k).default(5),
     threshold: z.number().optional(),
     precision: z.number().gt(0).lt(1).optional(),
+    rare: z.number().min(0).max(mostRare).default(0),
     explain: z.number().int().min(0).max(explain).default(0),
     evidence: z.number().int().min(1).max(1000).default(10),
   });
@@ -48,7 +50,7 @@ export function predictParser(limits: ServeLimits): (body: unknown) => PredictJo
     }
     const parsed = schema.safeParse(body);
     if (!parsed.success) throw refuseIssue(parsed.error.issues[0], known);
-    const { text, fields, features, k, explain, evidence, threshold, precision } = parsed.data;
+    const { text, fields, features, k, rare, explain, evidence, threshold, precision } = parsed.data;
     const given = [text, fields, features].filter((input) => input !== undefined);
     if (given.length !== 1) {
       throw new Refusal(400, 'BODY_SHAPE', 'a request asks about one of text, fields and features', {
@@ -58,7 +60,7 @@ export function predictParser(limits: ServeLimits): (body: unknown) => PredictJo
     }
     const input = given[0];
     const inputs: readonly ModelInput[] = Array.isArray(input) ? input : [input as ModelInput];
-    return { rows: inputs.length, inputs, k, confidence: { threshold, precision }, explain, evidence };
+    return { rows: inputs.length, inputs, k, confidence: { threshold, precision }, rare, explain, evidence };
   };
 }
 

@@ -99,6 +99,21 @@ describe('POST /predict', () => {
     expect(sure.predictions).not.toEqual(all.predictions.slice(0, sure.predictions.length));
   });
 
+  it('favours rare labels for those who ask, alone or beside others, as the library does', async () => {
+    const client = new EspalierClient(served.url);
+    const asked = [0, 2, 0.5, 10, 0].map((rare) => ({ k: 6, rare }));
+    const found = await Promise.all(asked.map((options) => client.predict('apple tree', options)));
+    const namesOf = ({ predictions }: { readonly predictions: readonly { readonly name: string }[] }) =>
+      predictions.map(({ name }) => name);
+    for (const [i, options] of asked.entries())
+      expect(namesOf(found[i])).toEqual(namesOf(await model.predict('apple tree', options)));
+    expect(namesOf(found[3])).not.toEqual(namesOf(found[0]));
+    const older = await startServer({}, { frequencies: null });
+    const problem = await problemOf(older.post({ text: 'apple', rare: 1 }), 422);
+    expect(problem.code).toBe('RARE_UNKNOWN');
+    expect((await new EspalierClient(older.url).predict('apple')).predictions).toHaveLength(5);
+  });
+
   it('leaves out what is below the threshold, explanations too', async () => {
     const all = await new EspalierClient(served.url).predict('apple', { k: 10 });
     const threshold = all.predictions[1].probability as number;

@@ -6,7 +6,8 @@ import { type Highlight, highlightsOf } from '../model/evidence.js';
 import { describeLabel, type Explanation, explainRow } from '../model/explain.js';
 import { isSparse, type ModelInput, rowOf } from '../model/input.js';
 import type { LoadedModel } from '../model/model-io.js';
-import { confident, packRows, predictionsOf, type SparseInput, topRows } from '../model/predict.js';
+import { confident, packRows, predictionsOf, type SparseInput, topByScore } from '../model/predict.js';
+import { candidatesOf, ordered } from '../model/ranking.js';
 import { adoptModel, checkModel, shareModel } from '../model/shared-model.js';
 import type { TopK } from '../output/layer.js';
 import type { FromWorker, JobAnswer, PredictJob, ToWorker } from './messages.js';
@@ -35,7 +36,7 @@ async function handle(message: ToWorker): Promise<void> {
       model = adoptModel(message.model, kernels);
       // The first prediction touches every page of the weights and compiles the way here.
       await answerAll(model, [
-        { rows: 1, inputs: [warmUp(model)], k: 5, confidence: {}, explain: 1, evidence: 1 },
+        { rows: 1, inputs: [warmUp(model)], k: 5, confidence: {}, rare: 0, explain: 1, evidence: 1 },
       ]);
       tell({ type: 'ready', kernels: kernels.name });
     } else if (message.type === 'label') {
@@ -76,23 +77,17 @@ async function answerAll(
       places.push(factsOf(error));
     }
   }
-  const k = Math.min(loaded.shape.labels, Math.max(1, ...jobs.map((job) => job.k)));
-  const top = rows.length === 0 ? null : await topRows(loaded, rows, k);
+  const rankings = jobs.map(({ rare }) => ({ ...loaded, rare }));
+  const wanted = jobs.map((job, j) => Math.max(job.k, candidatesOf(rankings[j])));
+  const k = Math.min(loaded.shape.labels, Math.max(1, ...wanted));
+  const top = rows.length === 0 ? null : await topByScore(loaded, rows, k);
   return jobs.map((job, j): JobAnswer | ErrorFacts => {
     const from = places[j];
     if (typeof from !== 'number' || top === null) return from as ErrorFacts;
-    const own = Math.min(job.k, k);
-    const labels = new Uint32Array(job.rows * own);
-    const scores = new Float32Array(job.rows * own);
-    for (let r = 0; r < job.rows; r++) {
-      const at = (from + r) * k;
-      labels.set(top.labels.subarray(at, at + own), r * own);
-      scores.set(top.scores.subarray(at, at + own), r * own);
-    }
     const mine = rows.slice(from, from + job.rows);
     const known = Uint32Array.from(mine, (row) => row.indices.length);
-    const answer = { k: own, labels, scores };
     try {
+      const answer = ordered(rowsOf(top, from, job.rows), Math.min(job.k, k), rankings[j]);
       const explanations = job.explain === 0 ? [] : mine.map((row, r) => whysOf(loaded, job, answer, row, r));
       return { ...answer, known, explanations };
     } catch (error) {
@@ -101,9 +96,15 @@ async function answerAll(
   });
 }
 
+/** Rows of a ranking, copied: what is sent takes its whole buffer along. */
+function rowsOf({ k, labels, scores }: TopK, from: number, rows: number): TopK {
+  const [at, end] = [from * k, (from + rows) * k];
+  return { k, labels: labels.slice(at, end), scores: scores.slice(at, end) };
+}
+
 /** Why the first labels of row `r` of a job that are sure enough. */
 function whysOf(loaded: LoadedModel, job: PredictJob, answer: TopK, row: SparseInput, r: number) {
-  const all = predictionsOf(answer, r, loaded, String);
+  const all = predictionsOf(answer, r, loaded, String, job);
   const sure = confident(all, job.confidence, loaded.calibration).slice(0, job.explain);
   const labels = sure.map(({ label }) => label);
   return explainRow(loaded, row, labels, job.evidence).map((why) => ({

@@ -15,8 +15,10 @@ export interface EvaluationReport extends TopKReport {
   readonly model: string;
   readonly data: string;
   readonly split: Split;
-  /** What put labels in order: calibrated probabilities, as in every answer of the model, or scores without them. */
-  readonly rankedBy: 'probability' | 'score';
+  /** What put labels in order: calibrated probabilities, as in every answer of the model, scores without them, or `rare`. */
+  readonly rankedBy: 'probability' | 'score' | 'rarity';
+  /** How far rare labels were favoured (see `PredictOptions.rare`). */
+  readonly rare: number;
   /**
    * Probabilities of the best labels of each row against what was right: by sigmoid(score), and by the model's
    * calibration, null where it has none.
@@ -30,7 +32,8 @@ export interface EvaluationReport extends TopKReport {
 
 /**
  * P@k, nDCG@k and PSP@k at 1, 3, 5, of the labels in the order in which the model answers: by probability where its
- * calibration found that better. With `{ ...model, calibration: null }` they are ranked by score, as scorings while training are.
+ * calibration found that better. With `{ ...model, calibration: null }` they are ranked by score, as scorings while training are;
+ * with `{ ...model, rare: 1 }` in favour of rare ones.
  * Propensities and frequencies come from all training rows of the dataset.
  *
  * @param model a path, or a model loaded before
@@ -67,10 +70,11 @@ export async function evaluateModel(
     },
   };
   const k = Math.max(...ks, perRow);
-  await scoreDataset(classifier, rows, all, { batch: 256, k, calibration, onProgress });
+  await scoreDataset(classifier, rows, all, { batch: 256, k, ranking: loaded, onProgress });
   const reliability = { perRow, ...reliabilityOf(pairs.pairs, calibration) };
-  const rankedBy = ranksBy(calibration);
-  const about = { model: loaded.directory, data: directory.path, split, rankedBy } as const;
+  const { rare = 0 } = loaded;
+  const rankedBy = rare === 0 ? ranksBy(calibration) : 'rarity';
+  const about = { model: loaded.directory, data: directory.path, split, rankedBy, rare } as const;
   return { ...about, ...metrics.report(), reliability };
 }
 

@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DatasetDirectory, writeDatasetDirectory } from '../data/cache.js';
 import { plantedDataset } from '../data/planted.js';
+import { labelFrequencies } from '../data/statistics.js';
 import { selectKernels } from '../kernels/index.js';
+import { propensities } from '../metrics/propensities.js';
 import { loadClassifier } from '../model/model-io.js';
 import { predictRows } from '../model/predict.js';
 import { modelArrays } from '../model/state.js';
@@ -86,6 +88,22 @@ describe('train', () => {
     const again = await evaluateModel(byScore, directory, 'validation', kernels);
     expect(100 * again.at[0].precision.value).toBeCloseTo(result.validation?.precision['1'] ?? 0, 9);
     expect(events.some((e) => e.event === 'rewire' && e.replaced > 0)).toBe(true);
+  });
+
+  it('saves with the model how often its labels were seen; the more rare ones are favoured, the rarer are the answers', async () => {
+    const directory = await DatasetDirectory.open(data);
+    const model = await loadClassifier(join(home, 'learns'), selectKernels({ backend: 'reference' }));
+    const rows = await directory.load('train');
+    expect(model.frequencies).toEqual({ rows: rows.rows, counts: labelFrequencies(rows) });
+    // Of the best k by z + tau s, the sum of s never falls as tau grows.
+    const p = propensities(labelFrequencies(rows), rows.rows);
+    const sums: number[] = [];
+    for (const rare of [0.1, 0.5, 1, 2, 5, 10]) {
+      const [answer] = await predictRows(model, [{ indices: [3, 7], values: [1, 0.5] }], 5, rare);
+      sums.push(answer.reduce((sum, { label }) => sum + Math.log(p[label]), 0));
+    }
+    for (let i = 1; i < sums.length; i++) expect(sums[i]).toBeLessThanOrEqual(sums[i - 1] + 1e-9);
+    expect(sums.at(-1)).toBeLessThan(sums[0]);
   });
 
   it.each(Object.entries(topologies))(

@@ -254,6 +254,7 @@ async function save(
     labelNames: session.rows.labelNames,
     featurizer: (await directory.featurizer()) ?? null,
     calibration,
+    frequencies: { rows: session.rows.rows, counts: session.frequencies },
   });
   return saved.directory;
 }

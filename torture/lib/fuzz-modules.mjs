@@ -7,6 +7,7 @@ import * as zip from '../../dist/data/readers/zip.js';
 import * as kernels from '../../dist/kernels/index.js';
 import * as calibration from '../../dist/model/calibration.js';
 import { Classifier } from '../../dist/model/classifier.js';
+import * as frequencies from '../../dist/model/frequencies.js';
 import * as io from '../../dist/model/model-io.js';
 import { modelSpec } from '../../dist/model/spec.js';
 import * as store from '../../dist/store/index.js';
@@ -14,6 +15,6 @@ import { Device } from '../../dist/tensor/device.js';
 import * as config from '../../dist/train/config.js';
 
 export const modules = {
-  ...{ data, readers, scipy, kernels, store, config, io, png, calibration, zip },
+  ...{ data, readers, scipy, kernels, store, config, io, png, calibration, frequencies, zip },
   model: { Classifier, Device, modelSpec },
 };

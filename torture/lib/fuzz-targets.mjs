@@ -10,7 +10,7 @@ import { encode } from 'fast-png';
 import { zipSync } from 'fflate';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 
-/** @typedef {{ data: any, readers: any, scipy: any, store: any, config: any, io: any, kernels: any, model: any, png: any, calibration: any, zip: any }} Modules */
+/** @typedef {{ data: any, readers: any, scipy: any, store: any, config: any, io: any, kernels: any, model: any, png: any, calibration: any, frequencies: any, zip: any }} Modules */
 /** @typedef {{ corpus: Uint8Array[], words: string[], read: (bytes: Uint8Array, place: string) => Promise<void>, repair?: (bytes: Uint8Array) => Uint8Array,
  *   json?: (bytes: Buffer) => { part: [number, number], whole: (json: string) => Buffer } }} Target */
 
@@ -475,6 +475,13 @@ export async function fuzzTargets(modules, home) {
     ],
     words: jsonWords,
     read: async (bytes) => modules.calibration.parseCalibration(string(bytes), 8),
+  };
+  targets.frequencies = {
+    corpus: [
+      text(modules.frequencies.frequenciesText({ rows: 90, counts: Uint32Array.of(0, 1, 90, 7, 33) })),
+    ],
+    words: [...jsonWords, '=', '////', 'AAAA'],
+    read: async (bytes) => modules.frequencies.parseFrequencies(string(bytes), 5),
   };
   const png = new Uint8Array(encode({ width: 2, height: 2, data: Uint8Array.of(1, 2, 3, 4), channels: 1 }));
   const many = new Uint8Array(

@@ -1,14 +1,18 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import type { DatasetDirectory, Split } from '../../data/cache.js';
 import { EspalierError } from '../../errors.js';
 import { writeFileAtomic } from '../../files.js';
+import type { Kernels } from '../../kernels/face.js';
 import { selectKernels } from '../../kernels/index.js';
-import { loadClassifier } from '../../model/model-io.js';
+import { type LoadedModel, loadClassifier } from '../../model/model-io.js';
+import { mostRare } from '../../model/ranking.js';
 import { reliabilitySvg } from '../../pictures/index.js';
 import { evaluationOf, PredictionDetails, saveEvaluation } from '../../reports/index.js';
 import { type EvaluationReport, evaluateModel } from '../../train/evaluate.js';
 import { evaluateSparse } from '../../train/network/evaluate-sparse.js';
+import { number } from '../options.js';
 import { openSplit, splitOption } from '../split.js';
 import { note, out, ProgressLine } from '../terminal.js';
 
@@ -19,6 +23,11 @@ export function evaluateCommand(): Command {
     .argument('<data>', 'dataset directory; for a sparse network a directory of images (IDX, or PNG folders)')
     .option(...splitOption)
     .option('--by-score', 'rank by score, as if the model had no calibration')
+    .option(
+      '--rare <list>',
+      'favour labels that were seen rarely by so much, 0 to 10; several, with commas, are compared',
+      severalRare,
+    )
     .option('--picture <file>', 'write a reliability diagram of the probabilities as SVG')
     .option('--json', 'print JSON instead of a table')
     .option('--save', 'keep figures, confusions and sample predictions in the run, for `espalier ui`')
@@ -33,7 +42,11 @@ export function evaluateCommand(): Command {
       const line = new ProgressLine();
       const kernels = selectKernels();
       const found = await loadClassifier(model, kernels);
-      const loaded = options.byScore === true ? { ...found, calibration: null } : found;
+      const [rare, ...more] = options.rare ?? [0];
+      const ranked = { ...found, rare };
+      const loaded = options.byScore === true ? { ...ranked, calibration: null } : ranked;
+      if (more.length > 0)
+        return compareRare(loaded, [rare, ...more], { directory, split, kernels }, options);
       const details = new PredictionDetails(loaded, {
         texts: split === 'test' ? await directory.testRows() : undefined,
         labelNames: (await directory.names()).labelNames,
@@ -48,6 +61,53 @@ export function evaluateCommand(): Command {
       if (options.json) out(JSON.stringify(report));
       else printEvaluation(report);
     });
+}
+
+/** What P@k cost and PSP@k gains the further rare labels are favoured, a line each. */
+async function compareRare(
+  model: LoadedModel,
+  rares: readonly number[],
+  { directory, split, kernels }: { directory: DatasetDirectory; split: Split; kernels: Kernels },
+  { json, picture, save }: EvaluateOptions,
+): Promise<void> {
+  if (picture !== undefined || save === true) {
+    throw new EspalierError({
+      code: 'EVALUATE_SEVERAL',
+      kind: 'usage',
+      op: 'espalier evaluate',
+      problem: 'a picture is drawn, and an evaluation kept, of one order of labels',
+      expected: 'one number after --rare',
+      received: rares.join(','),
+    });
+  }
+  const line = new ProgressLine();
+  const reports: EvaluationReport[] = [];
+  for (const rare of rares) {
+    const progress = (done: number, rows: number) =>
+      line.show(`rare ${rare}: scored ${done} of ${rows} rows`);
+    reports.push(await evaluateModel({ ...model, rare }, directory, split, kernels, progress));
+  }
+  line.clear();
+  if (json) {
+    out(JSON.stringify(reports));
+    return;
+  }
+  const names = ['precision', 'psp'] as const;
+  const titles = ['P', 'PSP'].flatMap((name) => reports[0].at.map(({ k }) => `${name}@${k}`.padStart(8)));
+  out(`${reports[0].rows.toLocaleString('en')} ${split} rows, in per cent`);
+  out(`  ${'rare'.padStart(6)}${titles.join('')}`);
+  for (const { rare, at } of reports) {
+    const figures = names.flatMap((name) =>
+      at.map((one) => (100 * (one[name]?.value ?? 0)).toFixed(2).padStart(8)),
+    );
+    out(`  ${String(rare).padStart(6)}${figures.join('')}`);
+  }
+}
+
+/** Numbers with commas between them. */
+function severalRare(text: string): number[] {
+  const one = number(`numbers from 0 to ${mostRare}, with commas`, (n) => n >= 0 && n <= mostRare);
+  return text.split(',').map(one);
 }
 
 async function evaluateExported(file: string, data: string, options: EvaluateOptions) {
@@ -94,6 +154,7 @@ async function checkRun(path: string): Promise<void> {
 interface EvaluateOptions {
   readonly split: string;
   readonly byScore?: boolean;
+  readonly rare?: readonly number[];
   readonly picture?: string;
   readonly json?: boolean;
   readonly save?: boolean;
@@ -114,7 +175,7 @@ function pictureOf({ reliability: { raw, calibrated }, split }: EvaluationReport
 
 export function printEvaluation(report: EvaluationReport): void {
   out(
-    `${report.rows.toLocaleString('en')} ${report.split} rows, labels by ${report.rankedBy} (95 % interval in brackets)`,
+    `${report.rows.toLocaleString('en')} ${report.split} rows, labels by ${report.rankedBy === 'rarity' ? `score, rare ones favoured by ${report.rare}` : report.rankedBy} (95 % interval in brackets)`,
   );
   const cell = (name: string, e: { value: number; low: number; high: number } | undefined) =>
     e === undefined

@@ -16,7 +16,7 @@ export function exportCommand(): Command {
     )
     .action(async (model: string, options: { out: string }) => {
       const loaded = await loadClassifier(model, selectKernels());
-      const { labelNames, featurizer, calibration, metrics } = loaded;
+      const { labelNames, featurizer, calibration, frequencies, metrics } = loaded;
       const saved = await saveClassifier(options.out, plainClassifier(loaded), {
         training: undefined,
         metrics,
@@ -24,6 +24,7 @@ export function exportCommand(): Command {
         labelNames: labelNames.length === 0 ? undefined : labelNames,
         featurizer,
         calibration,
+        frequencies,
       });
       out(`model: ${saved.directory}`);
     });

@@ -6,6 +6,7 @@ import { EspalierError } from '../../errors.js';
 import { selectKernels } from '../../kernels/index.js';
 import { type Answer, Model } from '../../model/model.js';
 import type { Prediction, SparseInput } from '../../model/predict.js';
+import { mostRare } from '../../model/ranking.js';
 import { number, whole } from '../options.js';
 import { out } from '../terminal.js';
 import { because } from './explain.js';
@@ -17,6 +18,7 @@ interface PredictOptions {
   readonly k: number;
   readonly threshold?: number;
   readonly precision?: number;
+  readonly rare?: number;
   readonly features?: boolean;
   readonly input: InputKind;
   readonly json?: boolean;
@@ -33,6 +35,11 @@ export function predictCommand(): Command {
       '--precision <p>',
       'leave out labels that were right less often than this on validation rows',
       number('a number between 0 and 1', (n) => n > 0 && n < 1),
+    )
+    .option(
+      '--rare <x>',
+      'favour labels that were seen rarely: 0 to 10; 1 finds more of them at little cost in others',
+      number(`a number from 0 to ${mostRare}`, (n) => n >= 0 && n <= mostRare),
     )
     .option('--features', 'lines are sparse rows (index:value ...) instead of text')
     .addOption(
@@ -63,8 +70,8 @@ async function predict(path: string, options: PredictOptions): Promise<void> {
   for await (const text of createInterface({ input: process.stdin, crlfDelay: Number.POSITIVE_INFINITY })) {
     line++;
     const input = options.features ? parseRow(text, line) : inputOf(text, line, options.input, model);
-    const { k, threshold, precision } = options;
-    print(text, await model.predict(input, { k, threshold, precision, explain }), options);
+    const { k, threshold, precision, rare } = options;
+    print(text, await model.predict(input, { k, threshold, precision, rare, explain }), options);
   }
 }
 

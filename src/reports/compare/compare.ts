@@ -85,7 +85,12 @@ export async function compareRuns(options: CompareOptions): Promise<Comparison> 
     const outcome = new RowOutcomes(rows.rows, buckets);
     const show = (done: number, of: number) => onProgress(`${names[i]}: scored ${done} of ${of} rows`);
     const { classifier, calibration } = model;
-    await scoreDataset(classifier, rows, outcome, { batch: 256, k: 5, calibration, onProgress: show });
+    await scoreDataset(classifier, rows, outcome, {
+      batch: 256,
+      k: 5,
+      ranking: { calibration },
+      onProgress: show,
+    });
     models.push(model);
     outcomes.push(outcome);
   }

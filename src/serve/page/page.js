@@ -32,6 +32,7 @@ async function begin() {
   at('facts').textContent =
     `${model.model} · ${count(model.labels)} labels · ${count(model.features)} features · ${model.output} output layer`;
   at('k').max = model.limits.k;
+  for (const part of [at('rare'), ...at('rare').labels]) part.hidden = !model.rare;
   const fields = model.fields.length === 0 ? [{ name: 'features', kind: 'text' }] : model.fields;
   at('fields').replaceChildren(
     ...fields.flatMap(({ name, kind }, i) => {
@@ -64,11 +65,12 @@ async function predict() {
   try {
     const body = question();
     const k = Number(at('k').value);
+    const rare = Number(at('rare').value);
     const explain = Math.min(10, k);
     const { results } = await call('predict', {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ ...body, k, explain, evidence: 50 }),
+      body: JSON.stringify({ ...body, k, rare, explain, evidence: 50 }),
     });
     if (mine !== asked) return;
     show('');

@@ -205,6 +205,9 @@ at('ask').addEventListener('submit', (event) => {
 at('ask').addEventListener('keydown', (event) => {
   if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) predict();
 });
+at('rare').addEventListener('change', () => {
+  if (!at('answer').hidden) predict();
+});
 // Up and down walk along the labels.
 at('labels').addEventListener('keydown', (event) => {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];

@@ -18,6 +18,12 @@ export const resultsOf = (results, dataset, output) =>
 
 export const mebibytes = (rows, what) => mean(rows.map((row) => row[what])) / 2 ** 20;
 
+/** Seconds of training; a process that was paused says nothing of it (`paused`, written into its result by hand). */
+function timeOf(rows) {
+  const seconds = rows.filter(({ paused }) => paused !== true).map((row) => row.seconds);
+  return seconds.length === 0 ? '' : spread(seconds, 0);
+}
+
 /** `more`: further columns, name to a function of the results of a row. */
 export function qualityTable(results, dataset, outputs, more = {}) {
   const lines = [
@@ -38,10 +44,7 @@ export function qualityTable(results, dataset, outputs, more = {}) {
       ...['precision', 'psp'].flatMap((what) => [0, 1, 2].map((i) => at(i, what))),
       mebibytes(rows, 'outputBytes').toFixed(1),
       mebibytes(rows, 'peakRss').toFixed(0),
-      spread(
-        rows.map((row) => row.seconds),
-        0,
-      ),
+      timeOf(rows),
       ...Object.values(more).map((of) => of(rows)),
     ];
     lines.push(`| ${cells.join(' | ')} |`);

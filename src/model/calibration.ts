@@ -101,8 +101,18 @@ export class Calibration {
   }
 
   probability(label: number, score: number): number {
+    return scaled(this.#scalingOf(label), score);
+  }
+
+  /** The logit of that probability, which tells labels apart where probabilities are as good as 1. */
+  logit(label: number, score: number): number {
+    const { slope, offset } = this.#scalingOf(label);
+    return slope * score + offset;
+  }
+
+  #scalingOf(label: number): { readonly slope: number; readonly offset: number } {
     const bucket = BUCKETS[this.#bucketOf[label]];
-    return scaled(this.#own.get(label) ?? this.state.buckets[bucket] ?? this.state.all, score);
+    return this.#own.get(label) ?? this.state.buckets[bucket] ?? this.state.all;
   }
 
   /**

@@ -120,6 +120,21 @@ describe('answers that favour rare labels', () => {
     expect(await predictRows(model, rows, labels, 0)).toEqual(await predictRows(model, rows, labels));
   });
 
+  it('start from the own order of a model that ranks by probability: by that of score - rare log p_l', async () => {
+    const { rows: seen, counts } = tinyFrequencies(labels);
+    const p = propensities(counts, seen);
+    const read = Calibration.of(model.calibration as CalibrationState);
+    const byScore = await predictRows({ ...model, calibration: null }, rows, labels);
+    for (const rare of [0.01, 1, 10]) {
+      const key = ({ label, score }: { readonly label: number; readonly score: number }) =>
+        read.probability(label, score - rare * Math.log(p[label]));
+      for (const [r, answer] of (await predictRows(model, rows, labels, rare)).entries()) {
+        const first = byScore[r].toSorted((a, b) => key(b) - key(a));
+        expect(namesOf(answer)).toEqual(namesOf(first));
+      }
+    }
+  });
+
   it('keep the probability of every label, though a calibration orders the answers otherwise', async () => {
     const read = Calibration.of(model.calibration as CalibrationState);
     for (const answer of await predictRows(model, rows, labels, 2)) {

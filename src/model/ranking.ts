@@ -45,7 +45,10 @@ export function candidatesOf({ calibration, rare = 0 }: Ranking): number {
 /** The first k in order of `top`, which is by score and has all candidates. */
 export function ordered(top: TopK, k: number, ranking: Ranking): TopK {
   const { calibration, rare = 0 } = ranking;
-  if (rare !== 0) return byRarity(top, k, rare, checkRare(ranking));
+  if (rare !== 0) {
+    const read = ranksBy(calibration) === 'probability' ? calibration : null;
+    return byRarity(top, k, rare, checkRare(ranking), read);
+  }
   if (calibration === null || ranksBy(calibration) === 'score') return inOrder(top, 0, k, () => 0);
   return byProbability(top, calibration.perRow, k, calibration);
 }
@@ -59,11 +62,22 @@ export function byProbability(top: TopK, candidates: number, k: number, calibrat
 /**
  * `top` with the first 100 of every row by falling score - tau log p_l, cut to k, p_l the propensity of a label: the chance
  * that it is noted where it is true, by how often it was (Jain et al. 2016). Logit adjustment after training (Menon et al.
- * 2021, eq. 9), which takes the share of a label for p_l; a propensity leaves labels that are seen often as they are.
+ * 2021, eq. 9), which takes the share of a label for p_l; a propensity leaves labels that are seen often as they are. With a
+ * calibration by the probability that a label has at that score: what the model's own order has learnt is kept.
  */
-export function byRarity(top: TopK, k: number, tau: number, { rows, counts }: LabelFrequencies): TopK {
+export function byRarity(
+  top: TopK,
+  k: number,
+  tau: number,
+  { rows, counts }: LabelFrequencies,
+  calibration: CalibrationState | null = null,
+): TopK {
   const propensity = propensityOf(Math.max(1, rows));
-  return inOrder(top, rareCandidates, k, (label, score) => score - tau * Math.log(propensity(counts[label])));
+  const read = calibration === null ? null : Calibration.of(calibration);
+  return inOrder(top, rareCandidates, k, (label, score) => {
+    const favoured = score - tau * Math.log(propensity(counts[label]));
+    return read === null ? favoured : read.logit(label, favoured);
+  });
 }
 
 /** The first k labels of every row, the first `candidates` of them by a falling key. */

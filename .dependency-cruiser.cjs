@@ -16,7 +16,14 @@ const rooms = [
   ['kernels'],
   ['client', 'pictures'],
 ];
-const ground = ['src/errors.ts', 'src/files.ts', 'src/nesting.ts', 'src/promises.ts', 'src/version.ts'];
+const ground = [
+  'src/errors.ts',
+  'src/files.ts',
+  'src/nesting.ts',
+  'src/parsed.ts',
+  'src/promises.ts',
+  'src/version.ts',
+];
 
 const upward = rooms.flatMap((level, depth) =>
   level.map((room) => ({

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { data, evaluate, kernels, load, train } from '../dist/index.js';
 import { momentsPerWeight } from '../dist/optim/rules.js';
+import { evaluateRares } from '../dist/train/evaluate.js';
 import { writeLists } from './lib/lists.mjs';
 
 const inPercent = (at) =>
@@ -56,19 +57,7 @@ try {
   const scored = { ...(await load(out)), calibration: null };
   const report = await evaluate(scored, directory, split, kernels.selectKernels(), undefined, ks);
   if (lists !== undefined) await writeLists(lists, scored, await directory.load(split));
-  // The same model, rare labels favoured by so much each time.
-  const favoured = [];
-  for (const rare of rares ?? []) {
-    const { at } = await evaluate(
-      { ...scored, rare },
-      directory,
-      split,
-      kernels.selectKernels(),
-      undefined,
-      ks,
-    );
-    favoured.push({ rare, at: inPercent(at) });
-  }
+  const favoured = rares && (await evaluateRares(scored, directory, split, rares, { ks }));
   const { output, intermediate } = result.classifier;
   const { model: weights, optimizer } = output.state();
   // The encoder's optimiser trains what stands before the layer.
@@ -84,7 +73,7 @@ try {
       split,
       kernels: kernels.selectKernels().name,
       at: inPercent(report.at),
-      ...(rares === undefined ? {} : { rares: favoured }),
+      rares: favoured?.map(({ rare, at }) => ({ rare, at: inPercent(at) })),
       seconds: result.seconds,
       examplesPerSecond: result.examplesPerSecond,
       accountedPeak: result.memory.accountedPeak,

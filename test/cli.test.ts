@@ -225,7 +225,13 @@ describe('refusals: one clear error, exit 2 for usage and 1 for data, nothing ha
     ['a split that is not there', ['evaluate', 'run', 'd', '--split', 'dev'], 2, /validation/],
     ['rare labels favoured by too much', ['predict', 'run', '--rare', '11'], 2, /from 0 to 10/],
     ['a list of favours that is none', ['evaluate', 'run', 'd', '--rare', '1,,2'], 2, /with commas/],
-    ['a picture of several orders', ['evaluate', 'run', 'd', '--rare', '0,1', '--save'], 2, /one number/],
+    [
+      'a picture of several orders',
+      ['evaluate', 'run', 'd', '--rare', '0,1', '--picture', 'x'],
+      2,
+      /one number/,
+    ],
+    ['an order to keep', ['evaluate', 'run', 'd', '--rare', '1', '--save'], 2, /--save without --rare/],
     ['a model that is not there', ['predict', 'nothing'], 2, /nothing/],
     ['a file that is not there', ['data', '--from', 'absent.txt', '--out', 'x'], 1, /absent\.txt/],
   ])('%s', async (_name, args, code, words) => {

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { BUCKETS } from '../data/statistics.js';
 import { EspalierError } from '../errors.js';
+import { parsedJson } from '../parsed.js';
 import { scaled } from './platt.js';
 
 export const calibrationFile = 'calibration.json';
@@ -48,23 +49,12 @@ export type CalibrationState = z.infer<typeof calibrationSchema>;
 
 /** Throws `CALIBRATION_STATE` for what is none, or one of other labels. */
 export function parseCalibration(text: string, labels: number, file?: string): CalibrationState {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw damaged('it is not JSON', file);
-  }
-  const parsed = calibrationSchema.safeParse(value);
-  if (!parsed.success) {
-    const [{ path, message }] = parsed.error.issues;
-    throw damaged(`${path.join('.') || 'the whole'}: ${message}`, file);
-  }
-  const bytes = Buffer.from(parsed.data.bucketOf, 'base64');
+  const state = parsedJson(calibrationSchema, text, (detail) => damaged(detail, file));
+  const bytes = Buffer.from(state.bucketOf, 'base64');
   if (bytes.length !== labels || bytes.some((bucket) => bucket >= BUCKETS.length))
     throw damaged(`bucketOf: one bucket for each of ${labels} labels`, file);
-  if (parsed.data.labels.some(({ label }) => label >= labels))
-    throw damaged('labels: one is out of range', file);
-  return parsed.data;
+  if (state.labels.some(({ label }) => label >= labels)) throw damaged('labels: one is out of range', file);
+  return state;
 }
 
 function damaged(detail: string, file?: string): EspalierError {

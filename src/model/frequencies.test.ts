@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { referenceKernels } from '../kernels/reference/index.js';
-import { frequenciesText, mapFrequencies, parseFrequencies } from './frequencies.js';
+import { frequenciesText, parseFrequencies } from './frequencies.js';
 import { loadClassifier } from './model-io.js';
 import { removeLabels } from './remove-labels.js';
 import { adoptModel, shareModel } from './shared-model.js';
@@ -40,10 +40,6 @@ describe('label frequencies', () => {
     const left = Array.from(counts.keys()).filter((label) => label !== 0 && label !== 7);
     const expected = { rows, counts: Uint32Array.from(left, (label) => counts[label]) };
     expect((await loadClassifier(join(home, 'c'), kernels)).frequencies).toEqual(expected);
-  });
-
-  it('are of no use where a label is new', () => {
-    expect(mapFrequencies(tinyFrequencies(3), Int32Array.of(0, -1, 2))).toBeNull();
   });
 
   it.each([

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { EspalierError } from '../errors.js';
+import { parsedJson } from '../parsed.js';
 
 export const frequenciesFile = 'label-frequencies.json';
 
@@ -31,19 +32,8 @@ export function frequenciesText({ rows, counts }: LabelFrequencies): string {
 
 /** Throws `LABEL_FREQUENCIES` for what is none, or of other labels. The counts lie in memory that threads can share. */
 export function parseFrequencies(text: string, labels: number, file?: string): LabelFrequencies {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw damaged('it is not JSON', file);
-  }
-  const parsed = schema.safeParse(value);
-  if (!parsed.success) {
-    const [{ path, message }] = parsed.error.issues;
-    throw damaged(`${path.join('.') || 'the whole'}: ${message}`, file);
-  }
-  const { rows } = parsed.data;
-  const bytes = Buffer.from(parsed.data.counts, 'base64');
+  const { rows, counts: base64 } = parsedJson(schema, text, (detail) => damaged(detail, file));
+  const bytes = Buffer.from(base64, 'base64');
   if (bytes.length !== 4 * labels) throw damaged(`counts: one for each of ${labels} labels`, file);
   const counts = new Uint32Array(new SharedArrayBuffer(bytes.length));
   for (let label = 0; label < labels; label++) {
@@ -53,11 +43,9 @@ export function parseFrequencies(text: string, labels: number, file?: string): L
   return { rows, counts };
 }
 
-/** The frequencies of a model whose label j was map[j]; null where a label is new. */
-export function mapFrequencies({ rows, counts }: LabelFrequencies, map: Int32Array): LabelFrequencies | null {
-  return map.some((from) => from < 0)
-    ? null
-    : { rows, counts: Uint32Array.from(map, (from) => counts[from]) };
+/** The frequencies of a model whose label j was map[j], none of them new. */
+export function mapFrequencies({ rows, counts }: LabelFrequencies, map: Int32Array): LabelFrequencies {
+  return { rows, counts: Uint32Array.from(map, (from) => counts[from]) };
 }
 
 function damaged(detail: string, file?: string): EspalierError {

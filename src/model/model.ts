@@ -95,9 +95,10 @@ export class Model implements LoadedModel {
     return this.#inTurn(async () => {
       const rows = inputs.map((input) => rowOf(this, input));
       if (rows.length === 0) return [];
-      const top = await topRows(this, rows, k, rare);
+      const asked = { ...(this as LoadedModel), rare };
+      const top = await topRows(asked, rows, k);
       return rows.map((row, r) => {
-        const all = predictionsOf(top, r, this, (label) => this.labelNames[label], { rare });
+        const all = predictionsOf(top, r, asked, (label) => this.labelNames[label]);
         const predictions = confident(all, { threshold, precision }, this.calibration);
         const labels = predictions.slice(0, explain).map(({ label }) => label);
         const explanations = labels.length === 0 ? [] : explainRow(this, row, labels, evidence);

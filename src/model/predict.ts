@@ -25,34 +25,25 @@ export interface SparseInput {
 
 /**
  * The best `k` labels of each row, best first: by probability where the model's calibration says so (see `ranking.ts`),
- * else by score. Features must be in range and finite.
- *
- * @param rare as in `PredictOptions`
+ * else by score; with `{ ...model, rare: 1 }` in favour of rare ones. Features must be in range and finite.
  */
 export async function predictRows(
   model: LoadedModel,
   rows: readonly SparseInput[],
   k: number,
-  rare = model.rare ?? 0,
 ): Promise<Prediction[][]> {
-  const top = await topRows(model, rows, k, rare);
-  return rows.map((_, r) => predictionsOf(top, r, model, (label) => model.labelNames[label], { rare }));
+  const top = await topRows(model, rows, k);
+  return rows.map((_, r) => predictionsOf(top, r, model, (label) => model.labelNames[label]));
 }
 
 /** The same as numbers; of fewer labels than `k`, so many columns. Empties the step arena. */
-export async function topRows(
-  model: Ranked,
-  rows: readonly SparseInput[],
-  k: number,
-  rare?: number,
-): Promise<TopK> {
-  return topBatch({ ...model, rare: rare ?? model.rare }, packRows(rows, model.shape.features), k);
+export async function topRows(model: Ranked, rows: readonly SparseInput[], k: number): Promise<TopK> {
+  return topBatch(model, packRows(rows, model.shape.features), k);
 }
 
 /** The best `k` labels of each row by score, before anything else puts them in order. Empties the step arena. */
 export function topByScore(model: Ranked, rows: readonly SparseInput[], k: number): Promise<TopK> {
-  const byScore = { ...model, calibration: null, rare: 0 };
-  return topBatch(byScore, packRows(rows, model.shape.features), k);
+  return topRows({ ...model, calibration: null, rare: 0 }, rows, k);
 }
 
 type Ranked = Pick<LoadedModel, 'classifier' | 'shape' | keyof Ranking>;
@@ -72,9 +63,9 @@ function topBatch(model: Ranked, batch: SparseBatch, k: number): Promise<TopK> {
 export function predictionsOf(
   top: TopK,
   r: number,
-  { spec, calibration }: ScoreReading,
+  { spec, calibration, rare = 0 }: ScoreReading,
   nameOf: (label: number) => string | undefined,
-  { most = top.k, rare = 0 }: { readonly most?: number; readonly rare?: number } = {},
+  most = top.k,
 ): Prediction[] {
   const row: Prediction[] = [];
   const ordered = rare === 0 && ranksBy(calibration) === 'probability';
@@ -92,7 +83,9 @@ export function predictionsOf(
 }
 
 /** What reads scores: of a model, in this thread or another. */
-export type ScoreReading = Pick<LoadedModel, 'calibration'> & { readonly spec: Pick<ModelSpec, 'loss'> };
+export type ScoreReading = Pick<LoadedModel, 'calibration' | 'rare'> & {
+  readonly spec: Pick<ModelSpec, 'loss'>;
+};
 
 /** By the model's calibration; without one, sigmoid(score) where the loss makes that a probability. */
 function probabilityOf({ spec, calibration }: ScoreReading, label: number, score: number): number | null {
@@ -148,7 +141,7 @@ export async function predictTexts(
   const batch = featurizer.featurize(rows);
   const top = await topBatch(model, batch, k);
   return rows.map((_, r) => ({
-    predictions: predictionsOf(top, r, model, (label) => model.labelNames[label], { rare: model.rare }),
+    predictions: predictionsOf(top, r, model, (label) => model.labelNames[label]),
     knownWords: batch.indptr[r + 1] - batch.indptr[r],
   }));
 }

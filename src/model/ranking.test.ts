@@ -95,7 +95,7 @@ describe('answers that favour rare labels', () => {
     const p = propensities(counts, seen);
     const byScore = await predictRows(wide, rows, many);
     for (const rare of [0.01, 0.3, 1, 10]) {
-      for (const [r, answer] of (await predictRows(wide, rows, many, rare)).entries()) {
+      for (const [r, answer] of (await predictRows({ ...wide, rare }, rows, many)).entries()) {
         const first = byScore[r]
           .slice(0, rareCandidates)
           .toSorted(
@@ -107,17 +107,19 @@ describe('answers that favour rare labels', () => {
   });
 
   it('are the first k of one and the same list, whatever k is', async () => {
-    const all = await predictRows(wide, rows, many, 0.5);
+    const all = await predictRows({ ...wide, rare: 0.5 }, rows, many);
     for (const k of [1, 5, 99, 100, 101, 129]) {
-      for (const [r, answer] of (await predictRows(wide, rows, k, 0.5)).entries())
+      for (const [r, answer] of (await predictRows({ ...wide, rare: 0.5 }, rows, k)).entries())
         expect(answer).toEqual(all[r].slice(0, k));
     }
   });
 
   it('are the order of scores where all labels were seen as often, and the own order of the model at 0', async () => {
     const even = { ...wide, frequencies: { rows: 400, counts: new Uint32Array(many).fill(7) } };
-    expect(await predictRows(even, rows, many, 3)).toEqual(await predictRows(wide, rows, many));
-    expect(await predictRows(model, rows, labels, 0)).toEqual(await predictRows(model, rows, labels));
+    expect(await predictRows({ ...even, rare: 3 }, rows, many)).toEqual(await predictRows(wide, rows, many));
+    expect(await predictRows({ ...model, rare: 0 }, rows, labels)).toEqual(
+      await predictRows(model, rows, labels),
+    );
   });
 
   it('start from the own order of a model that ranks by probability: by that of score - rare log p_l', async () => {
@@ -128,7 +130,7 @@ describe('answers that favour rare labels', () => {
     for (const rare of [0.01, 1, 10]) {
       const key = ({ label, score }: { readonly label: number; readonly score: number }) =>
         read.probability(label, score - rare * Math.log(p[label]));
-      for (const [r, answer] of (await predictRows(model, rows, labels, rare)).entries()) {
+      for (const [r, answer] of (await predictRows({ ...model, rare }, rows, labels)).entries()) {
         const first = byScore[r].toSorted((a, b) => key(b) - key(a));
         expect(namesOf(answer)).toEqual(namesOf(first));
       }
@@ -137,24 +139,26 @@ describe('answers that favour rare labels', () => {
 
   it('keep the probability of every label, though a calibration orders the answers otherwise', async () => {
     const read = Calibration.of(model.calibration as CalibrationState);
-    for (const answer of await predictRows(model, rows, labels, 2)) {
+    for (const answer of await predictRows({ ...model, rare: 2 }, rows, labels)) {
       for (const { label, score, probability } of answer)
         expect(probability).toBe(read.probability(label, score));
     }
   });
 
   it('are what a model answers that has `rare` itself', async () => {
-    expect(await predictRows({ ...wide, rare: 1 }, rows, 9)).toEqual(await predictRows(wide, rows, 9, 1));
+    expect(await predictRows({ ...wide, rare: 1 }, rows, 9)).toEqual(
+      await predictRows({ ...wide, rare: 1 }, rows, 9),
+    );
   });
 
   it.each([-1, 10.5, Number.NaN])('are refused for rare = %d', async (rare) => {
-    await expect(predictRows(wide, rows, 5, rare)).rejects.toMatchObject({ code: 'RARE_RANGE' });
+    await expect(predictRows({ ...wide, rare }, rows, 5)).rejects.toMatchObject({ code: 'RARE_RANGE' });
   });
 
   it('are refused by a model that does not say how often labels were seen, and only then', async () => {
     await saveTinyModel(join(home, 'older'), { text: false, labels, frequencies: null });
     const older = await loadClassifier(join(home, 'older'), referenceKernels('float64'));
-    await expect(predictRows(older, rows, 5, 1)).rejects.toMatchObject({ code: 'RARE_UNKNOWN' });
+    await expect(predictRows({ ...older, rare: 1 }, rows, 5)).rejects.toMatchObject({ code: 'RARE_UNKNOWN' });
     expect(await predictRows(older, rows, 5)).toHaveLength(rows.length);
   });
 });

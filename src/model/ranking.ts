@@ -32,26 +32,33 @@ export const rareCandidates = 100;
 
 /** The best k labels of every row of h, in that order. Throws `RARE_RANGE`, `RARE_UNKNOWN`. */
 export async function rankLabels(output: OutputLayer, h: Tensor, k: number, ranking: Ranking): Promise<TopK> {
-  const candidates = Math.min(candidatesOf(ranking), output.labels);
-  return ordered(await output.topK(h, Math.max(k, candidates)), k, ranking);
+  const top = await output.topK(h, widthFor(ranking, k, output.labels));
+  return candidatesOf(ranking) === 0 ? top : ordered(top, k, ranking);
 }
 
+/** Labels by score that `ordered` needs for the first k in order. */
+export const widthFor = (ranking: Ranking, k: number, labels: number): number =>
+  Math.max(k, Math.min(candidatesOf(ranking), labels));
+
 /** Labels of each row, best by score, that are put in another order. */
-export function candidatesOf({ calibration, rare = 0 }: Ranking): number {
+function candidatesOf({ calibration, rare = 0 }: Ranking): number {
   if (rare !== 0) return rareCandidates;
   return calibration !== null && ranksBy(calibration) === 'probability' ? calibration.perRow : 0;
 }
 
-/** The first k in order of `top`, which is by score and has all candidates. */
+/** The first k in order of `top`, which is by score and as wide as `widthFor` says; in arrays of their own. */
 export function ordered(top: TopK, k: number, ranking: Ranking): TopK {
   const { calibration, rare = 0 } = ranking;
   if (rare !== 0) {
     const read = ranksBy(calibration) === 'probability' ? calibration : null;
     return byRarity(top, k, rare, checkRare(ranking), read);
   }
-  if (calibration === null || ranksBy(calibration) === 'score') return inOrder(top, 0, k, () => 0);
+  if (calibration === null || ranksBy(calibration) === 'score') return firstOf(top, k);
   return byProbability(top, calibration.perRow, k, calibration);
 }
+
+/** The first k labels of every row. */
+export const firstOf = (top: TopK, k: number): TopK => inOrder(top, 0, k, () => 0);
 
 /** `top` with the first `candidates` of every row by falling probability, cut to k; equal ones stay by score. */
 export function byProbability(top: TopK, candidates: number, k: number, calibration: CalibrationState): TopK {
@@ -87,21 +94,21 @@ function inOrder(
   k: number,
   keyOf: (label: number, score: number) => number,
 ): TopK {
-  if (candidates === 0 && k === top.k) return top;
   const rows = top.labels.length / top.k;
   const labels = new Uint32Array(rows * k);
   const scores = top.scores instanceof Float32Array ? new Float32Array(rows * k) : new Float64Array(rows * k);
   for (let r = 0; r < rows; r++) {
     const from = r * top.k;
+    labels.set(top.labels.subarray(from, from + k), r * k);
+    scores.set(top.scores.subarray(from, from + k), r * k);
     const places = Array.from({ length: Math.min(candidates, top.k) }, (_, i) => from + i);
     const key = places.map((i) =>
       top.labels[i] === 0xffffffff ? Number.NEGATIVE_INFINITY : keyOf(top.labels[i], top.scores[i]),
     );
     places.sort((i, j) => compare(key[j - from], key[i - from]));
-    for (let i = 0; i < k; i++) {
-      const place = places[i] ?? from + i;
-      labels[r * k + i] = top.labels[place];
-      scores[r * k + i] = top.scores[place];
+    for (let i = 0; i < Math.min(k, places.length); i++) {
+      labels[r * k + i] = top.labels[places[i]];
+      scores[r * k + i] = top.scores[places[i]];
     }
   }
   return { k, labels, scores };

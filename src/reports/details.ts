@@ -65,12 +65,10 @@ export class PredictionDetails {
   }
 
   #sample(best: TopK, i: number, row: number, truth: Uint32Array): void {
-    const predictions = predictionsOf(best, i, this.#model, this.#nameOf, { most: samplePredictions }).map(
-      (one) => ({
-        ...one,
-        right: truth.includes(one.label),
-      }),
-    );
+    const predictions = predictionsOf(best, i, this.#model, this.#nameOf, samplePredictions).map((one) => ({
+      ...one,
+      right: truth.includes(one.label),
+    }));
     this.#samples.push({
       text: this.#texts?.[row]?.text.slice(0, longestText) ?? null,
       truth: [...truth.subarray(0, mostTruth)].map((label) => ({ label, name: this.#nameOf(label) })),

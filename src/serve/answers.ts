@@ -9,11 +9,11 @@ export function predictResponse(
   { inputs, confidence, rare, explain }: PredictJob,
   { answer, by }: Answered<Generation>,
 ): PredictResponse {
-  const { calibration, id } = by.model;
+  const { calibration, spec, id } = by.model;
   const nameOf = (label: number) => by.labels.name(label) ?? String(label);
   const asked = confidence.threshold !== undefined || confidence.precision !== undefined;
   const results = inputs.map((_, r): PredictResult => {
-    const all = predictionsOf(answer, r, by.model, nameOf, { rare });
+    const all = predictionsOf(answer, r, { calibration, spec, rare }, nameOf);
     const predictions = confident(all, confidence, calibration);
     const none = asked ? { none: predictions.length === 0 && all.length > 0 } : {};
     const result = { predictions, ...none, knownFeatures: answer.known[r] };

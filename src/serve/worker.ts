@@ -7,7 +7,7 @@ import { describeLabel, type Explanation, explainRow } from '../model/explain.js
 import { isSparse, type ModelInput, rowOf } from '../model/input.js';
 import type { LoadedModel } from '../model/model-io.js';
 import { confident, packRows, predictionsOf, type SparseInput, topByScore } from '../model/predict.js';
-import { candidatesOf, ordered } from '../model/ranking.js';
+import { ordered, widthFor } from '../model/ranking.js';
 import { adoptModel, checkModel, shareModel } from '../model/shared-model.js';
 import type { TopK } from '../output/layer.js';
 import type { FromWorker, JobAnswer, PredictJob, ToWorker } from './messages.js';
@@ -77,9 +77,9 @@ async function answerAll(
       places.push(factsOf(error));
     }
   }
-  const rankings = jobs.map(({ rare }) => ({ ...loaded, rare }));
-  const wanted = jobs.map((job, j) => Math.max(job.k, candidatesOf(rankings[j])));
-  const k = Math.min(loaded.shape.labels, Math.max(1, ...wanted));
+  const asked = jobs.map(({ rare }) => ({ ...loaded, rare }));
+  const { labels } = loaded.shape;
+  const k = Math.min(labels, Math.max(1, ...jobs.map((job, j) => widthFor(asked[j], job.k, labels))));
   const top = rows.length === 0 ? null : await topByScore(loaded, rows, k);
   return jobs.map((job, j): JobAnswer | ErrorFacts => {
     const from = places[j];
@@ -87,8 +87,9 @@ async function answerAll(
     const mine = rows.slice(from, from + job.rows);
     const known = Uint32Array.from(mine, (row) => row.indices.length);
     try {
-      const answer = ordered(rowsOf(top, from, job.rows), Math.min(job.k, k), rankings[j]);
-      const explanations = job.explain === 0 ? [] : mine.map((row, r) => whysOf(loaded, job, answer, row, r));
+      const answer = ordered(rowsOf(top, from, job.rows), Math.min(job.k, k), asked[j]);
+      const explanations =
+        job.explain === 0 ? [] : mine.map((row, r) => whysOf(asked[j], job, answer, row, r));
       return { ...answer, known, explanations };
     } catch (error) {
       return factsOf(error);
@@ -96,15 +97,15 @@ async function answerAll(
   });
 }
 
-/** Rows of a ranking, copied: what is sent takes its whole buffer along. */
+/** Rows of a ranking, not copied. */
 function rowsOf({ k, labels, scores }: TopK, from: number, rows: number): TopK {
   const [at, end] = [from * k, (from + rows) * k];
-  return { k, labels: labels.slice(at, end), scores: scores.slice(at, end) };
+  return { k, labels: labels.subarray(at, end), scores: scores.subarray(at, end) };
 }
 
 /** Why the first labels of row `r` of a job that are sure enough. */
 function whysOf(loaded: LoadedModel, job: PredictJob, answer: TopK, row: SparseInput, r: number) {
-  const all = predictionsOf(answer, r, loaded, String, job);
+  const all = predictionsOf(answer, r, loaded, String);
   const sure = confident(all, job.confidence, loaded.calibration).slice(0, job.explain);
   const labels = sure.map(({ label }) => label);
   return explainRow(loaded, row, labels, job.evidence).map((why) => ({

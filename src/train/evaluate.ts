@@ -6,18 +6,17 @@ import { propensities } from '../metrics/propensities.js';
 import type { Reliability } from '../metrics/reliability.js';
 import { TopKMetrics, type TopKReport } from '../metrics/top-k.js';
 import { type LoadedModel, loadClassifier } from '../model/model-io.js';
-import { ranksBy } from '../model/ranking.js';
+import { firstOf, ordered, ranksBy, widthFor } from '../model/ranking.js';
 import { checkFits, type Scorer, scoreDataset } from '../model/score.js';
-import type { TopK } from '../output/layer.js';
 import { PairCollector, reliabilityOf } from './probabilities.js';
 
 export interface EvaluationReport extends TopKReport {
   readonly model: string;
   readonly data: string;
   readonly split: Split;
-  /** What put labels in order: calibrated probabilities, as in every answer of the model, scores without them, or `rare`. */
-  readonly rankedBy: 'probability' | 'score' | 'rarity';
-  /** How far rare labels were favoured (see `PredictOptions.rare`). */
+  /** What put labels in order: calibrated probabilities, as in every answer of the model, or scores without them. */
+  readonly rankedBy: 'probability' | 'score';
+  /** How far rare labels were favoured in that order (see `PredictOptions.rare`). */
   readonly rare: number;
   /**
    * Probabilities of the best labels of each row against what was right: by sigmoid(score), and by the model's
@@ -50,37 +49,61 @@ export async function evaluateModel(
   also?: Scorer,
 ): Promise<EvaluationReport> {
   const loaded = typeof model === 'string' ? await loadClassifier(model, kernels) : model;
-  const { classifier, calibration } = loaded;
-  checkFits({ code: 'EVALUATE_MISMATCH', op: 'evaluate' }, loaded, directory);
+  const [report] = await evaluateRares(loaded, directory, split, [loaded.rare ?? 0], {
+    onProgress,
+    ks,
+    also,
+  });
+  return report;
+}
+
+/** The same for rare labels favoured by so much each time: every row is encoded, and its labels scored, once. */
+export async function evaluateRares(
+  model: LoadedModel,
+  directory: DatasetDirectory,
+  split: Split,
+  rares: readonly number[],
+  {
+    onProgress,
+    ks = [1, 3, 5],
+    also,
+  }: {
+    readonly onProgress?: (done: number, rows: number) => void;
+    readonly ks?: readonly number[];
+    /** Sees the predictions of every row too, of the first of `rares`. */
+    readonly also?: Scorer;
+  } = {},
+): Promise<EvaluationReport[]> {
+  const { classifier, calibration } = model;
+  checkFits({ code: 'EVALUATE_MISMATCH', op: 'evaluate' }, model, directory);
   const trained = await directory.load('trainAll');
   const frequencies = labelFrequencies(trained);
   const rows = split === 'trainAll' ? trained : await directory.load(split);
-  const metrics = new TopKMetrics({
-    ks,
-    propensities: propensities(frequencies, trained.rows),
-    buckets: labelBuckets(frequencies),
-  });
+  const worths = propensities(frequencies, trained.rows);
+  const buckets = labelBuckets(frequencies);
   const perRow = Math.min(directory.info.labels, calibration?.perRow ?? 10);
-  const pairs = new PairCollector(perRow);
+  const orders = rares.map((rare) => ({
+    ranking: { ...model, rare },
+    metrics: new TopKMetrics({ ks, propensities: worths, buckets }),
+    pairs: new PairCollector(perRow),
+  }));
+  const most = Math.max(...ks);
+  const k = Math.max(most, perRow);
   const all: Scorer = {
-    add: (best, truth, rowIds) => {
-      metrics.add(best, truth, rowIds);
-      pairs.add(best, truth, rowIds);
-      also?.add(firstOf(best, Math.max(...ks)), truth, rowIds);
+    add: (top, truth, rowIds) => {
+      for (const [i, { ranking, metrics, pairs }] of orders.entries()) {
+        const best = ordered(top, k, ranking);
+        metrics.add(best, truth, rowIds);
+        pairs.add(best, truth, rowIds);
+        if (i === 0) also?.add(firstOf(best, most), truth, rowIds);
+      }
     },
   };
-  const k = Math.max(...ks, perRow);
-  await scoreDataset(classifier, rows, all, { batch: 256, k, ranking: loaded, onProgress });
-  const reliability = { perRow, ...reliabilityOf(pairs.pairs, calibration) };
-  const { rare = 0 } = loaded;
-  const rankedBy = rare === 0 ? ranksBy(calibration) : 'rarity';
-  const about = { model: loaded.directory, data: directory.path, split, rankedBy, rare } as const;
-  return { ...about, ...metrics.report(), reliability };
-}
-
-/** The best `count` labels of every row. */
-function firstOf({ k, labels, scores }: TopK, count: number): TopK {
-  if (count >= k) return { k, labels, scores };
-  const isFirst = (_: number, i: number) => i % k < count;
-  return { k: count, labels: labels.filter(isFirst), scores: scores.filter(isFirst) };
+  const widest = Math.max(...orders.map(({ ranking }) => widthFor(ranking, k, directory.info.labels)));
+  await scoreDataset(classifier, rows, all, { batch: 256, k: widest, onProgress });
+  const about = { model: model.directory, data: directory.path, split, rankedBy: ranksBy(calibration) };
+  return orders.map(({ ranking: { rare }, metrics, pairs: { pairs } }) => {
+    const reliability = { perRow, ...reliabilityOf(pairs, calibration) };
+    return { ...about, rare, ...metrics.report(), reliability };
+  });
 }

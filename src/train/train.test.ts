@@ -100,7 +100,7 @@ describe('train', () => {
     const p = propensities(labelFrequencies(rows), rows.rows);
     const sums: number[] = [];
     for (const rare of [0.1, 0.5, 1, 2, 5, 10]) {
-      const [answer] = await predictRows(byScore, [{ indices: [3, 7], values: [1, 0.5] }], 5, rare);
+      const [answer] = await predictRows({ ...byScore, rare }, [{ indices: [3, 7], values: [1, 0.5] }], 5);
       sums.push(answer.reduce((sum, { label }) => sum + Math.log(p[label]), 0));
     }
     for (let i = 1; i < sums.length; i++) expect(sums[i]).toBeLessThanOrEqual(sums[i - 1] + 1e-9);

@@ -1,16 +1,14 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import type { DatasetDirectory, Split } from '../../data/cache.js';
 import { EspalierError } from '../../errors.js';
 import { writeFileAtomic } from '../../files.js';
-import type { Kernels } from '../../kernels/face.js';
 import { selectKernels } from '../../kernels/index.js';
-import { type LoadedModel, loadClassifier } from '../../model/model-io.js';
+import { loadClassifier } from '../../model/model-io.js';
 import { mostRare } from '../../model/ranking.js';
 import { reliabilitySvg } from '../../pictures/index.js';
 import { evaluationOf, PredictionDetails, saveEvaluation } from '../../reports/index.js';
-import { type EvaluationReport, evaluateModel } from '../../train/evaluate.js';
+import { type EvaluationReport, evaluateModel, evaluateRares } from '../../train/evaluate.js';
 import { evaluateSparse } from '../../train/network/evaluate-sparse.js';
 import { number } from '../options.js';
 import { openSplit, splitOption } from '../split.js';
@@ -37,21 +35,25 @@ export function evaluateCommand(): Command {
     )
     .action(async (model: string, data: string, options: EvaluateOptions) => {
       if (model.endsWith('.safetensors')) return evaluateExported(model, data, options);
+      checkRare(options);
       if (options.save === true) await checkRun(model);
       const { directory, split } = await openSplit('espalier evaluate', data, options.split);
       const line = new ProgressLine();
+      const progress = (done: number, rows: number) => line.show(`scored ${done} of ${rows} rows`);
       const kernels = selectKernels();
       const found = await loadClassifier(model, kernels);
-      const [rare, ...more] = options.rare ?? [0];
-      const ranked = { ...found, rare };
-      const loaded = options.byScore === true ? { ...ranked, calibration: null } : ranked;
-      if (more.length > 0)
-        return compareRare(loaded, [rare, ...more], { directory, split, kernels }, options);
+      const loaded = { ...found, rare: options.rare?.[0], ...(options.byScore ? { calibration: null } : {}) };
+      if (several(options)) {
+        const reports = await evaluateRares(loaded, directory, split, options.rare, { onProgress: progress });
+        line.clear();
+        if (options.json) out(JSON.stringify(reports));
+        else printRares(reports);
+        return;
+      }
       const details = new PredictionDetails(loaded, {
         texts: split === 'test' ? await directory.testRows() : undefined,
         labelNames: (await directory.names()).labelNames,
       });
-      const progress = (done: number, rows: number) => line.show(`scored ${done} of ${rows} rows`);
       const report = await evaluateModel(loaded, directory, split, kernels, progress, [1, 3, 5], details);
       line.clear();
       if (options.picture !== undefined) await writeFileAtomic(options.picture, pictureOf(report));
@@ -63,41 +65,33 @@ export function evaluateCommand(): Command {
     });
 }
 
-/** What P@k cost and PSP@k gains the further rare labels are favoured, a line each. */
-async function compareRare(
-  model: LoadedModel,
-  rares: readonly number[],
-  { directory, split, kernels }: { directory: DatasetDirectory; split: Split; kernels: Kernels },
-  { json, picture, save }: EvaluateOptions,
-): Promise<void> {
-  if (picture !== undefined || save === true) {
-    throw new EspalierError({
-      code: 'EVALUATE_SEVERAL',
-      kind: 'usage',
-      op: 'espalier evaluate',
-      problem: 'a picture is drawn, and an evaluation kept, of one order of labels',
-      expected: 'one number after --rare',
-      received: rares.join(','),
-    });
-  }
-  const line = new ProgressLine();
-  const reports: EvaluationReport[] = [];
-  for (const rare of rares) {
-    const progress = (done: number, rows: number) =>
-      line.show(`rare ${rare}: scored ${done} of ${rows} rows`);
-    reports.push(await evaluateModel({ ...model, rare }, directory, split, kernels, progress));
-  }
-  line.clear();
-  if (json) {
-    out(JSON.stringify(reports));
+/** An evaluation that is kept says nothing of its order: it is of the model's own; a picture is of one. */
+function checkRare(options: EvaluateOptions): void {
+  const { rare = [0], picture, save } = options;
+  if (!(save === true && rare.some((one) => one !== 0)) && !(picture !== undefined && several(options)))
     return;
-  }
-  const names = ['precision', 'psp'] as const;
-  const titles = ['P', 'PSP'].flatMap((name) => reports[0].at.map(({ k }) => `${name}@${k}`.padStart(8)));
-  out(`${reports[0].rows.toLocaleString('en')} ${split} rows, in per cent`);
+  throw new EspalierError({
+    code: 'EVALUATE_RARE',
+    kind: 'usage',
+    op: 'espalier evaluate',
+    problem: "an evaluation is kept of the model's own order alone, and a picture drawn of one order",
+    expected: save === true ? '--save without --rare' : 'one number after --rare',
+    received: `--rare ${rare.join(',')}`,
+  });
+}
+
+const several = (
+  options: EvaluateOptions,
+): options is EvaluateOptions & { readonly rare: readonly number[] } => (options.rare?.length ?? 1) > 1;
+
+/** What P@k costs and PSP@k gains the further rare labels are favoured, a line each. */
+function printRares(reports: readonly EvaluationReport[]): void {
+  const [{ rows, split, rankedBy, at: first }] = reports;
+  const titles = ['P', 'PSP'].flatMap((name) => first.map(({ k }) => `${name}@${k}`.padStart(8)));
+  out(`${rows.toLocaleString('en')} ${split} rows, labels by ${rankedBy}, in per cent`);
   out(`  ${'rare'.padStart(6)}${titles.join('')}`);
   for (const { rare, at } of reports) {
-    const figures = names.flatMap((name) =>
+    const figures = (['precision', 'psp'] as const).flatMap((name) =>
       at.map((one) => (100 * (one[name]?.value ?? 0)).toFixed(2).padStart(8)),
     );
     out(`  ${String(rare).padStart(6)}${figures.join('')}`);
@@ -175,7 +169,7 @@ function pictureOf({ reliability: { raw, calibrated }, split }: EvaluationReport
 
 export function printEvaluation(report: EvaluationReport): void {
   out(
-    `${report.rows.toLocaleString('en')} ${report.split} rows, labels by ${report.rankedBy === 'rarity' ? `score, rare ones favoured by ${report.rare}` : report.rankedBy} (95 % interval in brackets)`,
+    `${report.rows.toLocaleString('en')} ${report.split} rows, labels by ${report.rankedBy}${report.rare === 0 ? '' : `, rare ones favoured by ${report.rare}`} (95 % interval in brackets)`,
   );
   const cell = (name: string, e: { value: number; low: number; high: number } | undefined) =>
     e === undefined

@@ -1,6 +1,7 @@
 /** `featurizer.json`: a featurizer as text. Counts are whole numbers, so a stored featurizer is exact. */
 import { z } from 'zod';
 import { EspalierError } from '../../errors.js';
+import { parsedJson } from '../../parsed.js';
 import { fnv, mixHash, TermTable } from '../text/term-table.js';
 import type { FittedFacts } from './featurizer.js';
 import { type FeaturizerOptions, featurizerOptions, sectionsOf } from './options.js';
@@ -74,18 +75,8 @@ export interface ParsedState {
 
 /** Throws `FEATURIZER_STATE` for what is no featurizer. */
 export function parseState(text: string, file?: string): ParsedState {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw damaged('it is not JSON', file);
-  }
-  const parsed = schema.safeParse(value);
-  if (!parsed.success) {
-    const [{ path, message }] = parsed.error.issues;
-    throw damaged(`${path.join('.') || 'the whole'}: ${message}`, file);
-  }
-  const { options, documents, meanLength, numeric, vocabulary } = parsed.data;
+  const parsed = parsedJson(schema, text, (detail) => damaged(detail, file));
+  const { options, documents, meanLength, numeric, vocabulary } = parsed;
   if (numeric.length !== options.numeric.length)
     throw damaged('numeric: one entry for each numeric column', file);
   const facts = { documents, meanLength, numeric };

@@ -84,13 +84,8 @@ export async function compareRuns(options: CompareOptions): Promise<Comparison> 
     checkFits({ code: 'EVALUATE_MISMATCH', op: 'compare' }, model, data);
     const outcome = new RowOutcomes(rows.rows, buckets);
     const show = (done: number, of: number) => onProgress(`${names[i]}: scored ${done} of ${of} rows`);
-    const { classifier, calibration } = model;
-    await scoreDataset(classifier, rows, outcome, {
-      batch: 256,
-      k: 5,
-      ranking: { calibration },
-      onProgress: show,
-    });
+    const how = { batch: 256, k: 5, ranking: model, onProgress: show };
+    await scoreDataset(model.classifier, rows, outcome, how);
     models.push(model);
     outcomes.push(outcome);
   }

@@ -33,6 +33,8 @@ const tasks = {
     dropouts: { dense: 0.3, 'static F=104, a quarter': 0.2 },
     // 60 connections that all labels share, and 32 of each label's own, behind 512 + 60 linear units.
     lowRank: { fanIn: 92, shared: 60 },
+    /** Twice the width, for both kinds of layer: no rows of this table, but of the experiment `rare`. */
+    wide: { embedding: 1024, quarter: 208, dropouts: { dense: 0.5, static: 0.4 } },
   },
   'wordnet-related': {
     common: { batch: 128, epochs: 8, optimizer: { kind: 'adam', rate: 5e-3 } },
@@ -92,12 +94,26 @@ const rowsOf = (task) => {
   ]);
   return Object.fromEntries([...rows, ...tuned]);
 };
+/** The same at another width, for experiments that go on from this one. */
+function wideRowsOf({ wide }) {
+  if (wide === undefined) return {};
+  const { embedding, quarter, dropouts } = wide;
+  return {
+    [`dense, width ${embedding}`]: { layer: { kind: 'dense' }, embedding, dropout: dropouts.dense },
+    [`${quarterOf({ quarter })}, width ${embedding}`]: {
+      layer: fixed(quarter),
+      embedding,
+      dropout: dropouts.static,
+    },
+  };
+}
 const together = (output) => `${output}, ${members.length} networks`;
 
 /** The training config of a row, on all training rows. */
 function configOf(task, { layer, ...own }) {
   const isDense = layer.kind === 'dense';
-  const { dropout = task.model.encoder.dropout, ...optimizers } = own;
+  const { encoder } = task.model;
+  const { dropout = encoder.dropout, embedding = encoder.embedding, ...optimizers } = own;
   return {
     ...task.common,
     rows: 'all',
@@ -105,7 +121,7 @@ function configOf(task, { layer, ...own }) {
     ...optimizers,
     model: {
       ...task.model,
-      encoder: { ...task.model.encoder, dropout },
+      encoder: { ...encoder, embedding, dropout },
       output: {
         ...layer,
         ...task.output,
@@ -115,8 +131,11 @@ function configOf(task, { layer, ...own }) {
   };
 }
 
-/** The config of a row by its name in the table of a dataset. */
-export const fanInConfig = (dataset, row) => configOf(tasks[dataset], rowsOf(tasks[dataset])[row]);
+/** The config of a row by its name in the table of a dataset, or of one at its other width. */
+export function fanInConfig(dataset, row) {
+  const task = tasks[dataset];
+  return configOf(task, { ...rowsOf(task), ...wideRowsOf(task) }[row]);
+}
 
 const cells = Object.entries(tasks).flatMap(([dataset, task]) =>
   Object.entries(rowsOf(task)).flatMap(([output, row]) => {

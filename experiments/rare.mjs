@@ -9,7 +9,12 @@ import { lineChart } from './lib/plot.mjs';
 import { mean, spread } from './lib/spread.mjs';
 
 const layersOf = {
-  'wordnet-hypernym': ['dense, dropout 0.3', 'static F=104, a quarter, dropout 0.2'],
+  'wordnet-hypernym': [
+    'dense, dropout 0.3',
+    'static F=104, a quarter, dropout 0.2',
+    'dense, width 1024',
+    'static F=208, a quarter, width 1024',
+  ],
   'wordnet-related': ['dense', 'static F=200, a quarter, dropout 0.4'],
 };
 const rares = [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3];

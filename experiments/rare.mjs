@@ -56,23 +56,31 @@ function layerTable(dataset, layer, { validation, test }) {
   const chosen = chosenBy(validation);
   const seeds = ({ length }) => `${length} ${length === 1 ? 'seed' : 'seeds'}`;
   const size = mebibytes([test[0] ?? validation[0]], 'outputBytes').toFixed(1);
+  // Columns of a split that nothing was scored on are left out.
+  const columns = [
+    ...[
+      ['P@1', 1, 'precision'],
+      ['P@5', 5, 'precision'],
+      ['PSP@5', 5, 'psp'],
+    ].map((one) => ['validation', validation, ...one]),
+    ...['P', 'PSP'].flatMap((name) =>
+      [1, 3, 5].map((k) => ['test', test, `${name}@${k}`, k, name === 'P' ? 'precision' : 'psp']),
+    ),
+  ].filter(([, of]) => of.length > 0);
   const rows = rares.map((tau) => {
-    const cell = (of, k, what) => (of.length === 0 ? '' : spread(figures(of, tau, k, what)));
-    const onValidation = [
-      cell(validation, 1, 'precision'),
-      cell(validation, 5, 'precision'),
-      cell(validation, 5, 'psp'),
-    ];
-    const onTest = ['precision', 'psp'].flatMap((what) => [1, 3, 5].map((k) => cell(test, k, what)));
-    return `| ${[tau === chosen ? `**${tau}**` : tau, ...onValidation, ...onTest].join(' | ')} |`;
+    const cells = columns.map(([, of, , k, what]) => spread(figures(of, tau, k, what)));
+    return `| ${[tau === chosen ? `**${tau}**` : tau, ...cells].join(' | ')} |`;
   });
+  const titles = columns.map(([split, , name], i) =>
+    columns[i - 1]?.[0] === split ? name : `${split} ${name}`,
+  );
   return [
     `## ${dataset}, ${layer}`,
     '',
     `${size} MiB of output layer; ${seeds(validation)} on validation rows, ${seeds(test)} on test rows.`,
     '',
-    '| tau | validation P@1 | P@5 | PSP@5 | test P@1 | P@3 | P@5 | PSP@1 | PSP@3 | PSP@5 |',
-    `|${'---|'.repeat(10)}`,
+    `| tau | ${titles.join(' | ')} |`,
+    `|${'---|'.repeat(1 + titles.length)}`,
     ...rows,
     '',
   ];

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { EspalierError } from '../errors.js';
 import { replaceDirectoryAtomic, withFileErrors, writeFileAtomic } from '../files.js';
+import { parsedJson } from '../parsed.js';
 import type { CsrDataset } from './dataset.js';
 import { readDatasetFile, writeDatasetFile } from './dataset-file.js';
 import { Featurizer, featurizerFile } from './featurizer/index.js';
@@ -141,17 +142,16 @@ export class DatasetDirectory {
         cause,
       });
     }
-    const parsed = schema.safeParse(parseJson(text));
-    if (parsed.success) return new DatasetDirectory(path, parsed.data);
-    const issue = parsed.error.issues[0];
-    throw new EspalierError({
-      code: 'DATASET_INFO',
-      kind: 'data',
-      op: 'DatasetDirectory.open',
-      problem: `the description of the dataset is damaged, or of a newer version: ${issue.path.join('.')}: ${issue.message}`,
-      hint: 'make the dataset directory again from its source',
-      file,
-    });
+    const refuse = (detail: string) =>
+      new EspalierError({
+        code: 'DATASET_INFO',
+        kind: 'data',
+        op: 'DatasetDirectory.open',
+        problem: `the description of the dataset is damaged, or of a newer version: ${detail}`,
+        hint: 'make the dataset directory again from its source',
+        file,
+      });
+    return new DatasetDirectory(path, parsedJson(schema, text, refuse));
   }
 
   /** Identity of the content, for checkpoints and result tables; hex. */
@@ -285,13 +285,4 @@ function checkAlike({ train, validation, test, featurizer, testRows }: DatasetCo
 
 function sha256(text: string): string {
   return createHash('sha256').update(text, 'utf8').digest('hex');
-}
-
-/** undefined for what is no JSON: the schema that follows refuses it. */
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

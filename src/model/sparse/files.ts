@@ -4,6 +4,7 @@ import type { PixelScale } from '../../data/image-batches.js';
 import { EspalierError } from '../../errors.js';
 import type { Kernels } from '../../kernels/face.js';
 import { scatterRows, sparseBytes, sparseRows } from '../../nn/sparse-linear.js';
+import { parsedJson } from '../../parsed.js';
 import {
   openSafetensors,
   type StoredArray,
@@ -114,17 +115,8 @@ const refusalsOf =
   (problem, received) =>
     damaged(path, problem, received);
 
-function parseHeader(text: string, refuse: Refuse): z.infer<typeof header> {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    throw refuse('its program is no JSON');
-  }
-  const parsed = header.safeParse(json);
-  if (!parsed.success) throw refuse('its program is not sound', parsed.error.issues[0].message);
-  return parsed.data;
-}
+const parseHeader = (text: string, refuse: Refuse): z.infer<typeof header> =>
+  parsedJson(header, text, (detail) => refuse('its program is not sound', detail));
 
 async function readWeights(source: TensorSource, step: WeightedStep, refuse: Refuse): Promise<StepWeights> {
   const [rows, cols] = matrixOf(step);

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { referenceKernels } from '../kernels/reference/index.js';
 import { propensities } from '../metrics/propensities.js';
 import { Calibration, type CalibrationState } from './calibration.js';
+import { Model } from './model.js';
 import { type LoadedModel, loadClassifier } from './model-io.js';
 import { predictRows } from './predict.js';
 import { rareCandidates } from './ranking.js';
@@ -145,10 +146,13 @@ describe('answers that favour rare labels', () => {
     }
   });
 
-  it('are what a model answers that has `rare` itself', async () => {
-    expect(await predictRows({ ...wide, rare: 1 }, rows, 9)).toEqual(
-      await predictRows({ ...wide, rare: 1 }, rows, 9),
-    );
+  it('favour as far as the model says, unless a question says otherwise', async () => {
+    const [plain, own] = [new Model(wide), new Model({ ...wide, rare: 2 })];
+    const byDefault = await own.predict(rows[0], { k: 9 });
+    expect(byDefault).toEqual(await plain.predict(rows[0], { k: 9, rare: 2 }));
+    const byScore = await own.predict(rows[0], { k: 9, rare: 0 });
+    expect(byScore).toEqual(await plain.predict(rows[0], { k: 9 }));
+    expect(namesOf(byDefault.predictions)).not.toEqual(namesOf(byScore.predictions));
   });
 
   it.each([-1, 10.5, Number.NaN])('are refused for rare = %d', async (rare) => {

@@ -43,7 +43,7 @@ export async function run(cell) {
     {
       ...{ data: path, out, seed, batch, epochs: 1, optimizer: { kind: 'adam', rate: 7e-3 } },
       outputOptimizer: { kind: 'sgd' },
-      model: { encoder: { embedding: width, dropout: 0 }, output: spec },
+      model: { encoder: { embedding: width, activation: 'relu', dropout: 0 }, output: spec },
       validation: { rows: 0 },
       checkpoint: { everyMinutes: 10, keep: 1 },
     },

@@ -55,6 +55,9 @@ const topologyUnion = z.discriminatedUnion('kind', [
 ]);
 export const topologySpec = orDefault('kind', 'set', topologyUnion);
 
+/** Where no topology is named. Connections by gradients that stay find more than those that evolve from chance. */
+const fromGradients = { kind: 'static', start: 'gradient' } as const;
+
 /** Start weights are uniform within +-startScale / sqrt(weights per label); 0 starts from zero. */
 const startScale = z.number().min(0).max(10).default(0.1);
 
@@ -118,7 +121,7 @@ const outputUnion = z.discriminatedUnion('kind', [
     form: z.enum(['fast', 'compact']).default('fast'),
     precision,
     chunk,
-    topology: topologySpec.prefault({}),
+    topology: topologySpec.prefault(fromGradients),
     intermediate: intermediateSpec,
   }),
   z.strictObject({
@@ -134,7 +137,7 @@ const outputUnion = z.discriminatedUnion('kind', [
     head: z.number().min(0).default(0),
     startScale,
     precision,
-    topology: topologySpec.prefault({}),
+    topology: topologySpec.prefault(fromGradients),
     intermediate: intermediateSpec,
   }),
   /**
@@ -177,10 +180,11 @@ export const encoderSpec = z.strictObject({
   threshold: z.number().min(-5).max(5).default(0),
   /** Widths of further linear layers, each with the activation. */
   hidden: z.array(positiveInteger).default([]),
+  /** Default of runs: none below a fan-in, grouped or bottleneck layer where `hidden` is empty, else relu. */
   activation: z.enum(['relu', 'gelu', 'none']).default('relu'),
   /** Layer norm after the embedding bag, before the activation. */
   layerNorm: z.boolean().default(false),
-  /** On the hidden vector. */
+  /** On the hidden vector. Default of runs: 0.2 where that of `activation` is none, else 0.5. */
   dropout: probability.default(0.5),
   /** On the input features. */
   featureDropout: probability.default(0),

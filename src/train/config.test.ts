@@ -14,9 +14,28 @@ const refusal = (input: unknown) => {
 describe('parseConfig', () => {
   it('fills every default, and parsing its own result changes nothing', () => {
     const config = parseConfig(minimal);
-    expect(config.model.output).toMatchObject({ kind: 'fan-in', topology: { kind: 'set' } });
+    const topology = { kind: 'static', start: 'gradient' };
+    expect(config.model.output).toMatchObject({ kind: 'fan-in', topology });
     expect(parseConfig(config)).toEqual(config);
   });
+
+  it.each([
+    [{}, 'none', 0.2],
+    [{ output: { kind: 'grouped' } }, 'none', 0.2],
+    [{ output: { kind: 'bottleneck' }, encoder: { hidden: [] } }, 'none', 0.2],
+    [{ encoder: { dropout: 0.4 } }, 'none', 0.4],
+    [{ encoder: { activation: 'gelu' } }, 'gelu', 0.2],
+    // Linear layers on top of each other would be one; and a dense layer is for few labels.
+    [{ encoder: { hidden: [16] } }, 'relu', 0.5],
+    [{ output: { kind: 'dense' } }, 'relu', 0.5],
+    [{ output: { kind: 'factored' } }, 'relu', 0.5],
+  ])(
+    'the encoder goes with the kind of output layer: %j has %s and dropout %d',
+    (model, activation, dropout) => {
+      const { encoder } = parseConfig({ ...minimal, model }).model;
+      expect(encoder).toMatchObject({ activation, dropout });
+    },
+  );
 
   it('a factored output layer brings its own loss and plain SGD, unless told otherwise', () => {
     const output = { kind: 'factored' as const };

@@ -125,7 +125,7 @@ export type TrainConfigInput = z.input<typeof trainConfig>;
 
 /** Fills defaults and refuses what does not fit, with the path, what was expected, and the nearest known key. */
 export function parseConfig(input: unknown, file?: string): TrainConfig {
-  const parsed = trainConfig.safeParse(withOutputDefaults(input));
+  const parsed = trainConfig.safeParse(withEncoderDefaults(withOutputDefaults(input)));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const path = issue.path.join('.');
@@ -174,6 +174,22 @@ function withOutputDefaults(input: unknown): unknown {
         : {};
   const changes = factored ? { model: { loss: 'zLoss', ...model } } : {};
   return { ...input, ...changes, outputOptimizer: { kind, ...defaults, ...outputOptimizer } };
+}
+
+/**
+ * Layers for many labels, each of few rows, want a hidden vector that tells rows apart, which ReLU and much dropout blur:
+ * docs/results/defaults.md has the figures. Not in a deep encoder: linear layers on top of each other would be one.
+ */
+function withEncoderDefaults(input: unknown): unknown {
+  if (!isObject(input)) return input;
+  const { model = {} } = input;
+  if (!isObject(model)) return input;
+  const { encoder = {}, output = {} } = model;
+  if (!isObject(encoder) || !isObject(output)) return input;
+  const { kind = 'fan-in' } = output;
+  const isDeep = Array.isArray(encoder.hidden) && encoder.hidden.length > 0;
+  if (isDeep || (kind !== 'fan-in' && kind !== 'grouped' && kind !== 'bottleneck')) return input;
+  return { ...input, model: { ...model, encoder: { activation: 'none', dropout: 0.2, ...encoder } } };
 }
 
 function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {

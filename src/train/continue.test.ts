@@ -286,6 +286,10 @@ describe('what does not go together', () => {
     await train(input, { onEvent });
     await train({ ...input, ...config('same', kinds.dense, 'fewer'), epochs: 0.1 }, { onEvent });
     expect(shared).toMatchObject([{ labels: { kept: 0 } }, { labels: { kept: first.length - 3, added: 0 } }]);
+    // Whose encoder is not what is default for the other kind of layer.
+    expect(parseConfig(input).model.encoder.activation).toBe('none');
+    const { spec } = await loadClassifier(join(home, 'shared'), kernels);
+    expect(spec.encoder.activation).toBe('relu');
   });
 });
 

@@ -54,7 +54,10 @@ beforeAll(async () => {
     ...{ data: join(home, 'first'), out: join(home, 'base'), backend: 'reference', batch: 32, epochs: 3 },
     optimizer: { kind: 'adam', rate: 2e-2 },
     outputOptimizer: { kind: 'adam', rate: 2e-2 },
-    model: { encoder: { embedding: 24 }, output: { kind: 'fan-in', fanIn: 10 } },
+    model: {
+      encoder: { embedding: 24, activation: 'relu', dropout: 0.5 },
+      output: { kind: 'fan-in', fanIn: 10 },
+    },
   } as TrainConfigInput);
 });
 afterAll(() => rm(home, { recursive: true, force: true }));

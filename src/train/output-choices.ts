@@ -45,15 +45,23 @@ export function changed(config: TrainConfig, { output, loss }: Change): TrainCon
   return parseConfig({ ...config, outputOptimizer, model });
 }
 
-/** As `--set` takes them. */
-export const settingsOf = ({ output, loss }: Change): string[] => [
-  ...Object.entries(output)
-    .filter(([, value]) => value !== undefined)
-    .map(
-      ([key, value]) => `model.output.${key}=${typeof value === 'object' ? JSON.stringify(value) : value}`,
-    ),
-  ...(loss === undefined ? [] : [`model.loss=${loss}`]),
-];
+/** What makes `changed(config, change)` of the config's own settings, as `--set` takes them. */
+export function settingsOf(config: TrainConfig, { output, loss }: Change): string[] {
+  const { encoder } = config.model;
+  // Some defaults of the encoder go with the kind of the output layer.
+  const { data, out } = config;
+  const bare = parseConfig({ data, out, model: { output, loss, encoder: { hidden: encoder.hidden } } });
+  const kept = (['activation', 'dropout'] as const).filter((key) => bare.model.encoder[key] !== encoder[key]);
+  return [
+    ...Object.entries(output)
+      .filter(([, value]) => value !== undefined)
+      .map(
+        ([key, value]) => `model.output.${key}=${typeof value === 'object' ? JSON.stringify(value) : value}`,
+      ),
+    ...(loss === undefined ? [] : [`model.loss=${loss}`]),
+    ...kept.map((key) => `model.encoder.${key}=${encoder[key]}`),
+  ];
+}
 
 /** Half of the hidden width is the most connections that save anything. */
 export const mostFanIn = ({ model }: TrainConfig): number =>

@@ -75,9 +75,10 @@ describe('planTraining', () => {
     const dense = lines[1];
     const own = config({
       out: join(home, 'as-planned'),
-      model: { encoder: { embedding: 64 }, output: { kind: 'dense' } },
+      model: { encoder: { embedding: 64, activation: 'none', dropout: 0.2 }, output: { kind: 'dense' } },
     });
-    expect(dense.settings).toEqual(['model.output.kind=dense']);
+    const kept = ['model.encoder.activation=none', 'model.encoder.dropout=0.2'];
+    expect(dense.settings).toEqual(['model.output.kind=dense', ...kept]);
     const again = await planTraining(parseConfig(own), kernels, data, { calibrate: false });
     expect(again.lines[0].totalBytes).toBe(dense.totalBytes);
     expect(again.lines[0].flopsPerExample).toBe(dense.flopsPerExample);

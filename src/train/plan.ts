@@ -95,7 +95,7 @@ export async function planTraining(
     const { plan } = await planRun(new Device(kernels), own, data, await clustersFor(own));
     return {
       name,
-      settings: change === null ? [] : settingsOf(change),
+      settings: change === null ? [] : settingsOf(config, change),
       bytes: plan.bytes,
       totalBytes: plan.totalBytes,
       peakRss: Math.max(0, base) + plan.totalBytes,

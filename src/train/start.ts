@@ -36,8 +36,11 @@ export async function withStart(input: TrainConfigInput): Promise<TrainConfigInp
   await stored.close();
   const resolved = { ...input, start: { ...start, model: stored.directory } };
   const { model } = stored.manifest.config as { model: ModelSpec };
-  // Of another kind, the layer could take no labels over.
-  if (start.mode === 'share') return leavesOutputOpen(input) ? withOutputOf(model, resolved) : resolved;
+  if (start.mode === 'share') {
+    const shared = withEncoderOf(model, resolved);
+    // Of another kind, the layer could take no labels over.
+    return leavesOutputOpen(input) ? withOutputOf(model, shared) : shared;
+  }
   const training = trainingOf(stored);
   if (training === null) return resolved;
   // The run's own: where it is, how long it trains.
@@ -45,6 +48,13 @@ export async function withStart(input: TrainConfigInput): Promise<TrainConfigInp
   // Steps of a few labels are cheap: four passes cost less than one over all labels. Nothing goes back to the encoder.
   const own = start.learn === 'new' ? { epochs: 4, auxiliary: null, saved: null } : { epochs: 1 };
   return merged({ ...settings, model, ...own }, resolved) as TrainConfigInput;
+}
+
+/** Settings with the encoder's layers of a model where they say nothing of them; of dropout they stay as they are. */
+function withEncoderOf({ encoder }: ModelSpec, input: TrainConfigInput): TrainConfigInput {
+  const { embedding, hidden, activation, layerNorm } = encoder;
+  const own = { embedding, hidden, activation, layerNorm, ...input.model?.encoder };
+  return { ...input, model: { ...input.model, encoder: own } };
 }
 
 /** Settings that leave the output layer open, with that of a model. */

@@ -187,6 +187,10 @@ describe('train', () => {
     ...config(out, { validation: { every: 0.5, ...validation } }),
     schedule: { kind: 'constant', warmup: 0 },
     outputOptimizer: { kind: 'adam', rate: 0.2 },
+    model: {
+      encoder: { embedding: 24, activation: 'relu', dropout: 0.1 },
+      output: { kind: 'fan-in', fanIn: 8 },
+    },
   });
 
   it('keeps the model of the best scoring, with its scores; told not to, that of the last step', async () => {

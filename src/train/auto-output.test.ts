@@ -68,37 +68,23 @@ describe('the output layer of a run that names none', () => {
     expect(factored.config.outputOptimizer.kind).toBe('sgd');
   });
 
-  it('is grouped between the two, where a group can have its inputs; short of memory, labels have their own again', async () => {
+  it('has three sixteenths of a wide hidden layer for each label, and is planned to shrink as it does', async () => {
     const model = { encoder: { embedding: 256 } };
     const { config, choice } = await choose(many, model);
-    expect(config.model.output).toMatchObject({
-      ...{ kind: 'grouped', fanIn: 128, group: 32, order: 'clusters' },
-      topology: { kind: 'static', start: 'gradient' },
-    });
-    expect(choice).toMatchObject({ name: 'grouped 128 by 32', tooLarge: [] });
-    expect(choice.reason).toMatch(/^3,000 labels over 256 hidden units .* share 128 inputs/);
-    const { lines } = await planTraining(
-      config,
-      kernels,
-      { rows: many, validation: null },
-      { calibrate: false },
-    );
-    const less = (bytes: number) => ({ maxMemory: 50e6 + lines[0].totalBytes - bytes, baseRss: 50e6 });
-    const weights = 3000 * 128 * 4;
-    const short = await choose(many, model, less(weights / 4));
-    expect(short.config.model.output).toMatchObject({ kind: 'grouped', precision: 'bf16' });
-    const shorter = await choose(many, model, less(0.9 * weights));
-    expect(shorter.config.model.output).toMatchObject({ kind: 'fan-in', fanIn: 32 });
-    expect(shorter.choice.tooLarge).toEqual(['grouped 128 by 32', 'grouped 128 by 32 bf16']);
-    const planned = await planTraining(
-      config,
-      kernels,
-      { rows: many, validation: null },
-      { calibrate: false, chosen: true, ...less(0.9 * weights) },
-    );
+    const topology = { kind: 'static', start: 'gradient' };
+    expect(config.model.output).toMatchObject({ kind: 'fan-in', fanIn: 48, topology });
+    expect(choice).toMatchObject({ name: 'fan-in 48', tooLarge: [] });
+    const data = { rows: many, validation: null };
+    const { lines } = await planTraining(config, kernels, data, { calibrate: false });
+    const weights = 3000 * 48 * 4;
+    const less = { maxMemory: 50e6 + lines[0].totalBytes - 0.9 * weights, baseRss: 50e6 };
+    const short = await choose(many, model, less);
+    expect(short.config.model.output).toMatchObject({ kind: 'fan-in', form: 'compact' });
+    expect(short.choice.tooLarge[0]).toBe('fan-in 48');
+    const planned = await planTraining(config, kernels, data, { calibrate: false, ...less });
     expect(planned.fitting?.tried.map(({ name }) => name)).toEqual([
-      ...shorter.choice.tooLarge,
-      shorter.choice.name,
+      ...short.choice.tooLarge,
+      short.choice.name,
     ]);
   });
 

@@ -1,6 +1,5 @@
 /**
- * The output layer of a run that names none: the recommended one, or the first smaller one that fits the memory. Groups
- * give way to connections of each label, which shrink further.
+ * The output layer of a run that names none: the recommended one, or the first smaller one that fits the memory.
  *
  * It follows from the settings, the counts of the dataset and the memory alone. It is made concrete before a run begins and
  * stands in the run's config, so that going on never chooses again.
@@ -14,14 +13,7 @@ import { parseConfig, type TrainConfig, type TrainConfigInput } from './config.j
 import { availableMemory, ensureFits } from './memory-limit.js';
 import type { MemoryPlan } from './memory-report.js';
 import { type OutputChoice, provisional, withOutput } from './open-output.js';
-import {
-  type Change,
-  chosenFanIn,
-  describe,
-  recommend,
-  recommendedGroups,
-  shrinksOfChosen,
-} from './output-choices.js';
+import { type Change, chosenFanIn, describe, recommend, shrinks } from './output-choices.js';
 import { planRun } from './session.js';
 
 /** What fits: a bound for the whole process with what it held before, or what the machine has left. */
@@ -46,8 +38,7 @@ export async function chooseOutput(
   const { rows, validation } = data;
   const base = provisional(input);
   const { kind, ratio, rare, width } = recommend(base, rows);
-  const perLabel = chosenFanIn(base);
-  const outputs = { dense: { kind }, grouped: recommendedGroups, 'fan-in': perLabel, factored: { kind } };
+  const outputs = { dense: { kind }, 'fan-in': chosenFanIn(base, rows.labels), factored: { kind } };
   const first = parseConfig(withOutput(input, { output: outputs[kind] as Change['output'] }));
   const held = maxMemory === undefined ? rows.bytes + (validation?.bytes ?? 0) : 0;
   const room = maxMemory === undefined ? availableMemory() : maxMemory - baseRss;
@@ -56,7 +47,7 @@ export async function chooseOutput(
   let least: { readonly plan: MemoryPlan; readonly name: string } | null = null;
   // Every layer stands on the table of the features: where that alone is too large, nothing smaller needs to be tried.
   const table = 4 * rows.features * base.model.encoder.embedding;
-  for (const change of [null, ...(table > room ? [] : shrinksOfChosen(first))]) {
+  for (const change of [null, ...(table > room ? [] : shrinks(first))]) {
     const config = change === null ? first : parseConfig(withOutput(input, change));
     const clusters = await clustersFor(config);
     const { plan } = await planRun(new Device(kernels), config, data, clusters);
@@ -69,7 +60,6 @@ export async function chooseOutput(
     const count = `${rows.labels.toLocaleString('en')} labels over ${width} hidden units (L/d = ${ratio.toFixed(ratio < 10 ? 1 : 0)})`;
     const reasons = {
       dense: `${count}: at this ratio a dense layer costs little more than the encoder`,
-      grouped: `${count}: groups of 32 that are alike share 128 inputs, near a dense layer's accuracy at a fraction of its cost`,
       'fan-in': `${count}, ${(100 * rare).toFixed(0)} % of them with fewer than 5 rows: few connections each cost a fraction of a dense layer`,
       factored: `the loss ${base.model.loss} has exact updates whose time does not depend on the ${rows.labels.toLocaleString('en')} labels`,
     };

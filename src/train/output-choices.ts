@@ -103,11 +103,18 @@ const smallChunk = 32;
 
 const defaultFanIn = () => outputSpec.parse({ kind: 'fan-in' }) as FanInSpec;
 
+/**
+ * Up to so many labels as many connections are chosen as have less than a quarter of a dense layer's state, beyond 32: four
+ * times the labels of the experiment in docs/tuning.md. Beyond it is not known what more weights are worth.
+ */
+const mostWide = 65_536;
+
 /** Where connections of each label are chosen. */
-export const chosenFanIn = (config: TrainConfig): FanInSpec => ({
-  ...defaultFanIn(),
-  fanIn: Math.min(32, mostFanIn(config)),
-});
+export function chosenFanIn(config: TrainConfig, labels: number): FanInSpec {
+  const width = hiddenWidth(config.model.encoder);
+  const wanted = labels <= mostWide ? Math.max(32, Math.floor((3 * width) / 16)) : 32;
+  return { ...defaultFanIn(), fanIn: Math.min(wanted, mostFanIn(config)) };
+}
 
 /** With fewer connections, of which as large a part is shared. */
 const narrowed = (spec: FanInSpec, fanIn: number): FanInSpec => ({
@@ -153,17 +160,8 @@ export function shrinks(config: TrainConfig): Change[] {
     .filter(({ name }) => name !== describe(output));
 }
 
-/** The same of a layer that was chosen: groups give way to connections of each label, which shrink further. */
-export function shrinksOfChosen(config: TrainConfig): Change[] {
-  const { output } = config.model;
-  if (output.kind !== 'grouped') return shrinks(config);
-  const perLabel = { ...config, model: { ...config.model, output: chosenFanIn(config) } };
-  const next = [{ ...output, precision: 'bf16' } as const, perLabel.model.output];
-  return [...next.map((spec) => ({ name: describe(spec), output: spec })), ...shrinks(perLabel)];
-}
-
 export interface Recommendation {
-  readonly kind: 'dense' | 'grouped' | 'fan-in' | 'factored';
+  readonly kind: 'dense' | 'fan-in' | 'factored';
   readonly reasons: readonly string[];
   /** Share of the labels with fewer than 5 training rows. */
   readonly rare: number;
@@ -174,17 +172,6 @@ export interface Recommendation {
 
 /** Labels per hidden unit below which a dense layer is recommended. */
 const denseRatio = 8;
-/**
- * Up to so many labels groups are recommended, where a group can have all its inputs within half of the hidden width: four
- * times those of the experiment in docs/tuning.md. Beyond, 128 weights a label are not known to pay.
- */
-const mostGrouped = 65_536;
-/** Inputs of a group of 32, chosen by the gradients of its labels. */
-export const recommendedGroups = {
-  ...{ kind: 'grouped', fanIn: 128, group: 32, order: 'clusters' },
-  topology: { kind: 'static', start: 'gradient' },
-} as const satisfies OutputInput;
-
 /** By counts alone, never by measured time: the same rows and settings give the same recommendation everywhere. */
 export function recommend(config: TrainConfig, rows: CsrDataset): Recommendation {
   const { model } = config;
@@ -208,10 +195,6 @@ export function recommend(config: TrainConfig, rows: CsrDataset): Recommendation
   if (ratio < denseRatio) {
     reasons.push('at this ratio a dense layer costs little more than the encoder');
     return { kind: 'dense', reasons, ...facts };
-  }
-  if (rows.labels <= mostGrouped && mostFanIn(config) >= recommendedGroups.fanIn) {
-    reasons.push('labels that are alike share inputs: four times as many for each, in dense products');
-    return { kind: 'grouped', reasons, ...facts };
   }
   return { kind: 'fan-in', reasons, ...facts };
 }

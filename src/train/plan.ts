@@ -14,16 +14,7 @@ import type { BytesByTag } from '../tensor/memory.js';
 import { clustersOnce } from './auxiliary.js';
 import { secondsPerStep } from './calibrate.js';
 import type { TrainConfig } from './config.js';
-import {
-  type Change,
-  changed,
-  describe,
-  recommend,
-  rivals,
-  settingsOf,
-  shrinks,
-  shrinksOfChosen,
-} from './output-choices.js';
+import { type Change, changed, describe, recommend, rivals, settingsOf, shrinks } from './output-choices.js';
 import { planRun } from './session.js';
 
 export interface PlanData {
@@ -70,8 +61,6 @@ export interface PlanOptions {
   readonly baseRss?: number;
   /** false: no minutes. Default true. */
   readonly calibrate?: boolean;
-  /** Whether the output layer was chosen, so that another kind may take its place where memory is short. */
-  readonly chosen?: boolean;
   readonly onProgress?: (name: string) => void;
 }
 
@@ -84,7 +73,7 @@ export async function planTraining(
   config: TrainConfig,
   kernels: Kernels,
   data: PlanData,
-  { maxMemory, calibrate = true, baseRss, chosen = false, onProgress }: PlanOptions = {},
+  { maxMemory, calibrate = true, baseRss, onProgress }: PlanOptions = {},
 ): Promise<RunPlan> {
   const base = baseRss ?? process.memoryUsage.rss() - data.rows.bytes - (data.validation?.bytes ?? 0);
   const clustersFor = clustersOnce(kernels, data.rows);
@@ -108,7 +97,7 @@ export async function planTraining(
   let fitting: RunPlan['fitting'] = null;
   if (maxMemory !== undefined) {
     const tried: PlanLine[] = [lines[0]];
-    for (const smaller of chosen ? shrinksOfChosen(config) : shrinks(config)) {
+    for (const smaller of shrinks(config)) {
       if (tried[tried.length - 1].peakRss <= maxMemory) break;
       tried.push(await price(smaller, false));
     }
@@ -144,7 +133,7 @@ async function minutesOf(config: TrainConfig, kernels: Kernels, rows: CsrDataset
 }
 
 function advise(config: TrainConfig, rows: CsrDataset, lines: readonly PlanLine[]): Advice {
-  const { kind, reasons: why, rare } = recommend(config, rows);
+  const { kind, reasons: why } = recommend(config, rows);
   const reasons = [...why];
   const lineOf = (wanted: string) => lines.find(({ name }) => name.split(/[ ,]/)[0] === wanted);
   if (kind === 'dense' || kind === 'factored') return { choice: lineOf(kind)?.name ?? kind, reasons };
@@ -157,8 +146,6 @@ function advise(config: TrainConfig, rows: CsrDataset, lines: readonly PlanLine[
       `dense would hold ${(dense.totalBytes / sparse.totalBytes).toFixed(1)}x the memory${times(dense.minutes, sparse.minutes)}`,
     );
   }
-  if (kind === 'fan-in' && rare > 0.3)
-    reasons.push('rare labels choose connections by their own positives: model.output.topology.kind=rigl');
   if (config.outputOptimizer.kind !== 'sgd')
     reasons.push('outputOptimizer.kind=sgd would save two numbers per connection');
   return { choice: sparse.name, reasons };

@@ -53,7 +53,6 @@ async function plan(path: string | undefined, options: PlanCliOptions): Promise<
   const made = await planTraining(config, kernels, data, {
     maxMemory,
     calibrate: options.calibrate,
-    chosen: open,
     onProgress: (name) => line.show(`planning ${name}`),
   });
   line.clear();

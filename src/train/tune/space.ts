@@ -54,7 +54,7 @@ export function drawSettings(
 function drawOutput(random: RandomStream, recommended: string, most: number): Settings {
   const kind = pick(random, [recommended, recommended, 'fan-in', 'grouped', 'dense', recommended]);
   const small = random.below(4) === 0;
-  const topology = { kind: pick(random, ['set', 'rigl']), start: 'gradient' };
+  const topology = { kind: pick(random, ['static', 'set', 'rigl']), start: 'gradient' };
   const precision = small ? 'bf16' : 'float32';
   const sparse = Math.min(most, pick(random, [16, 32, 64, 128]));
   const order = pick(random, ['identity', 'clusters']);

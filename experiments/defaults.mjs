@@ -1,28 +1,45 @@
 /**
- * What runs without settings get, on validation rows of wordnet-hypernym: the output layers between which `auto` chooses
- * where a dense layer is large, by the package's own rates and width. No test row is read.
+ * What runs without settings get, on validation rows: the output layers between which `auto` chooses where a dense layer is
+ * large, by the package's own rates and width. No test row is read.
  */
 import { cellsOf, qualityTable } from './lib/classification.mjs';
 
-const dataset = 'wordnet-hypernym';
 const fromGradients = { topology: { kind: 'static', start: 'gradient' } };
 const groups = { kind: 'grouped', fanIn: 128, group: 32, order: 'clusters' };
-/** By name; the second is what is chosen there. */
-const layers = {
-  dense: { kind: 'dense' },
-  'groups of 32, 128 inputs, from gradients': { ...groups, ...fromGradients },
-  'groups of 32, 128 inputs, evolving from chance': groups,
-  'fan-in 96, from gradients': { kind: 'fan-in', fanIn: 96, ...fromGradients },
-  'fan-in 32, from gradients': { kind: 'fan-in', fanIn: 32, ...fromGradients },
-  'fan-in 32, evolving from chance': { kind: 'fan-in', fanIn: 32 },
+const evolving = { topology: { kind: 'set' } };
+const few = {
+  'fan-in 32, from gradients': { output: { kind: 'fan-in', fanIn: 32, ...fromGradients } },
+  'fan-in 32, evolving from chance': { output: { kind: 'fan-in', fanIn: 32, ...evolving } },
+  'the same, ReLU and dropout 0.5': {
+    output: { kind: 'fan-in', fanIn: 32, ...evolving },
+    encoder: { activation: 'relu', dropout: 0.5 },
+  },
 };
+/** By dataset and name, the model's settings. What is chosen: 96 connections from gradients, and 32. */
+const layersOf = {
+  'wordnet-hypernym': {
+    dense: { output: { kind: 'dense' } },
+    'dense, no activation': { output: { kind: 'dense' }, encoder: { activation: 'none' } },
+    'groups of 32, 128 inputs, from gradients': { output: { ...groups, ...fromGradients } },
+    'groups of 32, 128 inputs, evolving from chance': { output: { ...groups, ...evolving } },
+    'fan-in 96, from gradients': { output: { kind: 'fan-in', fanIn: 96, ...fromGradients } },
+    ...few,
+  },
+  'wordnet-related': few,
+};
+/** Results are kept by the settings of their cells: defaults that change must be told apart. */
+const defaultsOf = ({ output }) =>
+  output.kind === 'dense' ? {} : { defaults: { activation: 'none', dropout: 0.2 } };
 
-const cells = Object.entries(layers)
-  .flatMap(([name, output]) =>
-    cellsOf(dataset, name, [1, 2, 3], { epochs: 4, model: { output } }).map((cell) => ({
-      ...cell,
-      split: 'validation',
-    })),
+const cells = Object.entries(layersOf)
+  .flatMap(([dataset, layers]) =>
+    Object.entries(layers).flatMap(([name, model]) =>
+      cellsOf(dataset, name, [1, 2, 3], { epochs: 4, model }).map((cell) => ({
+        ...cell,
+        ...defaultsOf(model),
+        split: 'validation',
+      })),
+    ),
   )
   .sort((a, b) => a.config.seed - b.config.seed);
 
@@ -34,8 +51,12 @@ const table = (results) =>
     'seeds; 4 epochs, everything else by default. Bytes of the output layer include its optimiser state. Seconds are of a',
     'shared two-core machine, some of them beside other work: where their spread is wide they say nothing.',
     '',
-    ...qualityTable(results, dataset, Object.keys(layers)),
-    '',
+    ...Object.entries(layersOf).flatMap(([dataset, layers]) => [
+      `## ${dataset}`,
+      '',
+      ...qualityTable(results, dataset, Object.keys(layers)),
+      '',
+    ]),
   ].join('\n');
 
 export const defaults = { cells, table };

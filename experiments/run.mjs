@@ -24,11 +24,12 @@ import { gates } from './gates.mjs';
 import { newLabels } from './new-labels.mjs';
 import { rare } from './rare.mjs';
 import { regression } from './regression.mjs';
+import { settings } from './settings.mjs';
 import { words } from './words.mjs';
 
 const experiments = {
   ...{ activations, defaults, dsd, 'fan-in': fanIn, words, regression, gates },
-  ...{ extreme, 'amazon-3m': amazon, 'new-labels': newLabels, rare },
+  ...{ extreme, 'amazon-3m': amazon, 'new-labels': newLabels, rare, settings },
 };
 const root = fileURLToPath(new URL('..', import.meta.url));
 const given = process.argv.indexOf('--data');

@@ -87,7 +87,7 @@ const table = (results) =>
     'Made by `npm run experiment -- settings`. Validation rows, which took no part in training; one seed. For each layer the',
     'rate and eps of its output optimiser (and dropout where it is named), all else as in the experiment named before it. In',
     'bold what has the largest sum of P@1 and PSP@5: the rule for all layers alike. `extreme` takes the best of eps 1e-10, and',
-    '0.4 for all connections of a label that are its own and behind no other layer.',
+    '0.4 for all connections of a label that are its own and behind no other layer, 0.05 for both bottlenecks.',
     '',
     ...grids.flatMap((grid) => gridTable(results, grid)),
   ].join('\n');

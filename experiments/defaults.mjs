@@ -2,6 +2,7 @@
  * What runs without settings get, on validation rows: the output layers between which `auto` chooses where a dense layer is
  * large, by the package's own rates and width. No test row is read.
  */
+import { parseConfig } from '../dist/train/config.js';
 import { cellsOf, qualityTable } from './lib/classification.mjs';
 
 const fromGradients = { topology: { kind: 'static', start: 'gradient' } };
@@ -25,18 +26,25 @@ const layersOf = {
     'fan-in 96, from gradients': { output: { kind: 'fan-in', fanIn: 96, ...fromGradients } },
     ...few,
   },
-  'wordnet-related': few,
+  'wordnet-related': {
+    ...few,
+    'fan-in 32, from gradients, behind a linear layer': {
+      output: { kind: 'fan-in', fanIn: 32, intermediate: { width: 2048, activation: 'none' } },
+    },
+  },
 };
-/** Results are kept by the settings of their cells: defaults that change must be told apart. */
-const defaultsOf = ({ output }) =>
-  output.kind === 'dense' ? {} : { defaults: { activation: 'none', dropout: 0.2 } };
+/** Results are kept by the settings of their cells: with those that defaults make of them, which may change. */
+function settled(config) {
+  const { model, batch, optimizer, outputOptimizer } = parseConfig({ data: '-', out: '-', ...config });
+  return { model, batch, optimizer, outputOptimizer };
+}
 
 const cells = Object.entries(layersOf)
   .flatMap(([dataset, layers]) =>
     Object.entries(layers).flatMap(([name, model]) =>
       cellsOf(dataset, name, [1, 2, 3], { epochs: 4, model }).map((cell) => ({
         ...cell,
-        ...defaultsOf(model),
+        settled: settled({ model }),
         split: 'validation',
       })),
     ),

@@ -17,10 +17,7 @@ const tasks = {
     config: { batch: 256, epochs: 6, optimizer: { kind: 'adam', rate: 5e-3 } },
     model: { encoder: { embedding: 512, dropout: 0.5, activation: 'none' } },
     dense: { outputOptimizer: { kind: 'adam', rate: 1e-2, eps: 2.5e-4 } },
-    bottleneck: { outputOptimizer: { kind: 'adam', rate: 1e-2, eps: 2.5e-4 } },
     sparse: { outputOptimizer: { kind: 'adam', rate: 2e-2, eps: 2.5e-4 } },
-    behind: { outputOptimizer: { kind: 'adam', rate: 2e-2, eps: 2.5e-4 } },
-    grouped: { outputOptimizer: { kind: 'adam', rate: 2e-2, eps: 2.5e-4 } },
     /** A weight, two moments: and a connection of its own names its input in 2 bytes more. */
     weightBytes: 12,
     every: 281,
@@ -57,7 +54,7 @@ const sameMemory = (fanIn, { weightBytes }) => Math.floor((fanIn * (weightBytes 
 
 /** By name, per task: the output layer, and what else of the config differs. */
 function layersOf(task) {
-  const { dense, bottleneck, sparse, behind, grouped } = task;
+  const { dense, sparse, bottleneck = dense, behind = sparse, grouped = sparse } = task;
   const { fanIns, every, auxiliary, width, isLinearToo = false, draws = {} } = task;
   const prune = { mode: 'fraction', fraction: 0.2, scope: 'label' };
   const [chance, gradient] = [{ start: 'random' }, { start: 'gradient', products: 'bf16' }];
@@ -68,7 +65,7 @@ function layersOf(task) {
   const layers = { dense: { output: { kind: 'dense', startScale, ...draws }, ...dense } };
   for (const fanIn of fanIns) {
     const own = (topology, intermediate) => ({
-      output: { kind: 'fan-in', fanIn, startScale: 0.1, topology, ...draws, ...intermediate },
+      output: { kind: 'fan-in', fanIn, startScale: 0.1, topology, ...draws, intermediate },
       ...(intermediate === undefined ? sparse : behind),
     });
     const groups = (head) => ({
@@ -94,12 +91,10 @@ function layersOf(task) {
       [`static from gradients F=${fanIn}`]: own({ kind: 'static', ...gradient }),
       [`SET F=${fanIn}`]: own(set),
       [`RigL F=${fanIn}`]: own({ ...rigl, ...chance }),
-      [`SET + intermediate F=${fanIn}`]: own(set, { intermediate: { width } }),
+      [`SET + intermediate F=${fanIn}`]: own(set, { width }),
       ...(isLinearToo
         ? {
-            [`SET + linear intermediate F=${fanIn}`]: own(set, {
-              intermediate: { width, activation: 'none' },
-            }),
+            [`SET + linear intermediate F=${fanIn}`]: own(set, { width, activation: 'none' }),
           }
         : {}),
       [`SET + auxiliary F=${fanIn}`]: { ...own(set), auxiliary },

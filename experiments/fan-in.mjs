@@ -60,7 +60,7 @@ const tasks = {
 /** Connections start where the gradient of each label's positives is largest, in both kinds of rows. */
 const start = { start: 'gradient', products: 'bf16' };
 const prune = { mode: 'fraction', fraction: 0.2, scope: 'label' };
-const fixed = (fanIn) => ({ kind: 'fan-in', fanIn, topology: { kind: 'static', ...start } });
+export const fixed = (fanIn) => ({ kind: 'fan-in', fanIn, topology: { kind: 'static', ...start } });
 const linear = ({ encoder }) => ({ width: encoder.embedding, activation: 'none', start: 'identity' });
 const lowRankOf = ({ encoder }, { fanIn, shared }) => ({
   ...{ ...fixed(fanIn), shared },

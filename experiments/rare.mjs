@@ -3,8 +3,8 @@
  * fixed fan-in at a quarter of its memory, both as `fan-in` has tuned them. How far to favour is chosen on validation rows,
  * which took no part in the training that is scored there; the test split is then scored by models of all training rows.
  */
-import { fanInConfig } from './fan-in.mjs';
-import { cellsOf, mebibytes, resultsOf } from './lib/classification.mjs';
+import { fanInConfig, fixed } from './fan-in.mjs';
+import { cellsOf, mebibytes, resultsOf, unseen } from './lib/classification.mjs';
 import { lineChart } from './lib/plot.mjs';
 import { mean, spread } from './lib/spread.mjs';
 
@@ -18,10 +18,7 @@ const everyLabel = (output, { rate, dropout }) => ({
   outputOptimizer: { kind: 'adam', rate, eps: 2.5e-4 },
   model: { encoder: { embedding: 512, dropout, activation: 'none' }, output },
 });
-const quarter = {
-  ...{ kind: 'fan-in', fanIn: 104, startScale: 0.1 },
-  topology: { kind: 'static', start: 'gradient', products: 'bf16' },
-};
+const quarter = { ...fixed(104), startScale: 0.1 };
 
 /** By dataset and name: the training config. Settings were chosen by `settings` and `fan-in`. */
 const layersOf = {
@@ -41,9 +38,8 @@ const layersOf = {
 const rares = [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3];
 /** Points of P@1 on validation rows that favouring may cost. */
 const mayCost = 0.1;
-/** The rows that train for a split. */
-const trains = { validation: 'train', test: 'all' };
-const unseen = { validation: { best: false, rows: 1000 }, calibration: null };
+/** What a cell has for its split: the rows that train. */
+const trains = { validation: unseen, test: { rows: 'all' } };
 
 const nameOf = (layer, split) => `${layer}, ${split}`;
 const pictureOf = (dataset) => `rare-${dataset}.svg`;
@@ -54,11 +50,11 @@ const cells = Object.entries(layersOf).flatMap(([dataset, layers]) =>
   [1, 2, 3].flatMap((seed) =>
     Object.entries(layers).flatMap(([layer, config]) =>
       Object.entries(trains).flatMap(([split, rows]) =>
-        cellsOf(dataset, nameOf(layer, split), [seed], {
-          ...config,
-          rows,
-          ...(split === 'validation' ? unseen : {}),
-        }).map((cell) => ({ ...cell, split, rares })),
+        cellsOf(dataset, nameOf(layer, split), [seed], { ...config, ...rows }).map((cell) => ({
+          ...cell,
+          split,
+          rares,
+        })),
       ),
     ),
   ),

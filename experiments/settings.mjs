@@ -3,7 +3,7 @@
  * seed. A grid for each layer, all else as in the experiment that it is for; no test row is read.
  */
 import { extremeConfig } from './extreme.mjs';
-import { cellsOf, resultsOf } from './lib/classification.mjs';
+import { cellsOf, resultsOf, unseen } from './lib/classification.mjs';
 import { rareConfig } from './rare.mjs';
 
 const adagrad = (rate, eps) => ({
@@ -43,14 +43,13 @@ function changed({ model, ...config }, { outputOptimizer, dropout = model.encode
   return { ...config, outputOptimizer, model: { ...model, encoder: { ...model.encoder, dropout } } };
 }
 
-const unseen = { rows: 'train', validation: { best: false, rows: 1000 }, calibration: null };
 const titleOf = ({ of, row }) => `${of}: ${row}`;
 const cells = grids.flatMap((grid) =>
   grid.tries.flatMap((what) =>
     cellsOf(grid.dataset, `${titleOf(grid)}, ${settingOf(what)}`, [1], {
       ...changed(grid.configOf(grid.dataset, grid.row), what),
       ...unseen,
-    }).map((cell) => ({ ...cell, name: cell.name.replaceAll(':', ''), split: 'validation' })),
+    }).map((cell) => ({ ...cell, split: 'validation' })),
   ),
 );
 
@@ -65,7 +64,7 @@ function gridTable(results, grid) {
     })),
   );
   if (rows.length === 0) return [];
-  const best = Math.max(...rows.map(({ result }) => worth(result)));
+  const best = rows.length > 1 ? Math.max(...rows.map(({ result }) => worth(result))) : Number.NaN;
   return [
     `### ${grid.dataset}, ${titleOf(grid)}`,
     '',

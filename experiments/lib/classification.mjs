@@ -4,11 +4,14 @@ import { mean, spread } from './spread.mjs';
 /** A cell per seed; `config` is a training config without data and run directory. */
 export const cellsOf = (dataset, output, seeds, config) =>
   seeds.map((seed) => ({
-    name: `${dataset} ${output} seed ${seed}`.replaceAll(/[ =+,]+/g, '-'),
+    name: `${dataset} ${output} seed ${seed}`.replaceAll(/[ =+,:]+/g, '-'),
     dataset,
     output,
     config: { seed, ...config },
   }));
+
+/** Settings of cells that are scored on validation rows: these neither train nor choose the model that is kept. */
+export const unseen = { rows: 'train', validation: { best: false, rows: 1000 }, calibration: null };
 
 /** The results of one row of a table. */
 export const resultsOf = (results, dataset, output) =>

@@ -189,7 +189,7 @@ describe('train', () => {
     outputOptimizer: { kind: 'adam', rate: 0.2 },
     model: {
       encoder: { embedding: 24, activation: 'relu', dropout: 0.1 },
-      output: { kind: 'fan-in', fanIn: 8 },
+      output: { kind: 'fan-in', fanIn: 8, topology: { kind: 'set', every: 10 } },
     },
   });
 

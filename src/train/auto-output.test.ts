@@ -6,7 +6,7 @@ import { writeDatasetDirectory } from '../data/cache.js';
 import { plantedDataset } from '../data/planted.js';
 import { selectKernels } from '../kernels/index.js';
 import { chooseOutput } from './auto-output.js';
-import type { TrainConfigInput } from './config.js';
+import { parseConfig, type TrainConfigInput } from './config.js';
 import type { TrainEvent } from './events.js';
 import { leavesOutputOpen } from './open-output.js';
 import { planTraining } from './plan.js';
@@ -86,6 +86,10 @@ describe('the output layer of a run that names none', () => {
       ...short.choice.tooLarge,
       short.choice.name,
     ]);
+    // Where another layer is configured, plan recommends the same.
+    const dense = parseConfig(input('dense', { model: { ...model, output: { kind: 'dense' } } }));
+    const { advice } = await planTraining(dense, kernels, data, { calibrate: false });
+    expect(advice.choice).toBe(choice.name);
   });
 
   it('never has more connections than half of a narrow hidden layer', async () => {

@@ -68,17 +68,17 @@ export const mostFanIn = ({ model }: TrainConfig): number =>
   Math.max(1, Math.floor(hiddenWidth(model.encoder) / 2));
 
 /** Connections of a label in a layer of its own kind: labels that share their inputs have four times as many. */
-function connectionsOf(config: TrainConfig): number {
+function connectionsOf(config: TrainConfig, labels: number): number {
   const { output } = config.model;
-  const wanted = 'fanIn' in output ? output.fanIn : 32;
+  const wanted = 'fanIn' in output ? output.fanIn : chosenFanIn(config, labels).fanIn;
   const own = output.kind === 'grouped' ? Math.max(1, Math.floor(wanted / 4)) : wanted;
   return Math.min(own, mostFanIn(config));
 }
 
 /** What else the output layer could be. */
-export function rivals(config: TrainConfig): Change[] {
+export function rivals(config: TrainConfig, labels: number): Change[] {
   const { output, loss: own } = config.model;
-  const fanIn = connectionsOf(config);
+  const fanIn = connectionsOf(config, labels);
   const shared = Math.min(4 * fanIn, mostFanIn(config));
   const kept = output.kind === 'fan-in' ? { topology: output.topology } : {};
   const loss = isLabelLoss(own) ? undefined : 'bce';

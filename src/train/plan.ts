@@ -93,7 +93,7 @@ export async function planTraining(
     };
   };
   const lines = [await price(null, calibrate)];
-  for (const rival of rivals(config)) lines.push(await price(rival, calibrate));
+  for (const rival of rivals(config, data.rows.labels)) lines.push(await price(rival, calibrate));
   let fitting: RunPlan['fitting'] = null;
   if (maxMemory !== undefined) {
     const tried: PlanLine[] = [lines[0]];

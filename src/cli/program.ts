@@ -19,6 +19,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   explain: async () => (await import('./commands/explain.js')).explainCommand(),
   inspect: async () => (await import('./commands/inspect.js')).inspectCommand(),
   compare: async () => (await import('./commands/compare.js')).compareCommand(),
+  remember: async () => (await import('./commands/remember.js')).rememberCommand(),
   labels: async () => (await import('./commands/labels.js')).labelsCommand(),
   export: async () => (await import('./commands/export.js')).exportCommand(),
   serve: async () => (await import('./commands/serve.js')).serveCommand(),

@@ -70,7 +70,19 @@ export interface Highlight {
   readonly contribution: number;
 }
 
-/** score = base + sum of features (`exact`), and = bias + sum of units, before the weakest are left out. */
+/** What remembered rows that are like the input, and have the label, add to its score. */
+export interface WhyVotes {
+  readonly contribution: number;
+  readonly rows: readonly {
+    readonly row: number;
+    readonly cosine: number;
+    readonly contribution: number;
+    /** Its strongest features by name; null where features have none. */
+    readonly features: readonly string[] | null;
+  }[];
+}
+
+/** score = base + sum of features (`exact`), and = bias + sum of units, before the weakest are left out; and the votes. */
 export interface Why {
   readonly label: number;
   readonly name: string;
@@ -81,6 +93,8 @@ export interface Why {
   readonly method: 'exact' | 'gradient';
   readonly features: readonly WhyFeature[];
   readonly units: readonly WhyUnit[];
+  /** Null where the model remembers no rows. */
+  readonly votes: WhyVotes | null;
   /** How many there were before the weakest were left out. */
   readonly counts: { readonly features: number; readonly units: number };
   readonly highlights: readonly Highlight[];
@@ -127,6 +141,8 @@ export interface ModelResponse {
   readonly probabilities: boolean;
   /** Whether questions may favour rare labels. */
   readonly rare: boolean;
+  /** Rows that the model remembers; those most alike an input vote for their labels. */
+  readonly remembered: number;
   readonly limits: { readonly k: number; readonly rows: number; readonly bodyBytes: number };
 }
 

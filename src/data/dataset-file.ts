@@ -50,13 +50,22 @@ export function datasetHeader(path: string, counts: DatasetCounts): Buffer {
 
 /** Writes a dataset without its names; returns the hex digest that the file carries. */
 export async function writeDatasetFile(path: string, dataset: CsrDataset): Promise<string> {
+  const { digest, content } = datasetContent(path, dataset);
+  await writeFileAtomic(path, content);
+  return digest;
+}
+
+/** The bytes of such a file; `path` is for errors. */
+export function datasetContent(
+  path: string,
+  dataset: CsrDataset,
+): { readonly digest: string; readonly content: Iterable<Uint8Array> } {
   const head = datasetHeader(path, dataset);
   const hash = createHash('sha256').update(head.subarray(0, SIGNED));
   for (const piece of payload(dataset)) hash.update(piece);
   const digest = hash.digest();
   digest.copy(head, SIGNED);
-  await writeFileAtomic(path, withHead(head, payload(dataset)));
-  return digest.toString('hex');
+  return { digest: digest.toString('hex'), content: withHead(head, payload(dataset)) };
 }
 
 /** Reads a dataset file; `digest`, when given, must be the one that `writeDatasetFile` returned. */

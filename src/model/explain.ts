@@ -1,12 +1,14 @@
 /**
  * Why a label got its score. The output layer gives logit = bias + sum of weight * hidden unit, exactly. What an
  * input feature adds is value * dlogit/dvalue: exact where the encoder is linear around the input (relu or no
- * activation, no layer norm), so that score = base + sum of contributions; else a first-order reading.
+ * activation, no layer norm), so that score = base + sum of contributions; else a first-order reading. Votes of
+ * remembered rows come on top.
  */
 import { Tape } from '../autograd/tape.js';
 import type { Connections } from '../output/layer.js';
 import type { LoadedModel } from './model-io.js';
 import { packRows, type SparseInput } from './predict.js';
+import { nearestRows, type Vote, weightsOf } from './remembered/votes.js';
 
 export interface FeatureContribution {
   readonly feature: number;
@@ -29,20 +31,36 @@ export interface UnitContribution {
 export interface Explanation {
   readonly label: number;
   readonly score: number;
-  /** score - sum over all features: what the label gets whatever the input says of it. */
+  /** score - votes - sum over all features: what the label gets whatever the input says of it. */
   readonly base: number;
-  /** `exact`: base + sum of contributions is the score; `gradient`: to first order. */
+  /** `exact`: base + sum of contributions, and the votes, is the score; `gradient`: to first order. */
   readonly method: 'exact' | 'gradient';
-  /** The bias of the label: score = bias + sum over all units. */
+  /** The bias of the label: score = bias + sum over all units + votes. */
   readonly bias: number;
   /** Largest contributions first, by magnitude. */
   readonly features: readonly FeatureContribution[];
   readonly units: readonly UnitContribution[];
+  /** What remembered rows add to the score, beside base and features; null where the model remembers none. */
+  readonly votes: VoteContribution | null;
   /** How many features and connected units with a value there were. */
   readonly counts: { readonly features: number; readonly units: number };
 }
 
-type Explained = Pick<LoadedModel, 'classifier' | 'shape' | 'spec' | 'featurizer'>;
+export interface VoteContribution {
+  /** In units of the logit: the sum over `rows`, those that were left out too. */
+  readonly contribution: number;
+  /** Those of the nearest rows that have the label, the strongest first. */
+  readonly rows: readonly {
+    /** Number of the row among those that are remembered. */
+    readonly row: number;
+    readonly cosine: number;
+    readonly contribution: number;
+    /** Its strongest features by name; null where features have none. */
+    readonly features: readonly string[] | null;
+  }[];
+}
+
+type Explained = Pick<LoadedModel, 'classifier' | 'shape' | 'spec' | 'featurizer' | 'remembered'>;
 
 /**
  * Why each of `labels` got its score for one row: the `top` features and hidden units that weigh most.
@@ -56,9 +74,11 @@ export function explainRow(
   labels: readonly number[],
   top: number,
 ): Explanation[] {
-  const { classifier } = model;
+  const { classifier, remembered } = model;
   const { device, output } = classifier;
   const batch = packRows([row], model.shape.features);
+  device.arena.reset();
+  const nearest = remembered === null ? [] : nearestRows(device, classifier.infer(batch), remembered)[0];
   const table = tableOf(model);
   const parameters = [...classifier.namedParameters()].map(([, parameter]) => parameter);
   // Only the table's gradient is wanted; those of dense weights have no room in a model for prediction.
@@ -78,14 +98,16 @@ export function explainRow(
         seed.data[connections.inputs[i]] = connections.weights[i];
       const features = batch.nnz === 0 ? [] : featuresOf(model, row, tape, h, seed);
       const sum = features.reduce((total, { contribution }) => total + contribution, 0);
+      const votes = votesFor(model, label, nearest, top);
       return {
         label,
-        score,
+        score: score + (votes?.contribution ?? 0),
         base: score - sum,
         method: isPiecewiseLinear(model) ? 'exact' : 'gradient',
         bias: connections.bias,
         features: strongest(features, top),
         units: strongest(units, top),
+        votes,
         counts: { features: features.length, units: units.length },
       };
     });
@@ -156,6 +178,37 @@ function featureName({ featurizer }: Explained, feature: number): string | null 
     featureNames.set(featurizer, names);
   }
   return names[feature] ?? null;
+}
+
+/** The features by which a remembered row is told. */
+const featuresOfRow = 8;
+
+function votesFor(
+  model: Explained,
+  label: number,
+  nearest: readonly Vote[],
+  top: number,
+): VoteContribution | null {
+  if (model.remembered === null) return null;
+  const { examples, settings } = model.remembered;
+  const { labelIndptr, labelIds, indptr, indices, values } = examples;
+  const shares = weightsOf(nearest, settings.temperature);
+  const rows = nearest.flatMap(({ row, cosine }, i) => {
+    const own = labelIds.subarray(labelIndptr[row], labelIndptr[row + 1]);
+    return own.includes(label) ? [{ row, cosine, contribution: settings.weight * shares[i] }] : [];
+  });
+  const namesOf = (row: number) =>
+    Array.from({ length: indptr[row + 1] - indptr[row] }, (_, i) => indptr[row] + i)
+      .sort((a, b) => Math.abs(values[b]) - Math.abs(values[a]))
+      .slice(0, featuresOfRow)
+      .map((entry) => featureName(model, indices[entry]) ?? String(indices[entry]));
+  return {
+    contribution: rows.reduce((sum, { contribution }) => sum + contribution, 0),
+    rows: strongest(rows, top).map((vote) => ({
+      ...vote,
+      features: model.featurizer === null ? null : namesOf(vote.row),
+    })),
+  };
 }
 
 function isPiecewiseLinear({ spec: { encoder, output } }: Explained): boolean {

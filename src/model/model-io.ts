@@ -10,8 +10,10 @@ import { Device } from '../tensor/device.js';
 import { type CalibrationState, calibrationFile, parseCalibration } from './calibration.js';
 import { Classifier, type ClassifierShape, hiddenWidth, intermediateOf } from './classifier.js';
 import { frequenciesFile, frequenciesText, type LabelFrequencies, parseFrequencies } from './frequencies.js';
+import { rememberedFiles, rememberedOf, type SavedRows } from './remembered/file.js';
+import type { RememberedRows } from './remembered/rows.js';
 import { type ModelSpec, modelSpec } from './spec.js';
-import { modelArrays } from './state.js';
+import { halved, modelArrays } from './state.js';
 
 const description = z.object({
   kind: z.literal('classifier'),
@@ -32,6 +34,10 @@ export interface SaveOptions {
   readonly calibration?: CalibrationState | null;
   /** Absent or null: answers cannot favour rare labels. */
   readonly frequencies?: LabelFrequencies | null;
+  /** Absent or null: it remembers no rows. */
+  readonly remembered?: SavedRows | null;
+  /** How matrices are stored; read, they are float32 again. Default `float32`. */
+  readonly precision?: 'float32' | 'bf16';
 }
 
 export async function saveClassifier(
@@ -40,7 +46,8 @@ export async function saveClassifier(
   options: SaveOptions,
 ): Promise<SavedModel> {
   const { shape, spec } = classifier;
-  const { featurizer, labelNames, calibration = null, frequencies = null } = options;
+  const { featurizer, labelNames, calibration = null, frequencies = null, remembered = null } = options;
+  const { precision = 'float32' } = options;
   return saveModel(runDirectory, {
     config: {
       kind: 'classifier',
@@ -49,7 +56,7 @@ export async function saveClassifier(
       model: spec,
       training: options.training,
     },
-    arrays: modelArrays(classifier),
+    arrays: precision === 'bf16' ? halved(modelArrays(classifier)) : modelArrays(classifier),
     labels: labelNames,
     metrics: options.metrics,
     versions: { espalier: options.version },
@@ -57,6 +64,7 @@ export async function saveClassifier(
       ...(featurizer === null ? {} : { [featurizerFile]: `${JSON.stringify(featurizer)}\n` }),
       ...(calibration === null ? {} : { [calibrationFile]: `${JSON.stringify(calibration)}\n` }),
       ...(frequencies === null ? {} : { [frequenciesFile]: frequenciesText(frequencies) }),
+      ...(remembered === null ? {} : rememberedFiles(remembered)),
     },
   });
 }
@@ -75,6 +83,8 @@ export interface LoadedModel {
   readonly calibration: CalibrationState | null;
   /** How often labels were seen in training; null for models from before it was saved. */
   readonly frequencies: LabelFrequencies | null;
+  /** Rows whose labels count where a question is like them; null where it remembers none. */
+  readonly remembered: RememberedRows | null;
   /** How far answers favour rare labels where a question does not say (see `PredictOptions.rare`); default 0. */
   readonly rare?: number;
   /** What was measured when it was saved. */
@@ -96,9 +106,10 @@ export async function loadClassifier(path: string, kernels: Kernels): Promise<Lo
     const featurizer = parseFeaturizer(await featurizerText(stored));
     const calibration = await calibrationOf(stored, shape.labels);
     const frequencies = await frequenciesOf(stored, shape.labels);
+    const remembered = await rememberedOf(stored, classifier);
     const { directory, manifest } = stored;
-    const { metrics } = manifest;
-    return { directory, classifier, shape, spec, labelNames, featurizer, calibration, frequencies, metrics };
+    const read = { featurizer, calibration, frequencies, remembered };
+    return { directory, classifier, shape, spec, labelNames, ...read, metrics: manifest.metrics };
   } finally {
     await stored.close();
   }

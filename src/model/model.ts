@@ -54,6 +54,7 @@ export class Model implements LoadedModel {
   readonly featurizer: LoadedModel['featurizer'];
   readonly calibration: LoadedModel['calibration'];
   readonly frequencies: LoadedModel['frequencies'];
+  readonly remembered: LoadedModel['remembered'];
   readonly rare: number;
   readonly metrics: unknown;
   /** Every question uses the one step arena: they are answered one after the other. */
@@ -68,6 +69,7 @@ export class Model implements LoadedModel {
     this.featurizer = loaded.featurizer;
     this.calibration = loaded.calibration;
     this.frequencies = loaded.frequencies;
+    this.remembered = loaded.remembered;
     this.rare = loaded.rare ?? 0;
     this.metrics = loaded.metrics;
   }

@@ -2,14 +2,17 @@
  * The order of a model's answers: by score, or, where its calibration has found that to be right more often, the best
  * labels by score, as many of each row as the calibration was fitted on, by probability; or, where it is asked for, the best
  * by score in favour of rare ones. Those behind stay by score. Whatever k is asked for, the answers are the first k of one
- * and the same list.
+ * and the same list. Of a model that remembers rows, scores have their votes in them (`remembered/votes.ts`).
  */
 import { EspalierError } from '../errors.js';
 import { propensityOf } from '../metrics/propensities.js';
-import type { OutputLayer, TopK } from '../output/layer.js';
+import type { TopK } from '../output/layer.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Calibration, type CalibrationState } from './calibration.js';
+import type { Classifier } from './classifier.js';
 import type { LabelFrequencies } from './frequencies.js';
+import type { RememberedRows } from './remembered/rows.js';
+import { topWithVotes } from './remembered/votes.js';
 
 /** Whether probabilities order the answers of a model, or scores do. */
 export const ranksBy = (calibration: CalibrationState | null): 'score' | 'probability' =>
@@ -22,6 +25,8 @@ export interface Ranking {
   readonly frequencies?: LabelFrequencies | null;
   /** tau of `byRarity`; default 0: the model's own order. */
   readonly rare?: number;
+  /** Whose labels count; default null: none. */
+  readonly remembered?: RememberedRows | null;
 }
 
 /** The most that `rare` can be. */
@@ -31,8 +36,17 @@ export const mostRare = 10;
 export const rareCandidates = 100;
 
 /** The best k labels of every row of h, in that order. Throws `RARE_RANGE`, `RARE_UNKNOWN`. */
-export async function rankLabels(output: OutputLayer, h: Tensor, k: number, ranking: Ranking): Promise<TopK> {
-  const top = await output.topK(h, widthFor(ranking, k, output.labels));
+export async function rankLabels(
+  classifier: Pick<Classifier, 'device' | 'output'>,
+  h: Tensor,
+  k: number,
+  ranking: Ranking,
+): Promise<TopK> {
+  const { output } = classifier;
+  const { remembered = null } = ranking;
+  const width = widthFor(ranking, k, output.labels);
+  const top =
+    remembered === null ? await output.topK(h, width) : await topWithVotes(classifier, h, width, remembered);
   return candidatesOf(ranking) === 0 ? top : ordered(top, k, ranking);
 }
 

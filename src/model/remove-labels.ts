@@ -5,6 +5,7 @@ import { openModel, type SavedModel } from '../store/index.js';
 import { mapCalibration } from './calibration.js';
 import { mapFrequencies } from './frequencies.js';
 import { loadClassifier, saveClassifier, trainingOf } from './model-io.js';
+import { savedRows, withLabels } from './remembered/file.js';
 
 export interface RemovedLabels {
   readonly saved: SavedModel;
@@ -58,6 +59,7 @@ export async function removeLabels(
     featurizer,
     calibration: loaded.calibration === null ? null : mapCalibration(loaded.calibration, map),
     frequencies: loaded.frequencies === null ? null : mapFrequencies(loaded.frequencies, map),
+    remembered: withLabels(savedRows(loaded.remembered), map),
   });
   return { saved, removed: gone.size, left: map.length };
 }

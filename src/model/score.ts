@@ -1,10 +1,10 @@
 /** Scores a dataset with a model, batch by batch, through streamed top-k. */
-import { Batch, BatchPlan, batchShape, fillBatch } from '../data/batches.js';
 import type { DatasetDirectory } from '../data/cache.js';
 import type { CsrDataset } from '../data/dataset.js';
 import { EspalierError } from '../errors.js';
 import type { TopK } from '../output/layer.js';
 import type { Classifier } from './classifier.js';
+import { hiddenBatches } from './hidden.js';
 import type { LoadedModel } from './model-io.js';
 import { type Ranking, rankLabels } from './ranking.js';
 
@@ -30,20 +30,10 @@ export async function scoreDataset(
   metrics: Scorer,
   { batch: size, k, ranking = { calibration: null }, onProgress }: ScoreOptions,
 ): Promise<void> {
-  if (dataset.rows === 0) return;
-  const { device, output } = classifier;
-  const rowsAtOnce = Math.min(size, dataset.rows);
-  const order = new BatchPlan({ rows: dataset.rows, batch: rowsAtOnce, seed: 0, shuffle: false });
-  const batch = new Batch(batchShape(dataset, rowsAtOnce));
-  for (let step = 0; step < order.stepsPerEpoch; step++) {
-    const rowIds = order.rowIds({ epoch: 0, step });
-    fillBatch(dataset, rowIds, batch);
-    device.arena.reset();
-    const best = await rankLabels(output, classifier.infer(batch.features), k, ranking);
-    metrics.add(best, dataset, rowIds);
-    onProgress?.(step * rowsAtOnce + rowIds.length, dataset.rows);
+  for (const { h, rowIds, done } of hiddenBatches(classifier, dataset, size)) {
+    metrics.add(await rankLabels(classifier, h, k, ranking), dataset, rowIds);
+    onProgress?.(done, dataset.rows);
   }
-  device.arena.reset();
 }
 
 /** Refuses a dataset with other features or labels than the model. */

@@ -19,6 +19,8 @@ import {
   type LoadedModel,
   parseFeaturizer,
 } from './model-io.js';
+import { rememberedOf } from './remembered/file.js';
+import type { RememberedRows } from './remembered/rows.js';
 import type { ModelSpec } from './spec.js';
 import { modelArrays } from './state.js';
 
@@ -36,6 +38,7 @@ export interface SharedModel {
   readonly featurizer: SharedFeaturizer | null;
   readonly calibration: CalibrationState | null;
   readonly frequencies: LabelFrequencies | null;
+  readonly remembered: RememberedRows | null;
   readonly metrics: unknown;
   /** Of the software that trained it. */
   readonly versions: Readonly<Record<string, string>>;
@@ -59,10 +62,11 @@ export async function shareModel(path: string, kernels: Kernels): Promise<Shared
     }))();
     const [, { featurizer, labels, calibration, frequencies }] = await both(restored, text);
     classifier.output.loaded();
+    const remembered = await rememberedOf(stored, classifier);
     const { directory, manifest } = stored;
     return {
       ...{ directory, id: basename(directory), shape, spec },
-      ...{ arrays: device.arrays, labels: labels.data, featurizer, calibration, frequencies },
+      ...{ arrays: device.arrays, labels: labels.data, featurizer, calibration, frequencies, remembered },
       ...{ metrics: manifest.metrics, versions: manifest.versions },
     };
   } finally {
@@ -77,12 +81,12 @@ export async function checkModel(path: string): Promise<void> {
 
 /** A model over the arrays of `shared`, for this thread; nothing is copied. */
 export function adoptModel(shared: SharedModel, kernels: Kernels): LoadedModel {
-  const { directory, shape, spec, calibration, frequencies, metrics } = shared;
+  const { directory, shape, spec, calibration, frequencies, remembered, metrics } = shared;
   const device = new BlankDevice(kernels, shared.arrays);
   const classifier = makeBlank(device, shape, spec);
   device.settle();
   const featurizer = shared.featurizer === null ? null : Featurizer.fromShared(shared.featurizer);
-  const read = { featurizer, calibration, frequencies };
+  const read = { featurizer, calibration, frequencies, remembered };
   return { directory, classifier, shape, spec, labelNames: [], ...read, metrics };
 }
 

@@ -32,6 +32,19 @@ const why = z.object({
       contribution: z.number(),
     }),
   ),
+  votes: z
+    .object({
+      contribution: z.number(),
+      rows: z.array(
+        z.object({
+          row: z.number().int(),
+          cosine: z.number(),
+          contribution: z.number(),
+          features: z.array(z.string()).nullable(),
+        }),
+      ),
+    })
+    .nullable(),
   counts: z.object({ features: z.number().int(), units: z.number().int() }),
   highlights: z.array(
     z.object({
@@ -72,6 +85,7 @@ export const modelResponseSchema = z.object({
   fields: z.array(z.object({ name: z.string(), kind: z.enum(['text', 'category', 'number']) })),
   probabilities: z.boolean(),
   rare: z.boolean(),
+  remembered: z.number().int(),
   limits: z.object({ k: z.number(), rows: z.number(), bodyBytes: z.number() }),
 });
 export const healthResponseSchema = z.object({

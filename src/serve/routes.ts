@@ -89,6 +89,7 @@ export async function addRoutes(app: FastifyInstance, parts: RouteParts): Promis
       ...{
         probabilities: model.spec.loss === 'bce' || model.calibration !== null,
         rare: model.frequencies !== null,
+        remembered: model.remembered?.examples.rows ?? 0,
         limits: { k, rows, bodyBytes },
       },
     };

@@ -74,7 +74,7 @@ export async function evaluateRares(
     readonly also?: Scorer;
   } = {},
 ): Promise<EvaluationReport[]> {
-  const { classifier, calibration } = model;
+  const { classifier, calibration, remembered } = model;
   checkFits({ code: 'EVALUATE_MISMATCH', op: 'evaluate' }, model, directory);
   const trained = await directory.load('trainAll');
   const frequencies = labelFrequencies(trained);
@@ -100,7 +100,8 @@ export async function evaluateRares(
     },
   };
   const widest = Math.max(...orders.map(({ ranking }) => widthFor(ranking, k, directory.info.labels)));
-  await scoreDataset(classifier, rows, all, { batch: 256, k: widest, onProgress });
+  const ranking = { calibration: null, remembered };
+  await scoreDataset(classifier, rows, all, { batch: 256, k: widest, ranking, onProgress });
   const about = { model: model.directory, data: directory.path, split, rankedBy: ranksBy(calibration) };
   return orders.map(({ ranking: { rare }, metrics, pairs: { pairs } }) => {
     const reliability = { perRow, ...reliabilityOf(pairs, calibration) };

@@ -72,6 +72,20 @@ async function examplesOf(data: string, model: Model, label: number, top: number
 
 const signed = (x: number): string => `${x < 0 ? '' : '+'}${x.toFixed(3)}`;
 
+/** Remembered rows that are shown. */
+const rowsShown = 3;
+
+function votesOf({ votes }: Explanation): string[] {
+  if (votes === null || votes.contribution === 0) return [];
+  const lines = votes.rows
+    .slice(0, rowsShown)
+    .map(
+      ({ row, cosine, features }) =>
+        `${''.padStart(9)}    row ${row}, cosine ${cosine.toFixed(2)}${features === null ? '' : `: ${features.join(' ')}`}`,
+    );
+  return [`${signed(votes.contribution).padStart(9)}  remembered rows that are like it`, ...lines];
+}
+
 /** An explanation in lines: what spoke for and against, and what every input gets. */
 export function because(why: Explanation): string[] {
   const lines = why.features.map(
@@ -84,6 +98,7 @@ export function because(why: Explanation): string[] {
   return [
     ...lines,
     `${signed(why.base).padStart(9)}  whatever the input says${remark}`,
+    ...votesOf(why),
     `${signed(why.score).padStart(9)}  score${rest}`,
   ];
 }

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { selectKernels } from '../../kernels/index.js';
 import { loadClassifier, saveClassifier } from '../../model/model-io.js';
 import { plainClassifier } from '../../model/plain.js';
+import { savedRows } from '../../model/remembered/file.js';
 import { version } from '../../version.js';
 import { out } from '../terminal.js';
 
@@ -17,6 +18,7 @@ export function exportCommand(): Command {
     .action(async (model: string, options: { out: string }) => {
       const loaded = await loadClassifier(model, selectKernels());
       const { labelNames, featurizer, calibration, frequencies, metrics } = loaded;
+      const remembered = savedRows(loaded.remembered);
       const saved = await saveClassifier(options.out, plainClassifier(loaded), {
         training: undefined,
         metrics,
@@ -25,6 +27,7 @@ export function exportCommand(): Command {
         featurizer,
         calibration,
         frequencies,
+        remembered,
       });
       out(`model: ${saved.directory}`);
     });

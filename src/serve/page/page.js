@@ -119,8 +119,10 @@ function showWhy(why, texts, button) {
   at('why').hidden = false;
   at('why-title').textContent = `Why “${why.name}”`;
   const exact = why.method === 'exact' ? '' : ', to first order';
+  const votes = why.votes === null ? '' : `, and ${signed(why.votes.contribution)} of remembered rows`;
   at('sum').textContent =
-    `score ${why.score.toFixed(3)} = ${signed(why.base)} whatever the input says, and what its features add${exact}`;
+    `score ${why.score.toFixed(3)} = ${signed(why.base)} whatever the input says, and what its features add${exact}${votes}`;
+  showVotes(why.votes?.rows ?? []);
   const most = Math.max(...why.features.map(({ contribution }) => Math.abs(contribution)), 1e-12);
   at('marked').replaceChildren(...markedTexts(why, texts, most));
   at('features').tBodies[0].replaceChildren(
@@ -151,6 +153,27 @@ function showWhy(why, texts, button) {
       ),
   );
   showNeighbours(why.label);
+}
+
+/** The remembered rows that vote for the label, by their strongest features. */
+function showVotes(rows) {
+  at('votes').hidden = rows.length === 0;
+  at('votes')
+    .querySelector('tbody')
+    .replaceChildren(
+      ...rows
+        .slice(0, 5)
+        .map(({ row, features, cosine, contribution }) =>
+          element(
+            'tr',
+            {},
+            element('td', { textContent: features?.join(' ') ?? `row ${row}` }),
+            ...[cosine.toFixed(2), signed(contribution)].map((textContent) =>
+              element('td', { className: 'number', textContent }),
+            ),
+          ),
+        ),
+    );
 }
 
 /** The texts, with every word that an explanation names marked as strongly as it weighs. */

@@ -1,0 +1,101 @@
+import { Command, Option } from 'commander';
+import { DatasetDirectory } from '../../data/cache.js';
+import { selectKernels } from '../../kernels/index.js';
+import type { Scores } from '../../train/events.js';
+import { type RememberReport, remember } from '../../train/remember.js';
+import { number, whole } from '../options.js';
+import { out, ProgressLine } from '../terminal.js';
+
+export function rememberCommand(): Command {
+  return new Command('remember')
+    .description('let a model remember rows: the most alike ones of a question vote for their labels')
+    .argument('<model>', 'run directory or model directory')
+    .argument('<data>', 'dataset directory with the rows')
+    .requiredOption('--out <dir>', 'run directory for the model that remembers')
+    .addOption(
+      new Option('--rows <which>', 'train, or all: validation rows too (default: as it was trained)').choices(
+        ['train', 'all'],
+      ),
+    )
+    .option('--add', 'beside the rows that the model remembers already, not in their place')
+    .option('--nearest <n>', 'rows that vote (default 32)', whole(1, 1024))
+    .option('--temperature <t>', 'a row less alike by so much, in cosines, weighs e times less', temperature)
+    .option('--weight <w>', 'what all votes together add to a logit', weight)
+    .option('--bf16', 'store weights in half of the bytes')
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      `
+Nothing is trained. Temperature and weight are chosen on the validation rows of the dataset, where the model neither
+learnt from them nor remembers them, and its probabilities are fitted anew.
+
+Examples:
+  espalier remember runs/a data/wn --out runs/b
+  espalier remember runs/b data/new --add --out runs/c`,
+    )
+    .action(async (model: string, data: string, options: Options) => {
+      const { nearest, temperature: t, weight: w } = options;
+      const line = new ProgressLine();
+      const report = await remember(
+        model,
+        await DatasetDirectory.open(data),
+        {
+          ...{ out: options.out, rows: options.rows, add: options.add },
+          votes: {
+            ...(nearest === undefined ? {} : { nearest }),
+            ...(t === undefined ? {} : { temperature: t }),
+            ...(w === undefined ? {} : { weight: w }),
+          },
+          precision: options.bf16 === true ? 'bf16' : 'float32',
+          onProgress: (what, done, rows) =>
+            line.show(`${done.toLocaleString('en')} of ${rows.toLocaleString('en')} ${what}`),
+        },
+        selectKernels(),
+      );
+      line.clear();
+      if (options.json) out(JSON.stringify(report));
+      else print(report);
+    });
+}
+
+interface Options {
+  readonly out: string;
+  readonly rows?: 'train' | 'all';
+  readonly add?: boolean;
+  readonly nearest?: number;
+  readonly temperature?: number;
+  readonly weight?: number;
+  readonly bf16?: boolean;
+  readonly json?: boolean;
+}
+
+const temperature = number('a number from 0.001 to 10', (n) => n >= 1e-3 && n <= 10);
+const weight = number('a number above 0, to 1000', (n) => n > 0 && n <= 1000);
+
+function print({ model, bytes, rows, votes, validation }: RememberReport): void {
+  if (validation === null) {
+    out(
+      'no validation rows to choose by: votes count as given, or as they do by default, and scores stay uncalibrated',
+    );
+  } else {
+    const { rows: asked } = validation.with;
+    out(`${asked.toLocaleString('en')} validation rows, labels by score, in per cent`);
+    const titles = ['P', 'PSP'].flatMap((name) => [1, 3, 5].map((k) => `${name}@${k}`.padStart(8)));
+    out(`  ${''.padEnd(14)}${titles.join('')}`);
+    out(`  ${'without votes'.padEnd(14)}${figures(validation.without)}`);
+    out(`  ${'with votes'.padEnd(14)}${figures(validation.with)}`);
+  }
+  if (model === null) {
+    out('votes do not help: nothing was written');
+    return;
+  }
+  const { nearest, temperature: t, weight: w } = votes;
+  out(
+    `remembers ${rows.toLocaleString('en')} rows; ${nearest} of them vote, temperature ${t}, weight ${w}: ${model}, ${(bytes / 1e6).toFixed(1)} MB`,
+  );
+}
+
+const figures = ({ precision, psp }: Scores): string =>
+  [precision, psp]
+    .flatMap((of) => [1, 3, 5].map((k) => (of[k] ?? Number.NaN).toFixed(2).padStart(8)))
+    .join('');

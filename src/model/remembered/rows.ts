@@ -1,0 +1,123 @@
+/**
+ * Rows that a model remembers: in which direction its output layer sees each of them, and which labels they have. The
+ * nearest ones of a question vote for their labels (`votes.ts`).
+ */
+import type { CsrDataset, CsrDatasetParts } from '../../data/dataset.js';
+import { EspalierError } from '../../errors.js';
+import { nearestBf16 } from '../../kernels/bf16.js';
+import type { Floats } from '../../kernels/face.js';
+import type { Classifier } from '../classifier.js';
+import { hiddenBatches } from '../hidden.js';
+
+export interface VoteSettings {
+  /** n, rows that vote. */
+  readonly nearest: number;
+  /** T: a row that is less alike by so much, in cosines, weighs e times less. */
+  readonly temperature: number;
+  /** w, what the votes of all of them add to a logit. */
+  readonly weight: number;
+}
+
+/** Where no validation rows decide: what did well on them in the experiments. */
+export const defaultVotes: VoteSettings = { nearest: 32, temperature: 0.05, weight: 8 };
+
+/** Plain data over memory that threads can share. */
+export interface RememberedRows {
+  readonly settings: VoteSettings;
+  /** The rows themselves, without names. */
+  readonly examples: CsrDatasetParts;
+  /** d, what the output layer sees. */
+  readonly width: number;
+  /** [d], what it sees of a row without features: directions are looked at from there. */
+  readonly origin: Float64Array;
+  /** [rows, d], of length 1, as raw bits of bfloat16. */
+  readonly directions: Uint16Array;
+}
+
+/** Rows at a time while directions are found. */
+const rowsAtOnce = 256;
+
+/** What `classifier` sees of rows. Empties the step arena. Throws `REMEMBERED_ROWS` for rows that say nothing. */
+export function rememberRows(
+  classifier: Classifier,
+  examples: CsrDataset,
+  settings: VoteSettings,
+  onProgress?: (done: number, rows: number) => void,
+): RememberedRows {
+  checkRows(examples);
+  const { rows } = examples;
+  const { inputs: width } = classifier.output;
+  const origin = originOf(classifier);
+  const directions = new Uint16Array(new SharedArrayBuffer(2 * rows * width));
+  const unit = new Float64Array(width);
+  for (const { h, rowIds, done } of hiddenBatches(classifier, examples, rowsAtOnce)) {
+    for (const [r, row] of rowIds.entries()) {
+      directionOf(h.data, r * width, origin, unit);
+      for (let j = 0; j < width; j++) directions[row * width + j] = nearestBf16(unit[j]);
+    }
+    onProgress?.(done, rows);
+  }
+  return { settings, examples: sharedRows(examples), width, origin, directions };
+}
+
+/**
+ * unit = (h - origin) / |h - origin| of the row of h at `at`, all zeros where the two are one but for rounding: of a row
+ * without a feature that the model knows there is no direction. Returns whether there is one.
+ */
+export function directionOf(h: Floats, at: number, origin: Float64Array, unit: Float64Array): boolean {
+  let [squares, size] = [0, 0];
+  for (let j = 0; j < unit.length; j++) {
+    unit[j] = h[at + j] - origin[j];
+    squares += unit[j] ** 2;
+    size += h[at + j] ** 2 + origin[j] ** 2;
+  }
+  const found = squares > 1e-10 * size;
+  const scale = found ? 1 / Math.sqrt(squares) : 0;
+  for (let j = 0; j < unit.length; j++) unit[j] *= scale;
+  return found;
+}
+
+function originOf(classifier: Classifier): Float64Array {
+  classifier.device.arena.reset();
+  const { features: width } = classifier.shape;
+  const none = { indptr: new Int32Array(2), indices: new Uint32Array(0), values: new Float32Array(0) };
+  const h = classifier.infer({ rows: 1, nnz: 0, width, ...none });
+  return Float64Array.from(h.data.subarray(0, classifier.output.inputs));
+}
+
+/** A row that votes has a direction and labels: without features or labels it would take room for nothing. */
+function checkRows({ rows, indptr, labelIndptr }: CsrDataset): void {
+  let problem = rows === 0 ? 'there are no rows to remember' : null;
+  for (let row = 0; row < rows && problem === null; row++) {
+    if (indptr[row] === indptr[row + 1]) problem = `row ${row} has no features`;
+    else if (labelIndptr[row] === labelIndptr[row + 1]) problem = `row ${row} has no labels`;
+  }
+  if (problem === null) return;
+  throw new EspalierError({
+    code: 'REMEMBERED_ROWS',
+    kind: 'data',
+    op: 'rememberRows',
+    problem,
+    expected: 'rows with features and labels',
+  });
+}
+
+function sharedRows({ rows, features, labels, ...arrays }: CsrDataset): CsrDatasetParts {
+  const { indptr, indices, values, labelIndptr, labelIds } = arrays;
+  const pointers = (of: Float64Array) => {
+    const copy = new Float64Array(new SharedArrayBuffer(of.byteLength));
+    copy.set(of);
+    return copy;
+  };
+  const ids = (of: Uint32Array) => {
+    const copy = new Uint32Array(new SharedArrayBuffer(of.byteLength));
+    copy.set(of);
+    return copy;
+  };
+  const numbers = new Float32Array(new SharedArrayBuffer(values.byteLength));
+  numbers.set(values);
+  return {
+    ...{ rows, features, labels, indptr: pointers(indptr), indices: ids(indices), values: numbers },
+    ...{ labelIndptr: pointers(labelIndptr), labelIds: ids(labelIds) },
+  };
+}

@@ -1,0 +1,151 @@
+/**
+ * Answers in which remembered rows vote. With q and k_i the directions of the question and of row i:
+ *
+ *     a_i = exp(cos(q, k_i) / T) / sum over the n nearest rows,   score_l = z_l + w * sum of a_i over those with label l
+ *
+ * Nearest neighbours beside a trained model, by its own hidden vectors, as in kNN-LM (Khandelwal et al. 2020, eq. 2, 3)
+ * and, for extreme classification, RAE-XMC (Wang et al. 2025); they mix probabilities, where this adds to the logit: so
+ * that it holds for every loss, and everything that reads scores goes on reading them.
+ */
+import type { TopK } from '../../output/layer.js';
+import type { Device } from '../../tensor/device.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import type { Classifier } from '../classifier.js';
+import { directionOf, type RememberedRows, type VoteSettings } from './rows.js';
+
+/** A remembered row that is among the nearest. */
+export interface Vote {
+  readonly row: number;
+  readonly cosine: number;
+}
+
+/** In place of a label, where there are none left. */
+const nothing = 0xffffffff;
+
+/** The best k labels of every row of h with the votes counted. k is no more than there are labels. */
+export async function topWithVotes(
+  classifier: Pick<Classifier, 'device' | 'output'>,
+  h: Tensor,
+  k: number,
+  remembered: RememberedRows,
+): Promise<TopK> {
+  const { top, ballots } = await collectBallots(classifier, h, k, remembered);
+  for (const [r, ballot] of ballots.entries()) {
+    if (ballot.votes.length === 0) continue;
+    const best = bestOf(ballot, remembered, remembered.settings);
+    for (let i = 0; i < Math.min(k, best.length); i++) {
+      top.labels[r * k + i] = best[i].label;
+      top.scores[r * k + i] = best[i].score;
+    }
+  }
+  return top;
+}
+
+/** What decides one row: who votes, and the logits of all labels that can be among the first k. */
+export interface Ballot {
+  readonly votes: readonly Vote[];
+  readonly logits: ReadonlyMap<number, number>;
+}
+
+/** A ballot of every row of h; `top` is by logit. Labels without votes outside of it have k labels before them. */
+export async function collectBallots(
+  { device, output }: Pick<Classifier, 'device' | 'output'>,
+  h: Tensor,
+  k: number,
+  remembered: RememberedRows,
+): Promise<{ readonly top: TopK; readonly ballots: Ballot[] }> {
+  const nearest = nearestRows(device, h, remembered);
+  const top = await output.topK(h, k);
+  const ballots: Ballot[] = [];
+  for (const [r, votes] of nearest.entries()) {
+    const logits = new Map<number, number>();
+    for (let i = r * k; i < (r + 1) * k; i++)
+      if (top.labels[i] !== nothing) logits.set(top.labels[i], top.scores[i]);
+    const others = Uint32Array.from(labelsOf(votes, remembered)).filter((label) => !logits.has(label));
+    if (others.length > 0) {
+      const own = device.temporary('activations', [1, output.inputs]);
+      own.data.set(h.data.subarray(r * output.inputs, (r + 1) * output.inputs));
+      const scores = await output.scores(own, others);
+      for (const [i, label] of others.entries()) logits.set(label, scores.data[i]);
+      for (const used of [scores, own]) device.release(used);
+    }
+    ballots.push({ votes, logits });
+  }
+  return { top, ballots };
+}
+
+/** All labels of a ballot by score, votes counted; equal scores: the smaller label first. */
+export function bestOf(
+  { votes, logits }: Ballot,
+  labels: LabelsOfRows,
+  { temperature, weight }: Pick<VoteSettings, 'temperature' | 'weight'>,
+): { readonly label: number; readonly score: number }[] {
+  const shares = sharesOf(votes, labels, temperature);
+  return [...logits]
+    .map(([label, z]) => ({ label, score: z + weight * (shares.get(label) ?? 0) }))
+    .sort((a, b) => b.score - a.score || a.label - b.label);
+}
+
+/** For each row of h its votes, the most alike first; none where it has no direction. */
+export function nearestRows(device: Device, h: Tensor, remembered: RememberedRows): Vote[][] {
+  const { examples, width, origin, directions, settings } = remembered;
+  const { rows } = examples;
+  const batch = h.shape[0];
+  const k = Math.min(settings.nearest, rows);
+  const questions = device.temporary('activations', [batch, width]);
+  const unit = new Float64Array(width);
+  const known = Array.from({ length: batch }, (_, r) => {
+    const found = directionOf(h.data, r * width, origin, unit);
+    questions.data.set(unit, r * width);
+    return found;
+  });
+  // The rows are a dense layer without biases, and the nearest ones its best labels.
+  const shape = { batch, inputs: width, labels: rows, chunk: 128, fanIn: 0, bf16: true };
+  const workspace = device.temporary('workspace', [device.kernels.topKWorkspace(shape, k)]);
+  const topLabels = new Uint32Array(batch * k);
+  const topScores =
+    device.precision === 'float32' ? new Float32Array(batch * k) : new Float64Array(batch * k);
+  device.kernels.denseTopK({
+    ...{ batch, inputs: width, labels: rows, h: questions.data, k, topLabels, topScores },
+    ...{ workspace: workspace.data, bias: null, weights: empty },
+    bf16: { weights: directions, rounding: { key0: 0, key1: 0, counter: 0 } },
+  });
+  for (const used of [workspace, questions]) device.release(used);
+  return known.map((found, r) => {
+    const places = found ? Array.from({ length: k }, (_, i) => r * k + i) : [];
+    return places.map((i) => ({ row: topLabels[i], cosine: topScores[i] }));
+  });
+}
+
+const empty = new Float32Array(0);
+
+type LabelsOfRows = Pick<RememberedRows, 'examples'>;
+
+/** a_i of each vote; they sum to 1. The first is the most alike. */
+export function weightsOf(votes: readonly Vote[], temperature: number): number[] {
+  const weights = votes.map(({ cosine }) => Math.exp((cosine - votes[0].cosine) / temperature));
+  const sum = weights.reduce((all, one) => all + one, 0);
+  return weights.map((one) => one / sum);
+}
+
+/** Label to the weights of the rows that have it, added up. */
+function sharesOf(
+  votes: readonly Vote[],
+  { examples: { labelIndptr, labelIds } }: LabelsOfRows,
+  temperature: number,
+): Map<number, number> {
+  const shares = new Map<number, number>();
+  for (const [i, a] of weightsOf(votes, temperature).entries()) {
+    const { row } = votes[i];
+    for (let e = labelIndptr[row]; e < labelIndptr[row + 1]; e++)
+      shares.set(labelIds[e], (shares.get(labelIds[e]) ?? 0) + a);
+  }
+  return shares;
+}
+
+function labelsOf(
+  votes: readonly Vote[],
+  { examples: { labelIndptr, labelIds } }: LabelsOfRows,
+): Set<number> {
+  return new Set(votes.flatMap(({ row }) => [...labelIds.subarray(labelIndptr[row], labelIndptr[row + 1])]));
+}

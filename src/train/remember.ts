@@ -1,0 +1,126 @@
+/**
+ * Lets a trained model remember rows: no weight changes. How much their votes count is chosen on validation rows, and
+ * probabilities are fitted again to the scores that come of it.
+ */
+import type { DatasetDirectory } from '../data/cache.js';
+import type { CsrDataset } from '../data/dataset.js';
+import { labelFrequencies } from '../data/statistics.js';
+import { EspalierError } from '../errors.js';
+import type { Kernels } from '../kernels/face.js';
+import { type LoadedModel, loadClassifier, saveClassifier, trainingOf } from '../model/model-io.js';
+import { joinRows, savedRows } from '../model/remembered/file.js';
+import { defaultVotes, rememberRows, type VoteSettings } from '../model/remembered/rows.js';
+import { checkFits } from '../model/score.js';
+import { roundToBf16 } from '../model/state.js';
+import { openModel } from '../store/index.js';
+import type { Scores } from './events.js';
+import { calibrate } from './probabilities.js';
+import { askRows, chooseVotes, judgeVotes } from './votes-choice.js';
+
+export interface RememberOptions {
+  /** Run directory for the model that remembers. */
+  readonly out: string;
+  /** Rows to remember: `train`, or `all`, validation rows too. Default: those that the model was trained on. */
+  readonly rows?: 'train' | 'all';
+  /** Beside the rows that the model remembers already; default: in their place. */
+  readonly add?: boolean;
+  /** Those that are not named are chosen on validation rows, where these are neither learnt nor remembered. */
+  readonly votes?: Partial<VoteSettings>;
+  /** bf16: stores weights in half of the bytes. Default `float32`. */
+  readonly precision?: 'float32' | 'bf16';
+  readonly onProgress?: (
+    what: 'rows remembered' | 'validation rows asked',
+    done: number,
+    rows: number,
+  ) => void;
+}
+
+export interface RememberReport {
+  /** Directory of the new model; null where votes did not help on validation rows: nothing was written. */
+  readonly model: string | null;
+  /** Of all its files. */
+  readonly bytes: number;
+  /** Remembered. */
+  readonly rows: number;
+  readonly votes: VoteSettings;
+  /** By score, without and with votes; null where there were no rows to choose by. */
+  readonly validation: { readonly without: Scores; readonly with: Scores } | null;
+}
+
+/** Of calibrations, where the model does not say how it was calibrated. */
+const defaultPairs = { perRow: 10, leastRight: 50 };
+
+/**
+ * Saves the model of `path` in the run directory `out`, remembering rows of a dataset: see `model/remembered/votes.ts`.
+ *
+ * @throws EspalierError `REMEMBER_MISMATCH` for a dataset of other features or labels, `REMEMBER_ADD` where there is
+ *   nothing to add to, `REMEMBERED_ROWS` for rows that cannot be remembered, and what loading and saving throw
+ * @example await remember('runs/a', await DatasetDirectory.open('data/wn'), { out: 'runs/b' }, selectKernels());
+ */
+export async function remember(
+  path: string,
+  directory: DatasetDirectory,
+  { out, rows: wanted, add = false, votes: given = {}, precision, onProgress }: RememberOptions,
+  kernels: Kernels,
+): Promise<RememberReport> {
+  const loaded = await loadClassifier(path, kernels);
+  checkFits({ code: 'REMEMBER_MISMATCH', op: 'remember' }, loaded, directory);
+  const { classifier, spec, labelNames, featurizer } = loaded;
+  const stored = await openModel(path);
+  const training = trainingOf(stored);
+  await stored.close();
+  // Votes are chosen, and probabilities fitted, for the weights that are saved.
+  if (precision === 'bf16') roundToBf16(classifier);
+  const rows = wanted ?? (training?.rows === 'all' ? 'all' : 'train');
+  const fresh = await directory.load(rows === 'all' ? 'trainAll' : 'train');
+  const examples = add ? joinRows(knownRows(loaded), fresh) : fresh;
+  const settings = { ...defaultVotes, ...given };
+  const remembered = rememberRows(classifier, examples, settings, (done, of) =>
+    onProgress?.('rows remembered', done, of),
+  );
+  const { perRow, leastRight } = {
+    ...defaultPairs,
+    ...(training?.calibration as Partial<typeof defaultPairs>),
+  };
+  const unseen = rows === 'train' && training?.rows !== 'all' && directory.rows('validation') > 0;
+  const asked = unseen
+    ? await askRows(classifier, await directory.load('validation'), remembered, perRow, (done, of) =>
+        onProgress?.('validation rows asked', done, of),
+      )
+    : null;
+  const votes = asked === null ? settings : { ...chooseVotes(asked, remembered), ...given };
+  const frequencies = loaded.frequencies ?? { rows: examples.rows, counts: labelFrequencies(examples) };
+  const facts = { counts: frequencies.counts, trained: frequencies.rows, perRow };
+  const without = asked && judgeVotes(asked, remembered, { ...votes, weight: 0 }, facts);
+  const best = asked && judgeVotes(asked, remembered, votes, facts);
+  const validation = without && best && { without: without.scores, with: best.scores };
+  const report = { rows: examples.rows, votes, validation };
+  if (votes.weight === 0) return { model: null, bytes: 0, ...report };
+  const isLogit = spec.loss === 'bce';
+  const saved = await saveClassifier(out, classifier, {
+    training,
+    metrics: { validation: best?.scores ?? null },
+    version: stored.manifest.versions.espalier ?? 'unknown',
+    labelNames: labelNames.length === 0 ? undefined : labelNames,
+    featurizer,
+    calibration: best && calibrate(best.pairs, facts.counts, { perRow, leastRight, isLogit }),
+    frequencies: loaded.frequencies,
+    remembered: { settings: votes, examples },
+    precision,
+  });
+  return { model: saved.directory, bytes: saved.bytes, ...report };
+}
+
+function knownRows({ remembered, directory }: LoadedModel): CsrDataset {
+  const known = savedRows(remembered);
+  if (known !== null) return known.examples;
+  throw new EspalierError({
+    code: 'REMEMBER_ADD',
+    kind: 'usage',
+    op: 'remember',
+    problem: 'the model remembers no rows that others could be added to',
+    expected: 'a model that `espalier remember` wrote',
+    hint: 'leave --add out',
+    file: directory,
+  });
+}

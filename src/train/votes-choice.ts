@@ -1,0 +1,100 @@
+/** How much the votes of remembered rows count: judged on validation rows, which are asked once for all settings. */
+import type { CsrDataset } from '../data/dataset.js';
+import type { Classifier } from '../model/classifier.js';
+import { hiddenBatches } from '../model/hidden.js';
+import type { RememberedRows, VoteSettings } from '../model/remembered/rows.js';
+import { type Ballot, bestOf, collectBallots } from '../model/remembered/votes.js';
+import { type Scores, scoresOf } from './events.js';
+import { PairCollector } from './probabilities.js';
+import { metricsFor } from './train.js';
+
+/** Validation rows with what decides them; their ballots hold the first `depth` of every setting. */
+export interface AskedRows {
+  readonly rows: CsrDataset;
+  readonly ballots: readonly Ballot[];
+  readonly depth: number;
+}
+
+const temperatures = [0.03, 0.05, 0.07, 0.1, 0.15];
+const weights = [0, 2, 4, 6, 8, 10, 12, 16];
+const cutOffs = [1, 3, 5];
+const batchRows = 256;
+
+/** Asks every row once. Empties the step arena. */
+export async function askRows(
+  classifier: Classifier,
+  rows: CsrDataset,
+  remembered: RememberedRows,
+  least: number,
+  onProgress?: (done: number, rows: number) => void,
+): Promise<AskedRows> {
+  const depth = Math.min(classifier.shape.labels, Math.max(least, ...cutOffs));
+  const ballots: Ballot[] = [];
+  for (const { h, done } of hiddenBatches(classifier, rows, batchRows)) {
+    ballots.push(...(await collectBallots(classifier, h, depth, remembered)).ballots);
+    onProgress?.(done, rows.rows);
+  }
+  return { rows, ballots, depth };
+}
+
+/** Temperature and weight of the largest sum of P@1, P@3 and P@5; of equal ones the least weight, then the first. */
+export function chooseVotes(asked: AskedRows, remembered: RememberedRows): VoteSettings {
+  const { settings } = remembered;
+  let best: VoteSettings = { ...settings, weight: 0 };
+  let most = Number.NEGATIVE_INFINITY;
+  for (const weight of weights) {
+    for (const temperature of temperatures) {
+      const found = sumOfPrecisions(asked, remembered, { temperature, weight });
+      if (found > most) [best, most] = [{ ...settings, temperature, weight }, found];
+      // Without votes there is no temperature.
+      if (weight === 0) break;
+    }
+  }
+  return best;
+}
+
+/** P@1 + P@3 + P@5, summed over rows. */
+function sumOfPrecisions(
+  { rows: { labelIds, labelIndptr }, ballots }: AskedRows,
+  remembered: RememberedRows,
+  settings: Pick<VoteSettings, 'temperature' | 'weight'>,
+): number {
+  let sum = 0;
+  for (const [row, ballot] of ballots.entries()) {
+    const own = labelIds.subarray(labelIndptr[row], labelIndptr[row + 1]);
+    const right = bestOf(ballot, remembered, settings).map(({ label }) => (own.includes(label) ? 1 : 0));
+    for (const k of cutOffs) for (let i = 0; i < Math.min(k, right.length); i++) sum += right[i] / k;
+  }
+  return sum;
+}
+
+export interface Judgement {
+  readonly scores: Scores;
+  /** The best `perRow` labels of every row, for probabilities. */
+  readonly pairs: PairCollector;
+}
+
+/** The figures of one setting. `counts`: how often each label was seen in the `trained` rows that were learnt from. */
+export function judgeVotes(
+  { rows, ballots, depth: k }: AskedRows,
+  remembered: RememberedRows,
+  settings: Pick<VoteSettings, 'temperature' | 'weight'>,
+  {
+    counts,
+    trained,
+    perRow,
+  }: { readonly counts: Uint32Array; readonly trained: number; readonly perRow: number },
+): Judgement {
+  const metrics = metricsFor(counts, trained);
+  const pairs = new PairCollector(perRow);
+  for (const [row, ballot] of ballots.entries()) {
+    const best = bestOf(ballot, remembered, settings).slice(0, k);
+    const labels = new Uint32Array(k).fill(0xffffffff);
+    const scores = new Float64Array(k).fill(Number.NEGATIVE_INFINITY);
+    for (const [i, { label, score }] of best.entries()) [labels[i], scores[i]] = [label, score];
+    const top = { k, labels, scores };
+    metrics.add(top, rows, [row]);
+    pairs.add(top, rows, [row]);
+  }
+  return { scores: scoresOf(metrics.report()), pairs };
+}

@@ -2,13 +2,20 @@
  * Runs one cell of an experiment in its own process: trains, scores one split (the test split unless told otherwise) once,
  * prints one JSON line.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { data, kernels, load, train } from '../dist/index.js';
 import { momentsPerWeight } from '../dist/optim/rules.js';
 import { evaluateRares } from '../dist/train/evaluate.js';
+import { remember as rememberRows } from '../dist/train/remember.js';
 import { writeLists } from './lib/lists.mjs';
+
+/** Of all files of a model. */
+async function bytesOf(directory) {
+  const sizes = (await readdir(directory)).map(async (name) => (await stat(join(directory, name))).size);
+  return (await Promise.all(sizes)).reduce((sum, one) => sum + one, 0);
+}
 
 const inPercent = (at) =>
   at.map(({ k, precision, ndcg, psp }) => ({
@@ -18,7 +25,7 @@ const inPercent = (at) =>
     psp: 100 * psp.value,
   }));
 
-const { config, split, ks, module, lists, rares } = JSON.parse(process.argv[2]);
+const { config, split, ks, module, lists, rares, remember: memory } = JSON.parse(process.argv[2]);
 if (module !== undefined) {
   // A cell that is no training run.
   const { run } = await import(new URL(module, import.meta.url).href);
@@ -59,6 +66,7 @@ try {
   const favours = [0, ...(rares ?? [])];
   const [report, ...favoured] = await evaluateRares(scored, directory, split, favours, { ks });
   if (lists !== undefined) await writeLists(lists, scored, await directory.load(split));
+  const remembered = memory && (await withRows(memory, directory, favours));
   const { output, intermediate } = result.classifier;
   const { model: weights, optimizer } = output.state();
   // The encoder's optimiser trains what stands before the layer.
@@ -75,6 +83,8 @@ try {
       kernels: kernels.selectKernels().name,
       at: inPercent(report.at),
       rares: rares && favoured.map(({ rare, at }) => ({ rare, at: inPercent(at) })),
+      bytes: memory && (await bytesOf(scored.directory)),
+      remembered,
       seconds: result.seconds,
       examplesPerSecond: result.examplesPerSecond,
       accountedPeak: result.memory.accountedPeak,
@@ -85,6 +95,20 @@ try {
       encoderNorm: norms / Math.max(1, count),
     }),
   );
+
+  /** The same model with the votes of its training rows, weights in bfloat16. */
+  async function withRows({ votes }, rows, favours) {
+    const place = join(home, 'remembering');
+    const options = { out: place, votes, precision: 'bf16' };
+    const report = await rememberRows(out, rows, options, kernels.selectKernels());
+    const voted = { ...(await load(place)), calibration: null };
+    const reports = await evaluateRares(voted, rows, split, favours, { ks });
+    return {
+      votes: report.votes,
+      bytes: report.bytes,
+      rares: reports.map(({ rare, at }) => ({ rare, at: inPercent(at) })),
+    };
+  }
 } finally {
   await rm(home, { recursive: true, force: true });
 }

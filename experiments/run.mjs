@@ -24,12 +24,13 @@ import { gates } from './gates.mjs';
 import { newLabels } from './new-labels.mjs';
 import { rare } from './rare.mjs';
 import { regression } from './regression.mjs';
+import { remember } from './remember.mjs';
 import { settings } from './settings.mjs';
 import { words } from './words.mjs';
 
 const experiments = {
   ...{ activations, defaults, dsd, 'fan-in': fanIn, words, regression, gates },
-  ...{ extreme, 'amazon-3m': amazon, 'new-labels': newLabels, rare, settings },
+  ...{ extreme, 'amazon-3m': amazon, 'new-labels': newLabels, rare, remember, settings },
 };
 const root = fileURLToPath(new URL('..', import.meta.url));
 const given = process.argv.indexOf('--data');
@@ -82,7 +83,14 @@ for (const cell of experiment.cells) {
     const lists = cell.member ? listsOf(cell) : undefined;
     const line = await runCell(
       cell.module === undefined
-        ? { config, split: cell.split ?? 'test', ks: cell.ks, lists, rares: cell.rares }
+        ? {
+            config,
+            split: cell.split ?? 'test',
+            ks: cell.ks,
+            lists,
+            rares: cell.rares,
+            remember: cell.remember,
+          }
         : { ...cell, members },
     );
     JSON.parse(line); // a result that was cut short is none

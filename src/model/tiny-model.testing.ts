@@ -7,6 +7,7 @@ import type { CalibrationState } from './calibration.js';
 import { Classifier } from './classifier.js';
 import type { LabelFrequencies } from './frequencies.js';
 import { saveClassifier } from './model-io.js';
+import type { SavedRows } from './remembered/file.js';
 import { modelSpec } from './spec.js';
 import { modelArrays } from './state.js';
 
@@ -53,6 +54,7 @@ export interface TinyModel {
   readonly calibration?: CalibrationState;
   /** null: as models were saved before they said how often labels were seen. */
   readonly frequencies?: LabelFrequencies | null;
+  readonly remembered?: SavedRows;
 }
 
 /** A calibration that puts labels in quite another order than scores do: every third label is of another bucket. */
@@ -102,6 +104,7 @@ export async function saveTinyModel(run: string, options: TinyModel = {}): Promi
     featurizer,
     calibration: options.calibration ?? null,
     frequencies: options.frequencies === undefined ? tinyFrequencies(labels) : options.frequencies,
+    remembered: options.remembered ?? null,
   });
   return saved.directory;
 }

@@ -16,7 +16,7 @@ export interface AskedRows {
 }
 
 const temperatures = [0.03, 0.05, 0.07, 0.1, 0.15];
-const weights = [0, 2, 4, 6, 8, 10, 12, 16];
+const weights = [2, 4, 6, 8, 10, 12, 16];
 const cutOffs = [1, 3, 5];
 const batchRows = 256;
 
@@ -37,35 +37,43 @@ export async function askRows(
   return { rows, ballots, depth };
 }
 
-/** Temperature and weight of the largest sum of P@1, P@3 and P@5; of equal ones the least weight, then the first. */
+/**
+ * Temperature and weight of the largest sum of P@1, P@3 and P@5; of equal ones the least weight, then the first. Weight 0
+ * unless the gain is above two standard deviations of what signs drawn at random would make of the differences of rows:
+ * among so many settings one is always a little better by chance.
+ */
 export function chooseVotes(asked: AskedRows, remembered: RememberedRows): VoteSettings {
   const { settings } = remembered;
-  let best: VoteSettings = { ...settings, weight: 0 };
-  let most = Number.NEGATIVE_INFINITY;
+  const none = { ...settings, weight: 0 };
+  const without = precisionsOf(asked, remembered, none);
+  let best: VoteSettings = none;
+  let [most, spread] = [0, 0];
   for (const weight of weights) {
     for (const temperature of temperatures) {
-      const found = sumOfPrecisions(asked, remembered, { temperature, weight });
-      if (found > most) [best, most] = [{ ...settings, temperature, weight }, found];
-      // Without votes there is no temperature.
-      if (weight === 0) break;
+      const found = precisionsOf(asked, remembered, { temperature, weight });
+      const differences = found.map((precision, row) => precision - without[row]);
+      const gain = differences.reduce((sum, one) => sum + one, 0);
+      if (!(gain > most)) continue;
+      [best, most] = [{ ...settings, temperature, weight }, gain];
+      spread = Math.sqrt(differences.reduce((sum, one) => sum + one * one, 0));
     }
   }
-  return best;
+  return most > 2 * spread ? best : none;
 }
 
-/** P@1 + P@3 + P@5, summed over rows. */
-function sumOfPrecisions(
+/** P@1 + P@3 + P@5 of every row. */
+function precisionsOf(
   { rows: { labelIds, labelIndptr }, ballots }: AskedRows,
   remembered: RememberedRows,
   settings: Pick<VoteSettings, 'temperature' | 'weight'>,
-): number {
-  let sum = 0;
-  for (const [row, ballot] of ballots.entries()) {
+): Float64Array {
+  return Float64Array.from(ballots, (ballot, row) => {
     const own = labelIds.subarray(labelIndptr[row], labelIndptr[row + 1]);
     const right = bestOf(ballot, remembered, settings).map(({ label }) => (own.includes(label) ? 1 : 0));
+    let sum = 0;
     for (const k of cutOffs) for (let i = 0; i < Math.min(k, right.length); i++) sum += right[i] / k;
-  }
-  return sum;
+    return sum;
+  });
 }
 
 export interface Judgement {

@@ -78,7 +78,7 @@ export function withLabels(saved: SavedRows | null, map: Int32Array): SavedRows 
 
 /** The rows of both, those of the first before the others. */
 export function joinRows(first: CsrDataset, second: CsrDataset): CsrDataset {
-  const builder = new CsrBuilder(first);
+  const builder = new CsrBuilder({ features: first.features, labels: first.labels });
   for (const rows of [first, second]) for (let row = 0; row < rows.rows; row++) addRow(builder, rows, row);
   return builder.finish();
 }

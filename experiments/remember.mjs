@@ -1,0 +1,130 @@
+/**
+ * What remembered rows gain: every network without and with the votes of its training rows, by score, and how large its
+ * files are with weights in bfloat16. Networks as `fan-in` has tuned them. How much votes count is chosen on validation rows,
+ * which took no part in that training; the test split is then scored by models of all training rows, once each way.
+ */
+import { fanInConfig, fixed } from './fan-in.mjs';
+import { cellsOf, mebibytes, resultsOf, unseen } from './lib/classification.mjs';
+import { mean, spread } from './lib/spread.mjs';
+
+const few = (fanIn, dropout) => {
+  const config = fanInConfig('wordnet-hypernym', 'static F=104, a quarter, dropout 0.2');
+  const { encoder, output } = config.model;
+  return {
+    ...config,
+    model: { ...config.model, encoder: { ...encoder, dropout }, output: { ...output, ...fixed(fanIn) } },
+  };
+};
+
+/** By dataset: layers, and the votes of models that score the test split, as the validation cells chose them. */
+const tasks = {
+  'wordnet-hypernym': {
+    layers: {
+      dense: fanInConfig('wordnet-hypernym', 'dense, dropout 0.3'),
+      'static F=104, a quarter': fanInConfig('wordnet-hypernym', 'static F=104, a quarter, dropout 0.2'),
+      'static F=32': few(32, 0.1),
+    },
+    votes: { nearest: 32, temperature: 0.05, weight: 8 },
+  },
+  'wordnet-related': {
+    layers: {
+      dense: fanInConfig('wordnet-related', 'dense'),
+      'static F=200, a quarter': fanInConfig('wordnet-related', 'static F=200, a quarter, dropout 0.4'),
+    },
+    votes: { nearest: 32, temperature: 0.1, weight: 10 },
+  },
+};
+/** Of the best linear trees, three of them together, over the same features: P@1/3/5 of the test split, MB. */
+const trees = {
+  'wordnet-hypernym': { precision: [74.93, 65.14, 54.81], megabytes: 55 },
+  'wordnet-related': { precision: [38.36, 21.71, 15.07], megabytes: 184 },
+};
+const rares = [0.5, 1, 1.5];
+const ks = [1, 3, 5];
+const nameOf = (layer, split) => `${layer}, ${split}`;
+
+const cells = Object.entries(tasks).flatMap(([dataset, { layers, votes }]) =>
+  [1, 2, 3].flatMap((seed) =>
+    Object.entries(layers).flatMap(([layer, config]) => {
+      const cell = (split, rows, how) =>
+        cellsOf(dataset, nameOf(layer, split), [seed], { ...config, ...rows }).map((one) => ({
+          ...one,
+          ...{ split, rares, remember: how, ks },
+        }));
+      // One seed chooses.
+      return [
+        ...(seed === 1 ? cell('validation', unseen, {}) : []),
+        ...cell('test', { rows: 'all' }, { votes }),
+      ];
+    }),
+  ),
+);
+
+const figures = (at) => ['precision', 'psp'].flatMap((what) => at.map((of) => of.map((one) => one[what])));
+/** [k][seed] -> cells of a row. */
+const columns = (of) => {
+  const byK = ks.map((k) => of.map((at) => at.find((one) => one.k === k)));
+  return figures(byK).map((values) => spread(values));
+};
+
+function table(results) {
+  const lines = [
+    '# Rows remembered',
+    '',
+    'Made by `npm run experiment -- remember`: networks without and with the votes of their training rows',
+    '(`espalier remember`), labels by score; mean ± half the range over seeds. Each network is trained once, and with votes no',
+    'weight is another, but for bfloat16. Temperature and weight of votes were chosen on validation rows, one seed; the figures of validation rows',
+    'with votes are of the rows that chose them. "tau 1": rare labels favoured too. MB: all files of the model, names of labels',
+    'and words included, weights in bfloat16 where there are votes and in float32 where there are none.',
+    '',
+  ];
+  for (const [dataset, { layers }] of Object.entries(tasks)) {
+    for (const split of ['validation', 'test']) {
+      const rows = Object.keys(layers).flatMap((layer) => {
+        const found = resultsOf(results, dataset, nameOf(layer, split));
+        if (found.length === 0) return [];
+        const megabytes = (of) => mean(found.map((one) => of(one) / 1e6)).toFixed(0);
+        const size = mebibytes(found, 'outputBytes').toFixed(1);
+        const line = (what, at, mb) =>
+          `| ${[layer, what, found.length, size, ...columns(at), mb].join(' | ')} |`;
+        const withVotes = (rare) =>
+          found.map(({ remembered }) => remembered.rares.find((one) => one.rare === rare).at);
+        const { temperature, weight } = found[0].remembered.votes;
+        return [
+          line(
+            'none',
+            found.map(({ at }) => at),
+            megabytes(({ bytes }) => bytes),
+          ),
+          line(
+            `temperature ${temperature}, weight ${weight}`,
+            withVotes(0),
+            megabytes(({ remembered }) => remembered.bytes),
+          ),
+          line(
+            'the same, tau 1',
+            withVotes(1),
+            megabytes(({ remembered }) => remembered.bytes),
+          ),
+        ];
+      });
+      if (rows.length === 0) continue;
+      lines.push(
+        `## ${dataset}, ${split} rows`,
+        '',
+        '| output layer | votes | seeds | output MiB | P@1 | P@3 | P@5 | PSP@1 | PSP@3 | PSP@5 | MB |',
+        `|${'---|'.repeat(11)}`,
+        ...rows,
+      );
+      const { precision, megabytes } = trees[dataset];
+      if (split === 'test')
+        lines.push(
+          `| best linear trees | | | | ${precision.map((p) => p.toFixed(2)).join(' | ')} | | | | ${megabytes} |`,
+        );
+      lines.push('');
+    }
+  }
+  return lines.join('\n');
+}
+
+export const remember = { cells, table };

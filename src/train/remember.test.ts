@@ -1,0 +1,171 @@
+/** Letting a model remember: what is chosen is the best of what was tried, and what is told is what is saved. */
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { DatasetDirectory, writeDatasetDirectory } from '../data/cache.js';
+import { plantedDataset } from '../data/planted.js';
+import { selectKernels } from '../kernels/index.js';
+import { loadClassifier } from '../model/model-io.js';
+import { defaultVotes, rememberRows } from '../model/remembered/rows.js';
+import { modelArrays } from '../model/state.js';
+import { evaluateModel } from './evaluate.js';
+import { remember } from './remember.js';
+import { train } from './train.js';
+import { askRows, chooseVotes, judgeVotes } from './votes-choice.js';
+
+const kernels = selectKernels({ backend: 'reference' });
+const shape = { features: 160, labels: 60, seed: 3 };
+let home: string;
+let data: DatasetDirectory;
+const run = (name: string) => join(home, name);
+const base = {
+  model: { encoder: { embedding: 24 }, output: { kind: 'fan-in' as const, fanIn: 6 } },
+  ...{ epochs: 2, threads: 1, backend: 'reference' as const, validation: { best: false } },
+};
+beforeAll(async () => {
+  home = await mkdtemp(join(tmpdir(), 'espalier-remember-'));
+  await writeDatasetDirectory(run('data'), {
+    ...{ name: 'planted', origin: 'made', licence: 'none' },
+    train: plantedDataset({ ...shape, rows: 400 }),
+    validation: plantedDataset({ ...shape, rows: 150, split: 'validation' }),
+    test: plantedDataset({ ...shape, rows: 100, split: 'test' }),
+  });
+  data = await DatasetDirectory.open(run('data'));
+  await train({ ...base, data: run('data'), out: run('plain') });
+  await train({ ...base, data: run('data'), out: run('all'), rows: 'all' });
+});
+afterAll(() => rm(home, { recursive: true, force: true }));
+
+const precisions = (at: readonly { readonly precision: { readonly value: number } }[]) =>
+  at.map(({ precision }) => 100 * precision.value);
+
+describe('a model that is to remember the rows it was trained on', () => {
+  it('finds more on validation rows by what is chosen there, and says what evaluating it says', async () => {
+    const report = await remember(run('plain'), data, { out: run('b') }, kernels);
+    expect(report.rows).toBe(400);
+    const { with: found, without } = report.validation!;
+    const plain = await loadClassifier(run('plain'), kernels);
+    const saved = await loadClassifier(run('b'), kernels);
+    for (const [model, told] of [
+      [plain, without],
+      [saved, found],
+    ] as const) {
+      const measured = await evaluateModel({ ...model, calibration: null }, data, 'validation', kernels);
+      for (const [i, k] of [1, 3, 5].entries())
+        expect(precisions(measured.at)[i]).toBeCloseTo(told.precision[k], 6);
+    }
+    expect(found.precision[1]).toBeGreaterThan(without.precision[1] + 5);
+    // No weight has changed, names and text rules stay, and probabilities are of the scores with votes.
+    for (const [i, { data: weights }] of modelArrays(saved.classifier).entries())
+      expect(weights).toEqual(modelArrays(plain.classifier)[i].data);
+    expect(saved.frequencies).toEqual(plain.frequencies);
+    expect(saved.calibration).not.toEqual(plain.calibration);
+    const { reliability } = await evaluateModel(saved, data, 'validation', kernels);
+    expect(reliability.calibrated!.ece).toBeLessThan(reliability.raw.ece);
+    expect(saved.remembered?.settings).toEqual(report.votes);
+  });
+
+  it('has the temperature and weight of the best figures of all that were tried', async () => {
+    const { classifier } = await loadClassifier(run('plain'), kernels);
+    const remembered = rememberRows(classifier, await data.load('train'), defaultVotes);
+    const asked = await askRows(classifier, await data.load('validation'), remembered, 5);
+    const facts = { counts: new Uint32Array(shape.labels).fill(1), trained: 400, perRow: 5 };
+    const sum = (temperature: number, weight: number) => {
+      const { precision } = judgeVotes(asked, remembered, { temperature, weight }, facts).scores;
+      return precision[1] + precision[3] + precision[5];
+    };
+    const { temperature, weight } = chooseVotes(asked, remembered);
+    const best = sum(temperature, weight);
+    for (const t of [0.03, 0.05, 0.07, 0.1, 0.15])
+      for (const w of [0, 2, 4, 6, 8, 10, 12, 16]) expect(sum(t, w)).toBeLessThanOrEqual(best + 1e-9);
+  });
+
+  it('is not written where votes do not help: with labels that have nothing to do with features', async () => {
+    const rows = async (split: 'train' | 'validation') => {
+      const of = await data.load(split);
+      // Every row the labels of another one.
+      const { rows: n, features, labels, indptr, indices, values, labelIds, labelIndptr } = of;
+      const sizes = Array.from({ length: n }, (_, i) => labelIndptr[i + 1] - labelIndptr[i]);
+      const { CsrBuilder } = await import('../data/builder.js');
+      const builder = new CsrBuilder({ features, labels });
+      for (let row = 0; row < n; row++) {
+        const other = (row * 7 + 3) % n;
+        const own = labelIds.subarray(labelIndptr[other], labelIndptr[other] + sizes[other]);
+        builder.row(
+          indices.subarray(indptr[row], indptr[row + 1]),
+          values.subarray(indptr[row], indptr[row + 1]),
+          own,
+        );
+      }
+      return builder.finish();
+    };
+    await writeDatasetDirectory(run('noise'), {
+      ...{ name: 'noise', origin: 'made', licence: 'none', train: await rows('train') },
+      validation: await rows('validation'),
+    });
+    const noise = await DatasetDirectory.open(run('noise'));
+    await train({ ...base, data: run('noise'), out: run('of-noise'), epochs: 1 });
+    const report = await remember(run('of-noise'), noise, { out: run('silent') }, kernels);
+    expect(report).toMatchObject({ model: null, votes: { weight: 0 } });
+    expect(await stat(run('silent')).catch(() => null)).toBeNull();
+  });
+
+  it('takes validation rows too where it was trained on them, and has nothing to choose or calibrate by', async () => {
+    const report = await remember(run('all'), data, { out: run('c') }, kernels);
+    expect(report).toMatchObject({ rows: 550, votes: defaultVotes, validation: null });
+    expect((await loadClassifier(run('c'), kernels)).calibration).toBeNull();
+    // Rows that were learnt are no judges either, remembered or not.
+    const fewer = await remember(run('all'), data, { out: run('d'), rows: 'train' }, kernels);
+    expect(fewer).toMatchObject({ rows: 400, validation: null });
+    const given = { nearest: 5, temperature: 0.2, weight: 3 };
+    const own = await remember(run('plain'), data, { out: run('e'), rows: 'all', votes: given }, kernels);
+    expect(own).toMatchObject({ rows: 550, votes: given, validation: null });
+  });
+
+  it('goes on remembering: added rows stand behind those that are there', async () => {
+    const votes = { weight: 4 };
+    await remember(run('plain'), data, { out: run('f'), votes }, kernels);
+    const report = await remember(run('f'), data, { out: run('g'), votes, add: true }, kernels);
+    expect(report.rows).toBe(800);
+    const { examples } = (await loadClassifier(run('g'), kernels)).remembered!;
+    expect(examples.labelIds.subarray(examples.labelIds.length / 2)).toEqual(
+      (await data.load('train')).labelIds,
+    );
+    await expect(remember(run('plain'), data, { out: run('h'), add: true }, kernels)).rejects.toMatchObject({
+      code: 'REMEMBER_ADD',
+    });
+  });
+
+  it('is stored in half of the bytes and answers as it was judged', async () => {
+    const report = await remember(run('plain'), data, { out: run('i'), precision: 'bf16' }, kernels);
+    const saved = await loadClassifier(run('i'), kernels);
+    const measured = await evaluateModel({ ...saved, calibration: null }, data, 'validation', kernels);
+    const { precision, psp } = report.validation!.with;
+    expect(precisions(measured.at)).toEqual([1, 3, 5].map((k) => expect.closeTo(precision[k], 9)));
+    expect(psp[5]).toBeGreaterThan(0);
+    const bytes = async (name: string) =>
+      (await readFile(join((await loadClassifier(run(name), kernels)).directory, 'model.safetensors')))
+        .length;
+    const { classifier } = saved;
+    const matrices = modelArrays(classifier).filter(
+      ({ data: d, shape: s }) => d instanceof Float32Array && s.length > 1,
+    );
+    const numbers = matrices.reduce((sum, { data: d }) => sum + d.length, 0);
+    // Headers name the types.
+    expect(Math.abs((await bytes('plain')) - (await bytes('i')) - 2 * numbers)).toBeLessThan(64);
+  });
+
+  it('is refused with a dataset of another shape', async () => {
+    await writeDatasetDirectory(run('other'), {
+      ...{ name: 'other', origin: 'made', licence: 'none' },
+      train: plantedDataset({ ...shape, labels: 61, rows: 40 }),
+    });
+    const other = await DatasetDirectory.open(run('other'));
+    await expect(remember(run('plain'), other, { out: run('k') }, kernels)).rejects.toMatchObject({
+      code: 'REMEMBER_MISMATCH',
+      facts: { expected: '160 features and 60 labels', received: '160 features and 61 labels' },
+    });
+    expect(await stat(run('k')).catch(() => null)).toBeNull();
+  });
+});

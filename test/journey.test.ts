@@ -210,6 +210,37 @@ describe('a product engineer gets from a CSV file to a served model', patience, 
     server = undefined;
   });
 
+  it('remembering its rows the model finds more, and names those that spoke for a tag', async () => {
+    const { model, rows, validation } = await json([
+      'remember',
+      'runs/first',
+      'data',
+      '--out',
+      'runs/remembering',
+    ]);
+    expect(existsSync(join(home, model, 'remembered-rows.bin'))).toBe(true);
+    const data = await DatasetDirectory.open(join(home, 'data'));
+    expect(rows).toBe(data.rows('train'));
+    expect(validation.with.precision[1]).toBeGreaterThan(validation.without.precision[1]);
+    const [before, after] = await Promise.all(
+      ['runs/first', 'runs/remembering'].map((run) => json(['evaluate', run, 'data', '--by-score'])),
+    );
+    expect(after.at[0].precision.value).toBeGreaterThan(before.at[0].precision.value);
+    const input = 'a motor vehicle with four wheels\n';
+    const why = await espalier(['predict', 'runs/remembering', '--explain', '2'], { input });
+    expect(why).toMatch(/remembered rows that are like it\n +row \d+, cosine 0\.\d\d: .*body:/);
+    expect(await espalier(['predict', 'runs/first', '--explain', '2'], { input })).not.toContain(
+      'remembered',
+    );
+    // Without a tag: the rows that had others stay, and the model answers.
+    const [[{ name: gone }]] = await predict('runs/remembering', [questions[1]], 1);
+    await espalier(['labels', 'runs/remembering', '--remove', gone, '--out', 'runs/forgetful']);
+    const [left] = await predict('runs/forgetful', [questions[1]], 5);
+    expect(left.map(({ name }) => name)).not.toContain(gone);
+    const asked = ['remember', 'runs/first', 'data', '--out', 'runs/x', '--weight', '0'];
+    expect(await espalier(asked, { code: 2 })).toContain('a number above 0, to 1000');
+  });
+
   it('a comparison tells a run of a fifth of an epoch apart, beyond chance', async () => {
     await espalier(['train', 'data', '--out', 'runs/hasty', '--epochs', '0.2', ...sets]);
     const { runs } = await json(['compare', 'runs/first', 'runs/hasty', '--data', 'data']);

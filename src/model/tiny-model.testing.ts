@@ -1,4 +1,5 @@
 /** Small models on disk, of any kind, with names and a text rule: random weights, made in milliseconds. */
+import { CsrBuilder } from '../data/builder.js';
 import { Featurizer } from '../data/featurizer/index.js';
 import type { Kernels } from '../kernels/face.js';
 import { referenceKernels } from '../kernels/reference/index.js';
@@ -75,6 +76,17 @@ export const tinyFrequencies = (labels: number): LabelFrequencies => ({
   rows: 400,
   counts: Uint32Array.from({ length: labels }, (_, l) => Math.floor(400 / (1 + ((l * 7) % labels)) ** 1.5)),
 });
+
+/** A row of each word with its title: what a model with the tiny featurizer can remember, and how it votes. */
+export function tinyRows(labels: number): SavedRows {
+  const featurizer = tinyFeaturizer();
+  const builder = new CsrBuilder({ features: featurizer.features, labels });
+  for (const [i, word] of words.entries()) {
+    const { indices, values } = featurizer.featurize([{ text: word, title: words[(i + 1) % words.length] }]);
+    builder.row(indices, values, [(3 * i) % labels, (3 * i + 1) % labels]);
+  }
+  return { settings: { nearest: 4, temperature: 0.1, weight: 6 }, examples: builder.finish() };
+}
 
 /** Saves a random model in `run` and returns its directory. */
 export async function saveTinyModel(run: string, options: TinyModel = {}): Promise<string> {

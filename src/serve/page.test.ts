@@ -1,5 +1,6 @@
 /** The page in a real browser: Chromium, where one is installed. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { tinyRows } from '../model/tiny-model.testing.js';
 import { type Browser, chromium, looksOf, picture, startBrowser, windows } from './browser.testing.js';
 import { type Served, startServer, stopServers } from './serving.testing.js';
 
@@ -70,6 +71,30 @@ describe.skipIf(chromium === undefined)('the page, in Chromium (skipped where no
     await other.page.waitForSelector('textarea');
     expect(await other.page.locator('#rare').isHidden()).toBe(true);
     expect(await other.page.getByText('Favour rare labels').isHidden()).toBe(true);
+    await other.close();
+  });
+
+  it('shows the remembered rows that voted for a label, where there are any', async () => {
+    const remembering = await startServer({}, { remembered: tinyRows(37) });
+    const { page, faults, close } = await browser.open(remembering.url);
+    await page.fill('textarea', 'apple tree');
+    await page.click('#go');
+    await page.click('#labels button');
+    await page.waitForSelector('#votes:not([hidden]) tbody tr');
+    expect(await page.locator('#votes tbody td').first().textContent()).toMatch(
+      /text:\w+ title:\w+|title:\w+ text:\w+/,
+    );
+    expect(await page.locator('#sum').textContent()).toContain('of remembered rows');
+    await picture(page, 'page-votes');
+    expect(faults).toEqual([]);
+    await close();
+    const other = await browser.open(served.url);
+    await other.page.fill('textarea', 'apple tree');
+    await other.page.click('#go');
+    await other.page.click('#labels button');
+    await other.page.waitForSelector('#neighbours li');
+    expect(await other.page.locator('#votes').isHidden()).toBe(true);
+    expect(await other.page.locator('#sum').textContent()).not.toContain('remembered');
     await other.close();
   });
 

@@ -11,7 +11,7 @@ import type {
 } from '../client/types.js';
 import { referenceKernels } from '../kernels/reference/index.js';
 import { Model } from '../model/model.js';
-import { tinyCalibration } from '../model/tiny-model.testing.js';
+import { tinyCalibration, tinyRows, words } from '../model/tiny-model.testing.js';
 import {
   type healthResponseSchema,
   labelResponseSchema,
@@ -112,6 +112,26 @@ describe('POST /predict', () => {
     const problem = await problemOf(older.post({ text: 'apple', rare: 1 }), 422);
     expect(problem.code).toBe('RARE_UNKNOWN');
     expect((await new EspalierClient(older.url).predict('apple')).predictions).toHaveLength(5);
+  });
+
+  it('counts the votes of remembered rows as the library does, and names the rows', async () => {
+    const remembering = await startServer({}, { remembered: tinyRows(37) });
+    const client = new EspalierClient(remembering.url);
+    expect((await client.model()).remembered).toBe(words.length);
+    expect((await new EspalierClient(served.url).model()).remembered).toBe(0);
+    const own = await Model.load(remembering.run, referenceKernels('float32'));
+    const [found, expected] = await Promise.all(
+      [client, own].map((one) => one.predict('apple tree', { k: 5, explain: 5 })),
+    );
+    expect(found.predictions.map(({ name }) => name)).toEqual(expected.predictions.map(({ name }) => name));
+    const votes = found.explanations?.flatMap((why) => why.votes?.rows ?? []) ?? [];
+    expect(votes.length).toBeGreaterThan(0);
+    for (const { features } of votes) expect(features).toHaveLength(2);
+    expect(found.explanations?.map((why) => why.votes?.contribution.toFixed(3))).toEqual(
+      expected.explanations?.map((why) => why.votes?.contribution.toFixed(3)),
+    );
+    const plain = await new EspalierClient(served.url).predict('apple tree', { explain: 1 });
+    expect(plain.explanations?.[0].votes).toBeNull();
   });
 
   it('leaves out what is below the threshold, explanations too', async () => {

@@ -1,7 +1,7 @@
 /** The program as a process: what it prints, how it ends. Runs the build in `dist/`. */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -195,6 +195,15 @@ describe('factored layers', () => {
       ),
     );
     expect(after.at).toEqual(before.at);
+    const halved = await espalier(['export', 'plain', '--bf16', '--out', 'half']);
+    expect(halved).toMatchObject({ code: 0 });
+    const bytes = async ({ out }: { readonly out: string }) =>
+      (await stat(join(home, out.replace('model: ', '').trim(), 'model.safetensors'))).size;
+    expect((await bytes(halved)) / (await bytes(exported))).toBeLessThan(0.55);
+    const rounded = JSON.parse((await espalier(['evaluate', 'half', 'f', '--json'])).out);
+    // Eight bits of every weight: few answers change.
+    for (const [i, { precision }] of rounded.at.entries())
+      expect(Math.abs(precision.value - after.at[i].precision.value)).toBeLessThan(0.05);
     const again = await espalier(['export', 'plain', '--out', 'plainer']);
     expect(again.code).toBe(2);
     expect(again.err).toContain('EXPORT_PLAIN');

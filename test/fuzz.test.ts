@@ -14,6 +14,7 @@ import * as calibration from '../src/model/calibration.js';
 import { Classifier } from '../src/model/classifier.js';
 import * as frequencies from '../src/model/frequencies.js';
 import * as io from '../src/model/model-io.js';
+import * as remembered from '../src/model/remembered/file.js';
 import { modelSpec } from '../src/model/spec.js';
 import * as store from '../src/store/index.js';
 import { Device } from '../src/tensor/device.js';
@@ -36,7 +37,7 @@ const names = [
     'run-log',
     'dataset-file',
   ],
-  ...['dataset-directory', 'featurizer', 'model', 'labels', 'calibration', 'frequencies', 'png'],
+  ...['dataset-directory', 'featurizer', 'model', 'labels', 'calibration', 'frequencies', 'votes', 'png'],
 ];
 let home: string;
 let targets: Record<string, Target>;
@@ -45,7 +46,21 @@ beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), 'espalier-fuzz-'));
   const model = { Classifier, Device, modelSpec };
   targets = await fuzzTargets(
-    { data, readers, scipy, kernels, store, config, io, model, png, calibration, frequencies, zip },
+    {
+      data,
+      readers,
+      scipy,
+      kernels,
+      store,
+      config,
+      io,
+      model,
+      png,
+      calibration,
+      frequencies,
+      remembered,
+      zip,
+    },
     join(home, 'valid'),
   );
 });

@@ -10,7 +10,7 @@ import { encode } from 'fast-png';
 import { zipSync } from 'fflate';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 
-/** @typedef {{ data: any, readers: any, scipy: any, store: any, config: any, io: any, kernels: any, model: any, png: any, calibration: any, frequencies: any, zip: any }} Modules */
+/** @typedef {{ data: any, readers: any, scipy: any, store: any, config: any, io: any, kernels: any, model: any, png: any, calibration: any, frequencies: any, remembered: any, zip: any }} Modules */
 /** @typedef {{ corpus: Uint8Array[], words: string[], read: (bytes: Uint8Array, place: string) => Promise<void>, repair?: (bytes: Uint8Array) => Uint8Array,
  *   json?: (bytes: Buffer) => { part: [number, number], whole: (json: string) => Buffer } }} Target */
 
@@ -482,6 +482,17 @@ export async function fuzzTargets(modules, home) {
     ],
     words: [...jsonWords, '=', '////', 'AAAA'],
     read: async (bytes) => modules.frequencies.parseFrequencies(string(bytes), 5),
+  };
+  targets.votes = {
+    corpus: [
+      text(
+        JSON.stringify({
+          ...{ format: 'espalier-remembered-rows', version: 1, nearest: 32, temperature: 0.05, weight: 8 },
+        }),
+      ),
+    ],
+    words: jsonWords,
+    read: async (bytes) => modules.remembered.parseVotes(string(bytes)),
   };
   const png = new Uint8Array(encode({ width: 2, height: 2, data: Uint8Array.of(1, 2, 3, 4), channels: 1 }));
   const many = new Uint8Array(

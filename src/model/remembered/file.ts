@@ -39,6 +39,12 @@ export function rememberedFiles({ settings, examples }: SavedRows): Record<strin
   };
 }
 
+/** How remembered rows vote. Throws `REMEMBERED_ROWS` for what does not say it. */
+export function parseVotes(text: string, file?: string): VoteSettings {
+  const { nearest, temperature, weight } = parsedJson(schema, text, (detail) => damaged(detail, file));
+  return { nearest, temperature, weight };
+}
+
 /** The rows that a model remembers; null for one that remembers none. Throws `REMEMBERED_ROWS`, `DATASET_FILE_*`. */
 export async function rememberedOf(
   stored: StoredModel,
@@ -46,15 +52,14 @@ export async function rememberedOf(
 ): Promise<RememberedRows | null> {
   if (!Object.hasOwn(stored.manifest.files, votesFile)) return null;
   const file = stored.path(votesFile);
-  const settings = parsedJson(schema, await readFile(file, 'utf8'), (detail) => damaged(detail, file));
+  const settings = parseVotes(await readFile(file, 'utf8'), file);
   const examples = await readDatasetFile(stored.path(rowsFile));
   const { features, labels } = classifier.shape;
   if (examples.features !== features || examples.labels !== labels) {
     const received = `rows of ${examples.features} features and ${examples.labels} labels`;
     throw damaged(`${received} beside a model of ${features} and ${labels}`, stored.path(rowsFile));
   }
-  const { nearest, temperature, weight } = settings;
-  return rememberRows(classifier, examples, { nearest, temperature, weight });
+  return rememberRows(classifier, examples, settings);
 }
 
 /** Of a model in memory, what is saved. */
@@ -91,7 +96,7 @@ function addRow(builder: CsrBuilder, from: CsrDataset, row: number, labels = lab
 const labelsOf = ({ labelIds, labelIndptr }: CsrDataset, row: number): ArrayLike<number> =>
   labelIds.subarray(labelIndptr[row], labelIndptr[row + 1]);
 
-function damaged(detail: string, file: string): EspalierError {
+function damaged(detail: string, file?: string): EspalierError {
   return new EspalierError({
     code: 'REMEMBERED_ROWS',
     kind: 'data',

@@ -1,0 +1,84 @@
+// What the votes of remembered rows cost: the five best labels of few and of many rows, with them and without, by one model
+// of random weights and made-up rows (src/model/remembered/votes.ts). After `npm run build`:
+//   node bench/remember.mjs [--rows 68000] [--inputs 512] [--labels 16000] [--fan-in 96] [--threads 2] [--rounds 15]
+import { parseArgs } from 'node:util';
+import { plantedDataset } from '../dist/data/planted.js';
+import { loadNative } from '../dist/kernels/index.js';
+import { Classifier } from '../dist/model/classifier.js';
+import { topRows } from '../dist/model/predict.js';
+import { defaultVotes, rememberRows } from '../dist/model/remembered/rows.js';
+import { modelSpec } from '../dist/model/spec.js';
+import { Device } from '../dist/tensor/device.js';
+import { duel, printDuel, printMachine } from './lib/harness.mjs';
+
+const { values: options } = parseArgs({
+  options: {
+    rows: { type: 'string', default: '68000' },
+    inputs: { type: 'string', default: '512' },
+    labels: { type: 'string', default: '16000' },
+    'fan-in': { type: 'string', default: '96' },
+    threads: { type: 'string', default: '2' },
+    rounds: { type: 'string', default: '15' },
+  },
+});
+const [rows, inputs, labels, fanIn, threads, rounds] = [
+  ...[options.rows, options.inputs, options.labels, options['fan-in'], options.threads, options.rounds].map(
+    Number,
+  ),
+];
+
+printMachine();
+const kernels = loadNative({ threads });
+const features = 25_000;
+const spec = modelSpec.parse({
+  encoder: { embedding: inputs, activation: 'none' },
+  output: { kind: 'fan-in', fanIn, form: 'compact', topology: { kind: 'static', start: 'random' } },
+});
+const shape = { features, labels };
+const classifier = new Classifier(new Device(kernels), shape, spec, {
+  seed: 1,
+  outputOptimizer: { kind: 'sgd', rate: 1 },
+});
+classifier.output.prepareTopK?.();
+const began = performance.now();
+const remembered = rememberRows(classifier, plantedDataset({ ...shape, rows, seed: 1 }), defaultVotes);
+const seconds = (performance.now() - began) / 1000;
+const megabytes = remembered.directions.byteLength / 1e6;
+console.log(
+  `${kernels.name}, ${threads} threads, L ${labels}, d ${inputs}, F ${fanIn}: ${rows} rows made and remembered in ${seconds.toFixed(1)} s, directions of ${megabytes.toFixed(0)} MB`,
+);
+const asked = plantedDataset({ ...shape, rows: 256, seed: 1, split: 'test' });
+const inputsOf = (n) =>
+  Array.from({ length: n }, (_, row) => ({
+    indices: asked.indices.subarray(asked.indptr[row], asked.indptr[row + 1]),
+    values: asked.values.subarray(asked.indptr[row], asked.indptr[row + 1]),
+  }));
+/** Questions are answered one after the other; a sample is some of them. */
+function answering(name, work, batch) {
+  const repeat = batch > 8 ? 1 : 20;
+  return {
+    name,
+    async sample() {
+      const cpu = process.cpuUsage();
+      const start = performance.now();
+      for (let i = 0; i < repeat; i++) await work();
+      const wall = (performance.now() - start) / 1000;
+      const used = process.cpuUsage(cpu);
+      // Parts of the way are of one thread: of the others nothing is expected.
+      return { seconds: wall / repeat, busy: (used.user + used.system) / 1e6 / wall };
+    },
+  };
+}
+const model = { classifier, shape, calibration: null, frequencies: null };
+for (const batch of [1, 8, 256]) {
+  const questions = inputsOf(batch);
+  const [plain, voted] = [null, remembered].map(
+    (own) => () => topRows({ ...model, remembered: own }, questions, 5),
+  );
+  const result = await duel(
+    answering('without', plain, batch),
+    answering('with votes', voted, batch),
+    rounds,
+  );
+  printDuel(`B=${batch}`, result, { unit: (s) => `${(1e3 * s).toFixed(2)} ms` });
+}

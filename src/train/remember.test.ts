@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CsrBuilder } from '../data/builder.js';
 import { DatasetDirectory, writeDatasetDirectory } from '../data/cache.js';
 import { plantedDataset } from '../data/planted.js';
 import { selectKernels } from '../kernels/index.js';
@@ -87,7 +88,6 @@ describe('a model that is to remember the rows it was trained on', () => {
       // Every row the labels of another one.
       const { rows: n, features, labels, indptr, indices, values, labelIds, labelIndptr } = of;
       const sizes = Array.from({ length: n }, (_, i) => labelIndptr[i + 1] - labelIndptr[i]);
-      const { CsrBuilder } = await import('../data/builder.js');
       const builder = new CsrBuilder({ features, labels });
       for (let row = 0; row < n; row++) {
         const other = (row * 7 + 3) % n;
@@ -124,17 +124,38 @@ describe('a model that is to remember the rows it was trained on', () => {
   });
 
   it('goes on remembering: added rows stand behind those that are there', async () => {
-    const votes = { weight: 4 };
+    const votes = { nearest: 9, temperature: 0.2, weight: 4 };
     await remember(run('plain'), data, { out: run('f'), votes }, kernels);
-    const report = await remember(run('f'), data, { out: run('g'), votes, add: true }, kernels);
-    expect(report.rows).toBe(800);
-    const { examples } = (await loadClassifier(run('g'), kernels)).remembered!;
+    const report = await remember(run('f'), data, { out: run('g'), add: true }, kernels);
+    expect(report).toMatchObject({ rows: 800, votes, validation: null });
+    const [before, after] = await Promise.all(['f', 'g'].map((name) => loadClassifier(run(name), kernels)));
+    expect(after.calibration).toEqual(before.calibration);
+    expect(after.calibration).not.toBeNull();
+    const { examples } = after.remembered!;
     expect(examples.labelIds.subarray(examples.labelIds.length / 2)).toEqual(
       (await data.load('train')).labelIds,
     );
     await expect(remember(run('plain'), data, { out: run('h'), add: true }, kernels)).rejects.toMatchObject({
       code: 'REMEMBER_ADD',
     });
+  });
+
+  it('leaves out rows that cannot vote: without features, or without labels', async () => {
+    const builder = new CsrBuilder({ features: shape.features, labels: shape.labels });
+    builder.row([1, 2], [1, 1], [3]);
+    builder.row([], [], [4]);
+    builder.row([5], [1], []);
+    builder.row([6], [1], [0, 59]);
+    await writeDatasetDirectory(run('gaps'), {
+      ...{ name: 'gaps', origin: 'made', licence: 'none', train: builder.finish() },
+    });
+    const gaps = await DatasetDirectory.open(run('gaps'));
+    expect(await remember(run('plain'), gaps, { out: run('l') }, kernels)).toMatchObject({ rows: 2 });
+    const { examples } = (await loadClassifier(run('l'), kernels)).remembered!;
+    expect([[...examples.indices], [...examples.labelIds]]).toEqual([
+      [1, 2, 6],
+      [3, 0, 59],
+    ]);
   });
 
   it('is stored in half of the bytes and answers as it was judged', async () => {

@@ -3,12 +3,11 @@
  * probabilities are fitted again to the scores that come of it.
  */
 import type { DatasetDirectory } from '../data/cache.js';
-import type { CsrDataset } from '../data/dataset.js';
 import { labelFrequencies } from '../data/statistics.js';
 import { EspalierError } from '../errors.js';
 import type { Kernels } from '../kernels/face.js';
 import { type LoadedModel, loadClassifier, saveClassifier, trainingOf } from '../model/model-io.js';
-import { joinRows, savedRows } from '../model/remembered/file.js';
+import { joinRows, type SavedRows, savedRows, votingRows } from '../model/remembered/file.js';
 import { defaultVotes, rememberRows, type VoteSettings } from '../model/remembered/rows.js';
 import { checkFits } from '../model/score.js';
 import { roundToBf16 } from '../model/state.js';
@@ -22,7 +21,10 @@ export interface RememberOptions {
   readonly out: string;
   /** Rows to remember: `train`, or `all`, validation rows too. Default: those that the model was trained on. */
   readonly rows?: 'train' | 'all';
-  /** Beside the rows that the model remembers already; default: in their place. */
+  /**
+   * Beside the rows that the model remembers already, counting as these do, probabilities as they are; default: in their
+   * place.
+   */
   readonly add?: boolean;
   /** Those that are not named are chosen on validation rows, where these are neither learnt nor remembered. */
   readonly votes?: Partial<VoteSettings>;
@@ -72,9 +74,10 @@ export async function remember(
   // Votes are chosen, and probabilities fitted, for the weights that are saved.
   if (precision === 'bf16') roundToBf16(classifier);
   const rows = wanted ?? (training?.rows === 'all' ? 'all' : 'train');
-  const fresh = await directory.load(rows === 'all' ? 'trainAll' : 'train');
-  const examples = add ? joinRows(knownRows(loaded), fresh) : fresh;
-  const settings = { ...defaultVotes, ...given };
+  const fresh = votingRows(await directory.load(rows === 'all' ? 'trainAll' : 'train'));
+  const known = add ? knownRows(loaded) : null;
+  const examples = known === null ? fresh : joinRows(known.examples, fresh);
+  const settings = { ...(known?.settings ?? defaultVotes), ...given };
   const remembered = rememberRows(classifier, examples, settings, (done, of) =>
     onProgress?.('rows remembered', done, of),
   );
@@ -82,7 +85,7 @@ export async function remember(
     ...defaultPairs,
     ...(training?.calibration as Partial<typeof defaultPairs>),
   };
-  const unseen = rows === 'train' && training?.rows !== 'all' && directory.rows('validation') > 0;
+  const unseen = !add && rows === 'train' && training?.rows !== 'all' && directory.rows('validation') > 0;
   const asked = unseen
     ? await askRows(classifier, await directory.load('validation'), remembered, perRow, (done, of) =>
         onProgress?.('validation rows asked', done, of),
@@ -103,7 +106,9 @@ export async function remember(
     version: stored.manifest.versions.espalier ?? 'unknown',
     labelNames: labelNames.length === 0 ? undefined : labelNames,
     featurizer,
-    calibration: best && calibrate(best.pairs, facts.counts, { perRow, leastRight, isLogit }),
+    calibration: add
+      ? loaded.calibration
+      : best && calibrate(best.pairs, facts.counts, { perRow, leastRight, isLogit }),
     frequencies: loaded.frequencies,
     remembered: { settings: votes, examples },
     precision,
@@ -111,9 +116,9 @@ export async function remember(
   return { model: saved.directory, bytes: saved.bytes, ...report };
 }
 
-function knownRows({ remembered, directory }: LoadedModel): CsrDataset {
+function knownRows({ remembered, directory }: LoadedModel): SavedRows {
   const known = savedRows(remembered);
-  if (known !== null) return known.examples;
+  if (known !== null) return known;
   throw new EspalierError({
     code: 'REMEMBER_ADD',
     kind: 'usage',

@@ -27,7 +27,7 @@ export function rememberCommand(): Command {
       'after',
       `
 Nothing is trained. Temperature and weight are chosen on the validation rows of the dataset, where the model neither
-learnt from them nor remembers them, and its probabilities are fitted anew.
+learnt from them nor remembers them, and its probabilities are fitted anew. Rows that are added count as those there do.
 
 Examples:
   espalier remember runs/a data/wn --out runs/b
@@ -54,7 +54,7 @@ Examples:
       );
       line.clear();
       if (options.json) out(JSON.stringify(report));
-      else print(report);
+      else print(report, options);
     });
 }
 
@@ -72,10 +72,12 @@ interface Options {
 const temperature = number('a number from 0.001 to 10', (n) => n >= 1e-3 && n <= 10);
 const weight = number('a number above 0, to 1000', (n) => n > 0 && n <= 1000);
 
-function print({ model, bytes, rows, votes, validation }: RememberReport): void {
+function print({ model, bytes, rows, votes, validation }: RememberReport, { add }: Options): void {
   if (validation === null) {
     out(
-      'no validation rows to choose by: votes count as given, or as they do by default, and scores stay uncalibrated',
+      add === true
+        ? 'votes count as they did, and probabilities stay as they are'
+        : 'no validation rows to choose by: votes count as given, or by default, and probabilities are those of the loss',
     );
   } else {
     const { rows: asked } = validation.with;

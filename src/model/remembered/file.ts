@@ -88,6 +88,17 @@ export function joinRows(first: CsrDataset, second: CsrDataset): CsrDataset {
   return builder.finish();
 }
 
+/** The rows that can vote: those with features and labels. */
+export function votingRows(all: CsrDataset): CsrDataset {
+  const { indptr, labelIndptr } = all;
+  const votes = (row: number) => indptr[row + 1] > indptr[row] && labelIndptr[row + 1] > labelIndptr[row];
+  const rows = Array.from({ length: all.rows }, (_, row) => row).filter(votes);
+  if (rows.length === all.rows) return all;
+  const builder = new CsrBuilder({ features: all.features, labels: all.labels });
+  for (const row of rows) addRow(builder, all, row);
+  return builder.finish();
+}
+
 function addRow(builder: CsrBuilder, from: CsrDataset, row: number, labels = labelsOf(from, row)): void {
   const [begin, end] = [from.indptr[row], from.indptr[row + 1]];
   builder.row(from.indices.subarray(begin, end), from.values.subarray(begin, end), labels);

@@ -18,12 +18,7 @@ export function modelArrays(classifier: Classifier): NamedArray[] {
 /** Rounds matrices of float32 to bfloat16, in place: what `halved` then stores is what the classifier answers with. */
 export function roundToBf16(classifier: Classifier): void {
   for (const { shape, data } of modelArrays(classifier)) {
-    if (!(data instanceof Float32Array) || shape.length < 2) continue;
-    const some = 1 << 16;
-    for (let at = 0; at < data.length; at += some) {
-      const part = data.subarray(at, at + some);
-      widenBf16(Uint16Array.from(part, nearestBf16), part);
-    }
+    if (data instanceof Float32Array && shape.length >= 2) widenBf16(nearestBits(data), data);
   }
   classifier.output.loaded();
 }
@@ -32,9 +27,16 @@ export function roundToBf16(classifier: Classifier): void {
 export function halved(arrays: readonly NamedArray[]): StoredArray[] {
   return arrays.map(({ name, shape, data }) =>
     data instanceof Float32Array && shape.length >= 2
-      ? { name, shape, data: Uint16Array.from(data, nearestBf16), dtype: 'BF16' }
+      ? { name, shape, data: nearestBits(data), dtype: 'BF16' }
       : { name, shape, data },
   );
+}
+
+// NOTE: Uint16Array.from with a function makes a list of all numbers first, which a large layer has no room for.
+function nearestBits(from: Float32Array): Uint16Array {
+  const bits = new Uint16Array(from.length);
+  for (let i = 0; i < bits.length; i++) bits[i] = nearestBf16(from[i]);
+  return bits;
 }
 
 /** Moments of both optimisers: `optimizer.encoder.*`, `optimizer.intermediate.*` and `optimizer.output.*`. */

@@ -7,8 +7,10 @@
  * const model = await load('runs/wn');
  * const { predictions } = await model.predict('small domesticated carnivore', { k: 5 });
  */
+import { DatasetDirectory } from './data/cache.js';
 import { selectKernels } from './kernels/index.js';
 import { Model } from './model/model.js';
+import { type RememberOptions, type RememberReport, remember as rememberRows } from './train/remember.js';
 
 export * as autograd from './autograd/index.js';
 export * as clusters from './clusters/index.js';
@@ -56,6 +58,7 @@ export {
   tune,
 } from './train/tune/index.js';
 export { version } from './version.js';
+export type { RememberOptions, RememberReport };
 
 /**
  * Loads a run directory or model directory with the best kernels of this machine.
@@ -63,4 +66,17 @@ export { version } from './version.js';
  */
 export function load(path: string): Promise<Model> {
   return Model.load(path, selectKernels());
+}
+
+/**
+ * Lets the model of a run or model directory remember the rows of a dataset directory, whose labels then count where a question
+ * is like them; nothing is trained. Throws `REMEMBER_*`, `REMEMBERED_ROWS`, and what loading and saving throw.
+ * @example const { model, validation } = await remember('runs/wn', 'data/wn', { out: 'runs/wn-rows' });
+ */
+export async function remember(
+  model: string,
+  data: string,
+  options: RememberOptions,
+): Promise<RememberReport> {
+  return rememberRows(model, await DatasetDirectory.open(data), options, selectKernels());
 }

@@ -2,20 +2,14 @@
  * Runs one cell of an experiment in its own process: trains, scores one split (the test split unless told otherwise) once,
  * prints one JSON line.
  */
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { data, kernels, load, train } from '../dist/index.js';
+import { data, kernels, load, remember, train } from '../dist/index.js';
 import { momentsPerWeight } from '../dist/optim/rules.js';
+import { modelBytes } from '../dist/reports/index.js';
 import { evaluateRares } from '../dist/train/evaluate.js';
-import { remember as rememberRows } from '../dist/train/remember.js';
 import { writeLists } from './lib/lists.mjs';
-
-/** Of all files of a model. */
-async function bytesOf(directory) {
-  const sizes = (await readdir(directory)).map(async (name) => (await stat(join(directory, name))).size);
-  return (await Promise.all(sizes)).reduce((sum, one) => sum + one, 0);
-}
 
 const inPercent = (at) =>
   at.map(({ k, precision, ndcg, psp }) => ({
@@ -83,7 +77,7 @@ try {
       kernels: kernels.selectKernels().name,
       at: inPercent(report.at),
       rares: rares && favoured.map(({ rare, at }) => ({ rare, at: inPercent(at) })),
-      bytes: memory && (await bytesOf(scored.directory)),
+      bytes: memory && (await modelBytes(scored.directory)),
       remembered,
       seconds: result.seconds,
       examplesPerSecond: result.examplesPerSecond,
@@ -100,7 +94,7 @@ try {
   async function withRows({ votes }, rows, favours) {
     const place = join(home, 'remembering');
     const options = { out: place, votes, precision: 'bf16' };
-    const report = await rememberRows(out, rows, options, kernels.selectKernels());
+    const report = await remember(out, config.data, options);
     const voted = { ...(await load(place)), calibration: null };
     const reports = await evaluateRares(voted, rows, split, favours, { ks });
     return {

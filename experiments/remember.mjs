@@ -4,8 +4,8 @@
  * which took no part in that training; the test split is then scored by models of all training rows, once each way.
  */
 import { fanInConfig, fixed } from './fan-in.mjs';
-import { cellsOf, mebibytes, resultsOf, unseen } from './lib/classification.mjs';
-import { mean, spread } from './lib/spread.mjs';
+import { cellsOf, qualityTable, unseen } from './lib/classification.mjs';
+import { mean } from './lib/spread.mjs';
 
 const few = (fanIn, dropout) => {
   const config = fanInConfig('wordnet-hypernym', 'static F=104, a quarter, dropout 0.2');
@@ -61,69 +61,49 @@ const cells = Object.entries(tasks).flatMap(([dataset, layers]) =>
   ),
 );
 
-const figures = (at) => ['precision', 'psp'].flatMap((what) => at.map((of) => of.map((one) => one[what])));
-/** [k][seed] -> cells of a row. */
-const columns = (of) => {
-  const byK = ks.map((k) => of.map((at) => at.find((one) => one.k === k)));
-  return figures(byK).map((values) => spread(values));
-};
+/** The rows of a table: each layer without votes, with them, and with rare labels favoured too; as results of their own. */
+function withAndWithout(results, dataset, layers, split) {
+  return Object.keys(layers).flatMap((layer) =>
+    results
+      .filter(({ cell }) => cell.dataset === dataset && cell.output === nameOf(layer, split))
+      .flatMap(({ cell, result }) => {
+        const { votes, bytes, rares: voted } = result.remembered;
+        const { temperature, weight } = votes;
+        const at = (rare) => voted.find((one) => one.rare === rare).at;
+        const own = (name, more) => ({ cell: { ...cell, output: name }, result: { ...result, ...more } });
+        return [
+          own(layer, {}),
+          own(`${layer}: votes, temperature ${temperature}, weight ${weight}`, { at: at(0), bytes }),
+          own(`${layer}: votes, and tau 1`, { at: at(1), bytes }),
+        ];
+      }),
+  );
+}
 
 function table(results) {
   const lines = [
     '# Rows remembered',
     '',
-    'Made by `npm run experiment -- remember`: networks without and with the votes of their training rows',
-    '(`espalier remember`), labels by score; mean ± half the range over seeds. Each network is trained once, and with votes no',
-    'weight is another, but for bfloat16. Temperature and weight of votes were chosen on validation rows, one seed; the figures of validation rows',
-    'with votes are of the rows that chose them. "tau 1": rare labels favoured too. MB: all files of the model, names of labels',
-    'and words included, weights in bfloat16 where there are votes and in float32 where there are none. Answering with votes takes',
-    '2 bytes per hidden unit and row more: 74 MB on wordnet-hypernym, 215 MB on wordnet-related. Trees are of the same features',
-    'and rows, three together. The dense layer on wordnet-related has the temperature and weight of the sparse one.',
+    'Made by `npm run experiment -- remember`: networks without and with the votes of their training rows (`espalier',
+    'remember`), labels by score; mean ± half the range over seeds. Each network is trained once, and with votes no weight is',
+    'another, but for bfloat16. Temperature and weight of votes were chosen on validation rows, one seed: figures of validation',
+    'rows with votes are of the rows that chose them, and the dense layer on wordnet-related has the choice of the sparse one.',
+    '"tau 1": rare labels favoured too. Output MiB, process peak and seconds are of training. MB: all files of the model, names',
+    'of labels and words included, weights in bfloat16 where there are votes and in float32 where there are none. Answering with',
+    'votes takes 2 bytes per hidden unit and row more: 74 MB on wordnet-hypernym, 215 MB on wordnet-related. Trees are of the same',
+    'features and rows, three together.',
     '',
   ];
   for (const [dataset, layers] of Object.entries(tasks)) {
     for (const split of ['validation', 'test']) {
-      const rows = Object.keys(layers).flatMap((layer) => {
-        const found = resultsOf(results, dataset, nameOf(layer, split));
-        if (found.length === 0) return [];
-        const megabytes = (of) => mean(found.map((one) => of(one) / 1e6)).toFixed(0);
-        const size = mebibytes(found, 'outputBytes').toFixed(1);
-        const line = (what, at, mb) =>
-          `| ${[layer, what, found.length, size, ...columns(at), mb].join(' | ')} |`;
-        const withVotes = (rare) =>
-          found.map(({ remembered }) => remembered.rares.find((one) => one.rare === rare).at);
-        const { temperature, weight } = found[0].remembered.votes;
-        return [
-          line(
-            'none',
-            found.map(({ at }) => at),
-            megabytes(({ bytes }) => bytes),
-          ),
-          line(
-            `temperature ${temperature}, weight ${weight}`,
-            withVotes(0),
-            megabytes(({ remembered }) => remembered.bytes),
-          ),
-          line(
-            'the same, tau 1',
-            withVotes(1),
-            megabytes(({ remembered }) => remembered.bytes),
-          ),
-        ];
-      });
+      const rows = withAndWithout(results, dataset, layers, split);
       if (rows.length === 0) continue;
-      lines.push(
-        `## ${dataset}, ${split} rows`,
-        '',
-        '| output layer | votes | seeds | output MiB | P@1 | P@3 | P@5 | PSP@1 | PSP@3 | PSP@5 | MB |',
-        `|${'---|'.repeat(11)}`,
-        ...rows,
-      );
-      const { precision, megabytes } = trees[dataset];
-      if (split === 'test')
-        lines.push(
-          `| best linear trees | | | | ${precision.map((p) => p.toFixed(2)).join(' | ')} | | | | ${megabytes} |`,
-        );
+      const names = [...new Set(rows.map(({ cell }) => cell.output))];
+      const megabytes = { MB: (of) => mean(of.map(({ bytes }) => bytes / 1e6)).toFixed(0) };
+      lines.push(`## ${dataset}, ${split} rows`, '', ...qualityTable(rows, dataset, names, megabytes));
+      const { precision, megabytes: ofTrees } = trees[dataset];
+      const shown = precision.map((p) => p.toFixed(2)).join(' | ');
+      if (split === 'test') lines.push(`| best linear trees | | ${shown} | | | | | | | ${ofTrees} |`);
       lines.push('');
     }
   }

@@ -45,22 +45,9 @@ let targets: Record<string, Target>;
 beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), 'espalier-fuzz-'));
   const model = { Classifier, Device, modelSpec };
+  const parts = { calibration, frequencies, remembered, zip };
   targets = await fuzzTargets(
-    {
-      data,
-      readers,
-      scipy,
-      kernels,
-      store,
-      config,
-      io,
-      model,
-      png,
-      calibration,
-      frequencies,
-      remembered,
-      zip,
-    },
+    { ...{ data, readers, scipy, kernels, store, config, io, model, png }, ...parts },
     join(home, 'valid'),
   );
 });

@@ -56,6 +56,27 @@ export function local(name, threads, work, atLeast = 0.02) {
 }
 
 /**
+ * Times work that is waited for, on one thread, `repeat` times a sample.
+ * @param {string} name
+ * @param {() => Promise<unknown>} work
+ * @param {number} repeat
+ * @returns {Contender}
+ */
+export function awaited(name, work, repeat) {
+  return {
+    name,
+    async sample() {
+      const cpu = process.cpuUsage();
+      const start = performance.now();
+      for (let i = 0; i < repeat; i++) await work();
+      const wall = (performance.now() - start) / 1000;
+      const { user, system } = process.cpuUsage(cpu);
+      return { seconds: wall / repeat, busy: (user + system) / 1e6 / wall };
+    },
+  };
+}
+
+/**
  * Lets two contenders take turns until `rounds` clean pairs are in, or three times as many attempts.
  * @param {Contender} ours
  * @param {Contender} rival

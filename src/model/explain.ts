@@ -78,7 +78,9 @@ export function explainRow(
   const { device, output } = classifier;
   const batch = packRows([row], model.shape.features);
   device.arena.reset();
-  const nearest = remembered === null ? [] : nearestRows(device, classifier.infer(batch), remembered)[0];
+  const nearest = remembered && nearestRows(device, classifier.infer(batch), remembered)[0];
+  const shares = remembered && nearest && weightsOf(nearest, remembered.settings.temperature);
+  const voters = shares && nearest.map((vote, i) => ({ ...vote, share: shares[i] }));
   const table = tableOf(model);
   const parameters = [...classifier.namedParameters()].map(([, parameter]) => parameter);
   // Only the table's gradient is wanted; those of dense weights have no room in a model for prediction.
@@ -98,7 +100,7 @@ export function explainRow(
         seed.data[connections.inputs[i]] = connections.weights[i];
       const features = batch.nnz === 0 ? [] : featuresOf(model, row, tape, h, seed);
       const sum = features.reduce((total, { contribution }) => total + contribution, 0);
-      const votes = votesFor(model, label, nearest, top);
+      const votes = voters && votesFor(model, label, voters, top);
       return {
         label,
         score: score + (votes?.contribution ?? 0),
@@ -186,17 +188,15 @@ const featuresOfRow = 8;
 function votesFor(
   model: Explained,
   label: number,
-  nearest: readonly Vote[],
+  voters: readonly (Vote & { readonly share: number })[],
   top: number,
 ): VoteContribution | null {
   if (model.remembered === null) return null;
   const { examples, settings } = model.remembered;
   const { labelIndptr, labelIds, indptr, indices, values } = examples;
-  const shares = weightsOf(nearest, settings.temperature);
-  const rows = nearest.flatMap(({ row, cosine }, i) => {
-    const own = labelIds.subarray(labelIndptr[row], labelIndptr[row + 1]);
-    return own.includes(label) ? [{ row, cosine, contribution: settings.weight * shares[i] }] : [];
-  });
+  const rows = voters
+    .filter(({ row }) => labelIds.subarray(labelIndptr[row], labelIndptr[row + 1]).includes(label))
+    .map(({ row, cosine, share }) => ({ row, cosine, contribution: settings.weight * share }));
   const namesOf = (row: number) =>
     Array.from({ length: indptr[row + 1] - indptr[row] }, (_, i) => indptr[row] + i)
       .sort((a, b) => Math.abs(values[b]) - Math.abs(values[a]))

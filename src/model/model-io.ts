@@ -10,7 +10,7 @@ import { Device } from '../tensor/device.js';
 import { type CalibrationState, calibrationFile, parseCalibration } from './calibration.js';
 import { Classifier, type ClassifierShape, hiddenWidth, intermediateOf } from './classifier.js';
 import { frequenciesFile, frequenciesText, type LabelFrequencies, parseFrequencies } from './frequencies.js';
-import { rememberedFiles, rememberedOf, type SavedRows } from './remembered/file.js';
+import { rememberedFiles, rememberedOf, type SavedRows, savedRows } from './remembered/file.js';
 import type { RememberedRows } from './remembered/rows.js';
 import { type ModelSpec, modelSpec } from './spec.js';
 import { halved, modelArrays } from './state.js';
@@ -67,6 +67,33 @@ export async function saveClassifier(
       ...(remembered === null ? {} : rememberedFiles(remembered)),
     },
   });
+}
+
+/**
+ * Saves a loaded model in a run directory: its own names, settings and facts, but for what `changes` names.
+ */
+export async function saveChanged(
+  runDirectory: string,
+  loaded: LoadedModel,
+  { classifier = loaded.classifier, ...changes }: Partial<SaveOptions> & { readonly classifier?: Classifier },
+): Promise<SavedModel> {
+  const { labelNames, featurizer, calibration, frequencies, remembered, metrics } = loaded;
+  const { training, version } = await provenanceOf(loaded);
+  return saveClassifier(runDirectory, classifier, {
+    ...{ training, version, metrics, featurizer, calibration, frequencies },
+    labelNames: labelNames.length === 0 ? undefined : labelNames,
+    remembered: savedRows(remembered),
+    ...changes,
+  });
+}
+
+/** How a loaded model came to be: the settings it was trained with, and by which version of the package. */
+export async function provenanceOf({
+  directory,
+}: Pick<LoadedModel, 'directory'>): Promise<{ training: Record<string, unknown> | null; version: string }> {
+  const stored = await openModel(directory);
+  await stored.close();
+  return { training: trainingOf(stored), version: stored.manifest.versions.espalier ?? 'unknown' };
 }
 
 /** A model ready to predict. */

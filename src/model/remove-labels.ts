@@ -1,10 +1,10 @@
 /** A saved model without some of its labels: nothing is trained, and the logits of the others stay as they are. */
 import { EspalierError, suggest } from '../errors.js';
 import type { Kernels } from '../kernels/face.js';
-import { openModel, type SavedModel } from '../store/index.js';
+import type { SavedModel } from '../store/index.js';
 import { mapCalibration } from './calibration.js';
 import { mapFrequencies } from './frequencies.js';
-import { loadClassifier, saveClassifier, trainingOf } from './model-io.js';
+import { loadClassifier, saveChanged } from './model-io.js';
 import { savedRows, withLabels } from './remembered/file.js';
 
 export interface RemovedLabels {
@@ -27,7 +27,7 @@ export async function removeLabels(
   kernels: Kernels,
 ): Promise<RemovedLabels> {
   const loaded = await loadClassifier(path, kernels);
-  const { classifier, labelNames, shape, featurizer } = loaded;
+  const { classifier, labelNames, shape } = loaded;
   const known =
     labelNames.length > 0 ? labelNames : Array.from({ length: shape.labels }, (_, l) => String(l));
   const places = new Map(known.map((name, label) => [name, label]));
@@ -48,15 +48,9 @@ export async function removeLabels(
     });
   }
   classifier.resizeLabels(map);
-  const stored = await openModel(path);
-  const training = trainingOf(stored);
-  await stored.close();
-  const saved = await saveClassifier(out, classifier, {
-    training,
+  const saved = await saveChanged(out, loaded, {
     metrics: { validation: null },
-    version: stored.manifest.versions.espalier ?? 'unknown',
     labelNames: labelNames.length === 0 ? undefined : Array.from(map, (l) => labelNames[l]),
-    featurizer,
     calibration: loaded.calibration === null ? null : mapCalibration(loaded.calibration, map),
     frequencies: loaded.frequencies === null ? null : mapFrequencies(loaded.frequencies, map),
     remembered: withLabels(savedRows(loaded.remembered), map),

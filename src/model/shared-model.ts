@@ -20,7 +20,7 @@ import {
   parseFeaturizer,
 } from './model-io.js';
 import { rememberedOf } from './remembered/file.js';
-import type { RememberedRows } from './remembered/rows.js';
+import { type RememberedRows, sharedRows } from './remembered/rows.js';
 import type { ModelSpec } from './spec.js';
 import { modelArrays } from './state.js';
 
@@ -62,7 +62,8 @@ export async function shareModel(path: string, kernels: Kernels): Promise<Shared
     }))();
     const [, { featurizer, labels, calibration, frequencies }] = await both(restored, text);
     classifier.output.loaded();
-    const remembered = await rememberedOf(stored, classifier);
+    const found = await rememberedOf(stored, classifier);
+    const remembered = found && sharedRows(found);
     const { directory, manifest } = stored;
     return {
       ...{ directory, id: basename(directory), shape, spec },

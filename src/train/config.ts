@@ -6,6 +6,13 @@ import { modelSpec, optimizerSpec } from '../model/spec.js';
 
 const positiveInteger = z.number().int().positive();
 
+export const calibrationSettings = z.strictObject({
+  /** Best labels of each row that are looked at. */
+  perRow: positiveInteger.default(10),
+  /** Right predictions from which a label has a scaling of its own. */
+  leastRight: positiveInteger.default(50),
+});
+
 export const trainConfig = z.strictObject({
   /** Dataset directory. */
   data: z.string().min(1),
@@ -100,15 +107,7 @@ export const trainConfig = z.strictObject({
     .refine(({ best, patience }) => best || patience === null, 'patience needs best: true')
     .prefault({}),
   /** Probabilities learnt on the validation rows that are scored; null: those of the loss. */
-  calibration: z
-    .strictObject({
-      /** Best labels of each row that are looked at. */
-      perRow: positiveInteger.default(10),
-      /** Right predictions from which a label has a scaling of its own. */
-      leastRight: positiveInteger.default(50),
-    })
-    .nullable()
-    .prefault({}),
+  calibration: calibrationSettings.nullable().prefault({}),
   checkpoint: z
     .strictObject({
       /** Minutes between checkpoints. */

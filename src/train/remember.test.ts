@@ -41,6 +41,21 @@ afterAll(() => rm(home, { recursive: true, force: true }));
 const precisions = (at: readonly { readonly precision: { readonly value: number } }[]) =>
   at.map(({ precision }) => 100 * precision.value);
 
+/** The validation rows as the plain model sees them, and the figure that settings are chosen by. */
+async function askPlain() {
+  const { classifier } = await loadClassifier(run('plain'), kernels);
+  const remembered = rememberRows(classifier, await data.load('train'), defaultVotes);
+  const asked = await askRows(classifier, await data.load('validation'), remembered, 5);
+  const facts = { counts: new Uint32Array(shape.labels).fill(1), trained: 400, perRow: 5 };
+  const sum = (temperature: number, weight: number) => {
+    const { precision } = judgeVotes(asked, remembered, { temperature, weight }, facts).scores;
+    return precision[1] + precision[3] + precision[5];
+  };
+  return { asked, remembered, sum };
+}
+const temperatures = [0.03, 0.05, 0.07, 0.1, 0.15];
+const weights = [2, 4, 6, 8, 10, 12, 16];
+
 describe('a model that is to remember the rows it was trained on', () => {
   it('finds more on validation rows by what is chosen there, and says what evaluating it says', async () => {
     const report = await remember(run('plain'), data, { out: run('b') }, kernels);
@@ -68,18 +83,31 @@ describe('a model that is to remember the rows it was trained on', () => {
   });
 
   it('has the temperature and weight of the best figures of all that were tried', async () => {
-    const { classifier } = await loadClassifier(run('plain'), kernels);
-    const remembered = rememberRows(classifier, await data.load('train'), defaultVotes);
-    const asked = await askRows(classifier, await data.load('validation'), remembered, 5);
-    const facts = { counts: new Uint32Array(shape.labels).fill(1), trained: 400, perRow: 5 };
-    const sum = (temperature: number, weight: number) => {
-      const { precision } = judgeVotes(asked, remembered, { temperature, weight }, facts).scores;
-      return precision[1] + precision[3] + precision[5];
-    };
+    const { asked, remembered, sum } = await askPlain();
     const { temperature, weight } = chooseVotes(asked, remembered);
     const best = sum(temperature, weight);
-    for (const t of [0.03, 0.05, 0.07, 0.1, 0.15])
-      for (const w of [0, 2, 4, 6, 8, 10, 12, 16]) expect(sum(t, w)).toBeLessThanOrEqual(best + 1e-9);
+    for (const t of temperatures)
+      for (const w of [0, ...weights]) expect(sum(t, w)).toBeLessThanOrEqual(best + 1e-9);
+  });
+
+  it('chooses beside what is given, and takes a weight that is given though it does not help', async () => {
+    const { asked, remembered, sum } = await askPlain();
+    for (const weight of [1e-6, 3, 500]) {
+      const found = chooseVotes(asked, remembered, { weight });
+      expect(found.weight).toBe(weight);
+      for (const t of temperatures)
+        expect(sum(t, weight)).toBeLessThanOrEqual(sum(found.temperature, weight) + 1e-9);
+    }
+    const flat = chooseVotes(asked, remembered, { temperature: 5 });
+    expect(flat.temperature).toBe(5);
+    for (const w of weights) expect(sum(5, w)).toBeLessThanOrEqual(sum(5, flat.weight) + 1e-9);
+  });
+
+  it('stays uncalibrated where it was trained to be', async () => {
+    await train({ ...base, data: run('data'), out: run('raw'), calibration: null });
+    const report = await remember(run('raw'), data, { out: run('m') }, kernels);
+    expect(report.validation).not.toBeNull();
+    expect((await loadClassifier(run('m'), kernels)).calibration).toBeNull();
   });
 
   it('is not written where votes do not help: with labels that have nothing to do with features', async () => {

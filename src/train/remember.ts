@@ -3,15 +3,16 @@
  * probabilities are fitted again to the scores that come of it.
  */
 import type { DatasetDirectory } from '../data/cache.js';
+import { concatRows } from '../data/rows.js';
 import { labelFrequencies } from '../data/statistics.js';
 import { EspalierError } from '../errors.js';
 import type { Kernels } from '../kernels/face.js';
-import { type LoadedModel, loadClassifier, saveClassifier, trainingOf } from '../model/model-io.js';
-import { joinRows, type SavedRows, savedRows, votingRows } from '../model/remembered/file.js';
+import { type LoadedModel, loadClassifier, provenanceOf, saveChanged } from '../model/model-io.js';
+import { type SavedRows, savedRows, votingRows } from '../model/remembered/file.js';
 import { defaultVotes, rememberRows, type VoteSettings } from '../model/remembered/rows.js';
 import { checkFits } from '../model/score.js';
 import { roundToBf16 } from '../model/state.js';
-import { openModel } from '../store/index.js';
+import { calibrationSettings } from './config.js';
 import type { Scores } from './events.js';
 import { calibrate } from './probabilities.js';
 import { askRows, chooseVotes, judgeVotes } from './votes-choice.js';
@@ -49,9 +50,6 @@ export interface RememberReport {
   readonly validation: { readonly without: Scores; readonly with: Scores } | null;
 }
 
-/** Of calibrations, where the model does not say how it was calibrated. */
-const defaultPairs = { perRow: 10, leastRight: 50 };
-
 /**
  * Saves the model of `path` in the run directory `out`, remembering rows of a dataset: see `model/remembered/votes.ts`.
  *
@@ -67,31 +65,27 @@ export async function remember(
 ): Promise<RememberReport> {
   const loaded = await loadClassifier(path, kernels);
   checkFits({ code: 'REMEMBER_MISMATCH', op: 'remember' }, loaded, directory);
-  const { classifier, spec, labelNames, featurizer } = loaded;
-  const stored = await openModel(path);
-  const training = trainingOf(stored);
-  await stored.close();
+  const { classifier, spec } = loaded;
+  const { training } = await provenanceOf(loaded);
   // Votes are chosen, and probabilities fitted, for the weights that are saved.
   if (precision === 'bf16') roundToBf16(classifier);
   const rows = wanted ?? (training?.rows === 'all' ? 'all' : 'train');
   const fresh = votingRows(await directory.load(rows === 'all' ? 'trainAll' : 'train'));
   const known = add ? knownRows(loaded) : null;
-  const examples = known === null ? fresh : joinRows(known.examples, fresh);
+  const examples = known === null ? fresh : concatRows(known.examples, fresh);
   const settings = { ...(known?.settings ?? defaultVotes), ...given };
   const remembered = rememberRows(classifier, examples, settings, (done, of) =>
     onProgress?.('rows remembered', done, of),
   );
-  const { perRow, leastRight } = {
-    ...defaultPairs,
-    ...(training?.calibration as Partial<typeof defaultPairs>),
-  };
+  const pairs = calibrationOf(training);
+  const { perRow = 0 } = pairs ?? {};
   const unseen = !add && rows === 'train' && training?.rows !== 'all' && directory.rows('validation') > 0;
   const asked = unseen
     ? await askRows(classifier, await directory.load('validation'), remembered, perRow, (done, of) =>
         onProgress?.('validation rows asked', done, of),
       )
     : null;
-  const votes = asked === null ? settings : { ...chooseVotes(asked, remembered), ...given };
+  const votes = asked === null ? settings : chooseVotes(asked, remembered, given);
   const frequencies = loaded.frequencies ?? { rows: examples.rows, counts: labelFrequencies(examples) };
   const facts = { counts: frequencies.counts, trained: frequencies.rows, perRow };
   const without = asked && judgeVotes(asked, remembered, { ...votes, weight: 0 }, facts);
@@ -99,21 +93,20 @@ export async function remember(
   const validation = without && best && { without: without.scores, with: best.scores };
   const report = { rows: examples.rows, votes, validation };
   if (votes.weight === 0) return { model: null, bytes: 0, ...report };
-  const isLogit = spec.loss === 'bce';
-  const saved = await saveClassifier(out, classifier, {
-    training,
+  const fitted =
+    best && pairs && calibrate(best.pairs, facts.counts, { ...pairs, isLogit: spec.loss === 'bce' });
+  const saved = await saveChanged(out, loaded, {
     metrics: { validation: best?.scores ?? null },
-    version: stored.manifest.versions.espalier ?? 'unknown',
-    labelNames: labelNames.length === 0 ? undefined : labelNames,
-    featurizer,
-    calibration: add
-      ? loaded.calibration
-      : best && calibrate(best.pairs, facts.counts, { perRow, leastRight, isLogit }),
-    frequencies: loaded.frequencies,
+    calibration: add ? loaded.calibration : fitted,
     remembered: { settings: votes, examples },
     precision,
   });
   return { model: saved.directory, bytes: saved.bytes, ...report };
+}
+
+/** How the model was calibrated, null where it was not to be; as by default where it does not say. */
+function calibrationOf(training: Record<string, unknown> | null) {
+  return calibrationSettings.nullable().catch(calibrationSettings.parse({})).parse(training?.calibration);
 }
 
 function knownRows({ remembered, directory }: LoadedModel): SavedRows {

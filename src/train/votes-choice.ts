@@ -38,18 +38,22 @@ export async function askRows(
 }
 
 /**
- * Temperature and weight of the largest sum of P@1, P@3 and P@5; of equal ones the least weight, then the first. Weight 0
- * unless the gain is above two standard deviations of what signs drawn at random would make of the differences of rows:
- * among so many settings one is always a little better by chance.
+ * Temperature and weight of the largest sum of P@1, P@3 and P@5, beside those that are `given`; of equal ones the least
+ * weight, then the first. Weight 0, unless it is given, where the gain is not above two standard deviations of what signs
+ * drawn at random would make of the differences of rows: among so many settings one is always a little better by chance.
  */
-export function chooseVotes(asked: AskedRows, remembered: RememberedRows): VoteSettings {
+export function chooseVotes(
+  asked: AskedRows,
+  remembered: RememberedRows,
+  given: Partial<VoteSettings> = {},
+): VoteSettings {
   const { settings } = remembered;
   const none = { ...settings, weight: 0 };
   const without = precisionsOf(asked, remembered, none);
   let best: VoteSettings = none;
-  let [most, spread] = [0, 0];
-  for (const weight of weights) {
-    for (const temperature of temperatures) {
+  let [most, spread] = [Number.NEGATIVE_INFINITY, 0];
+  for (const weight of given.weight === undefined ? weights : [given.weight]) {
+    for (const temperature of given.temperature === undefined ? temperatures : [given.temperature]) {
       const found = precisionsOf(asked, remembered, { temperature, weight });
       const differences = found.map((precision, row) => precision - without[row]);
       const gain = differences.reduce((sum, one) => sum + one, 0);
@@ -58,7 +62,7 @@ export function chooseVotes(asked: AskedRows, remembered: RememberedRows): VoteS
       spread = Math.sqrt(differences.reduce((sum, one) => sum + one * one, 0));
     }
   }
-  return most > 2 * spread ? best : none;
+  return given.weight !== undefined || most > 2 * spread ? best : none;
 }
 
 /** P@1 + P@3 + P@5 of every row. */

@@ -10,6 +10,7 @@ import { reliabilitySvg } from '../../pictures/index.js';
 import { evaluationOf, PredictionDetails, saveEvaluation } from '../../reports/index.js';
 import { type EvaluationReport, evaluateModel, evaluateRares } from '../../train/evaluate.js';
 import { evaluateSparse } from '../../train/network/evaluate-sparse.js';
+import { figureColumns, figureTitles } from '../figures.js';
 import { number } from '../options.js';
 import { openSplit, splitOption } from '../split.js';
 import { note, out, ProgressLine } from '../terminal.js';
@@ -87,14 +88,13 @@ const several = (
 /** What P@k costs and PSP@k gains the further rare labels are favoured, a line each. */
 function printRares(reports: readonly EvaluationReport[]): void {
   const [{ rows, split, rankedBy, at: first }] = reports;
-  const titles = ['P', 'PSP'].flatMap((name) => first.map(({ k }) => `${name}@${k}`.padStart(8)));
   out(`${rows.toLocaleString('en')} ${split} rows, labels by ${rankedBy}, in per cent`);
-  out(`  ${'rare'.padStart(6)}${titles.join('')}`);
+  out(`  ${'rare'.padStart(6)}${figureTitles(first.map(({ k }) => k))}`);
   for (const { rare, at } of reports) {
     const figures = (['precision', 'psp'] as const).flatMap((name) =>
-      at.map((one) => (100 * (one[name]?.value ?? 0)).toFixed(2).padStart(8)),
+      at.map((one) => 100 * (one[name]?.value ?? 0)),
     );
-    out(`  ${String(rare).padStart(6)}${figures.join('')}`);
+    out(`  ${String(rare).padStart(6)}${figureColumns(figures)}`);
   }
 }
 

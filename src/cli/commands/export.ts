@@ -1,12 +1,8 @@
 import { Command } from 'commander';
 import { selectKernels } from '../../kernels/index.js';
 import { FactoredOutput } from '../../methods/factored/factored-output.js';
-import { loadClassifier, saveClassifier, trainingOf } from '../../model/model-io.js';
+import { loadClassifier, saveChanged } from '../../model/model-io.js';
 import { plainClassifier } from '../../model/plain.js';
-import { savedRows } from '../../model/remembered/file.js';
-import { roundToBf16 } from '../../model/state.js';
-import { openModel } from '../../store/index.js';
-import { version } from '../../version.js';
 import { out } from '../terminal.js';
 
 export function exportCommand(): Command {
@@ -23,30 +19,13 @@ export function exportCommand(): Command {
     )
     .action(async (model: string, options: { out: string; bf16?: boolean }) => {
       const loaded = await loadClassifier(model, selectKernels());
-      const { labelNames, featurizer, calibration, frequencies, metrics } = loaded;
-      const remembered = savedRows(loaded.remembered);
       const half = options.bf16 === true;
       const asItIs = half && !(loaded.classifier.output instanceof FactoredOutput);
-      const classifier = asItIs ? loaded.classifier : plainClassifier(loaded);
-      if (half) roundToBf16(classifier);
-      const saved = await saveClassifier(options.out, classifier, {
-        // A plain one is of another form than what was trained.
-        training: asItIs ? await trainedBy(model) : undefined,
+      const saved = await saveChanged(options.out, loaded, {
         precision: half ? 'bf16' : 'float32',
-        metrics,
-        version,
-        labelNames: labelNames.length === 0 ? undefined : labelNames,
-        featurizer,
-        calibration,
-        frequencies,
-        remembered,
+        // A plain one is of another form than what was trained.
+        ...(asItIs ? {} : { classifier: plainClassifier(loaded), training: undefined }),
       });
       out(`model: ${saved.directory}`);
     });
-}
-
-async function trainedBy(model: string): Promise<unknown> {
-  const stored = await openModel(model);
-  await stored.close();
-  return trainingOf(stored) ?? undefined;
 }

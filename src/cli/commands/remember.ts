@@ -3,6 +3,7 @@ import { DatasetDirectory } from '../../data/cache.js';
 import { selectKernels } from '../../kernels/index.js';
 import type { Scores } from '../../train/events.js';
 import { type RememberReport, remember } from '../../train/remember.js';
+import { figureColumns, figureTitles } from '../figures.js';
 import { number, whole } from '../options.js';
 import { out, ProgressLine } from '../terminal.js';
 
@@ -82,10 +83,9 @@ function print({ model, bytes, rows, votes, validation }: RememberReport, { add 
   } else {
     const { rows: asked } = validation.with;
     out(`${asked.toLocaleString('en')} validation rows, labels by score, in per cent`);
-    const titles = ['P', 'PSP'].flatMap((name) => [1, 3, 5].map((k) => `${name}@${k}`.padStart(8)));
-    out(`  ${''.padEnd(14)}${titles.join('')}`);
-    out(`  ${'without votes'.padEnd(14)}${figures(validation.without)}`);
-    out(`  ${'with votes'.padEnd(14)}${figures(validation.with)}`);
+    out(`  ${''.padEnd(14)}${figureTitles(ks)}`);
+    out(`  ${'without votes'.padEnd(14)}${figureColumns(figuresOf(validation.without))}`);
+    out(`  ${'with votes'.padEnd(14)}${figureColumns(figuresOf(validation.with))}`);
   }
   if (model === null) {
     out('votes do not help: nothing was written');
@@ -97,7 +97,6 @@ function print({ model, bytes, rows, votes, validation }: RememberReport, { add 
   );
 }
 
-const figures = ({ precision, psp }: Scores): string =>
-  [precision, psp]
-    .flatMap((of) => [1, 3, 5].map((k) => (of[k] ?? Number.NaN).toFixed(2).padStart(8)))
-    .join('');
+const ks = [1, 3, 5];
+const figuresOf = ({ precision, psp }: Scores): number[] =>
+  [precision, psp].flatMap((of) => ks.map((k) => of[k]));

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { CsrBuilder } from '../../data/builder.js';
 import { CsrDataset } from '../../data/dataset.js';
 import { datasetContent, readDatasetFile } from '../../data/dataset-file.js';
+import { selectRows } from '../../data/rows.js';
 import { EspalierError } from '../../errors.js';
 import type { FileContent } from '../../files.js';
 import { parsedJson } from '../../parsed.js';
@@ -71,21 +72,20 @@ export function savedRows(remembered: RememberedRows | null): SavedRows | null {
 export function withLabels(saved: SavedRows | null, map: Int32Array): SavedRows | null {
   if (saved === null) return null;
   const { settings, examples } = saved;
+  const { indptr, indices, values, labelIndptr, labelIds } = examples;
   const places = new Map(Array.from(map, (from, j) => [from, j]));
   const builder = new CsrBuilder({ features: examples.features, labels: map.length });
   for (let row = 0; row < examples.rows; row++) {
-    const labels = Array.from(labelsOf(examples, row)).flatMap((label) => places.get(label) ?? []);
-    if (labels.length > 0) addRow(builder, examples, row, labels);
+    const own = Array.from(labelIds.subarray(labelIndptr[row], labelIndptr[row + 1]));
+    const [from, to] = [indptr[row], indptr[row + 1]];
+    builder.row(
+      indices.subarray(from, to),
+      values.subarray(from, to),
+      own.flatMap((label) => places.get(label) ?? []),
+    );
   }
-  const left = builder.finish();
+  const left = votingRows(builder.finish());
   return left.rows === 0 ? null : { settings, examples: left };
-}
-
-/** The rows of both, those of the first before the others. */
-export function joinRows(first: CsrDataset, second: CsrDataset): CsrDataset {
-  const builder = new CsrBuilder({ features: first.features, labels: first.labels });
-  for (const rows of [first, second]) for (let row = 0; row < rows.rows; row++) addRow(builder, rows, row);
-  return builder.finish();
 }
 
 /** The rows that can vote: those with features and labels. */
@@ -93,19 +93,8 @@ export function votingRows(all: CsrDataset): CsrDataset {
   const { indptr, labelIndptr } = all;
   const votes = (row: number) => indptr[row + 1] > indptr[row] && labelIndptr[row + 1] > labelIndptr[row];
   const rows = Array.from({ length: all.rows }, (_, row) => row).filter(votes);
-  if (rows.length === all.rows) return all;
-  const builder = new CsrBuilder({ features: all.features, labels: all.labels });
-  for (const row of rows) addRow(builder, all, row);
-  return builder.finish();
+  return rows.length === all.rows ? all : selectRows(all, rows);
 }
-
-function addRow(builder: CsrBuilder, from: CsrDataset, row: number, labels = labelsOf(from, row)): void {
-  const [begin, end] = [from.indptr[row], from.indptr[row + 1]];
-  builder.row(from.indices.subarray(begin, end), from.values.subarray(begin, end), labels);
-}
-
-const labelsOf = ({ labelIds, labelIndptr }: CsrDataset, row: number): ArrayLike<number> =>
-  labelIds.subarray(labelIndptr[row], labelIndptr[row + 1]);
 
 function damaged(detail: string, file?: string): EspalierError {
   return new EspalierError({

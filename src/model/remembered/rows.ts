@@ -21,16 +21,16 @@ export interface VoteSettings {
 /** Where no validation rows decide: what did well on them in the experiments. */
 export const defaultVotes: VoteSettings = { nearest: 32, temperature: 0.05, weight: 8 };
 
-/** Plain data over memory that threads can share. */
+/** Plain data. */
 export interface RememberedRows {
   readonly settings: VoteSettings;
-  /** The rows themselves, without names. */
+  /** The rows themselves. */
   readonly examples: CsrDatasetParts;
   /** d, what the output layer sees. */
   readonly width: number;
   /** [d], what it sees of a row without features: directions are looked at from there. */
   readonly origin: Float64Array;
-  /** [rows, d], of length 1, as raw bits of bfloat16. */
+  /** [rows, d], of length 1, as raw bits of bfloat16; in memory that threads can share. */
   readonly directions: Uint16Array;
 }
 
@@ -57,7 +57,7 @@ export function rememberRows(
     }
     onProgress?.(done, rows);
   }
-  return { settings, examples: sharedRows(examples), width, origin, directions };
+  return { settings, examples, width, origin, directions };
 }
 
 /**
@@ -102,22 +102,21 @@ function checkRows({ rows, indptr, labelIndptr }: CsrDataset): void {
   });
 }
 
-function sharedRows({ rows, features, labels, ...arrays }: CsrDataset): CsrDatasetParts {
-  const { indptr, indices, values, labelIndptr, labelIds } = arrays;
-  const pointers = (of: Float64Array) => {
-    const copy = new Float64Array(new SharedArrayBuffer(of.byteLength));
-    copy.set(of);
-    return copy;
-  };
-  const ids = (of: Uint32Array) => {
-    const copy = new Uint32Array(new SharedArrayBuffer(of.byteLength));
-    copy.set(of);
-    return copy;
-  };
-  const numbers = new Float32Array(new SharedArrayBuffer(values.byteLength));
-  numbers.set(values);
+/** The same with all that is large in memory that threads can share, without names. */
+export function sharedRows({ examples, ...rest }: RememberedRows): RememberedRows {
+  const { rows, features, labels, indptr, indices, values, labelIndptr, labelIds } = examples;
   return {
-    ...{ rows, features, labels, indptr: pointers(indptr), indices: ids(indices), values: numbers },
-    ...{ labelIndptr: pointers(labelIndptr), labelIds: ids(labelIds) },
+    ...rest,
+    examples: {
+      ...{ rows, features, labels, indptr: shared(indptr), indices: shared(indices), values: shared(values) },
+      ...{ labelIndptr: shared(labelIndptr), labelIds: shared(labelIds) },
+    },
   };
+}
+
+function shared<A extends Float64Array | Float32Array | Uint32Array>(from: A): A {
+  const kind = from.constructor as new (buffer: SharedArrayBuffer) => A;
+  const copy = new kind(new SharedArrayBuffer(from.byteLength));
+  copy.set(from);
+  return copy;
 }

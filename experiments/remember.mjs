@@ -16,7 +16,7 @@ const few = (fanIn, dropout) => {
   };
 };
 
-const votes = (temperature, weight) => ({ nearest: 32, temperature, weight });
+export const votes = (temperature, weight) => ({ nearest: 32, temperature, weight });
 /** By dataset and layer: its config, and the votes of models that score the test split, as its validation cell chose them. */
 const tasks = {
   'wordnet-hypernym': {
@@ -44,22 +44,24 @@ const rares = [0.5, 1, 1.5];
 const ks = [1, 3, 5];
 const nameOf = (layer, split) => `${layer}, ${split}`;
 
-const cells = Object.entries(tasks).flatMap(([dataset, layers]) =>
-  [1, 2, 3].flatMap((seed) =>
-    Object.entries(layers).flatMap(([layer, [config, chosen]]) => {
-      const cell = (split, rows, how) =>
-        cellsOf(dataset, nameOf(layer, split), [seed], { ...config, ...rows }).map((one) => ({
-          ...one,
-          ...{ split, rares, remember: how, ks },
-        }));
-      // One seed chooses.
-      return [
-        ...(seed === 1 ? cell('validation', unseen, {}) : []),
-        ...cell('test', { rows: 'all' }, { votes: chosen }),
-      ];
-    }),
-  ),
-);
+/** A validation cell per layer, and test cells of three seeds. */
+export const cellsWithVotes = (tasks) =>
+  Object.entries(tasks).flatMap(([dataset, layers]) =>
+    [1, 2, 3].flatMap((seed) =>
+      Object.entries(layers).flatMap(([layer, [config, chosen]]) => {
+        const cell = (split, rows, how) =>
+          cellsOf(dataset, nameOf(layer, split), [seed], { ...config, ...rows }).map((one) => ({
+            ...one,
+            ...{ split, rares, remember: how, ks },
+          }));
+        // One seed chooses.
+        return [
+          ...(seed === 1 ? cell('validation', unseen, {}) : []),
+          ...cell('test', { rows: 'all' }, { votes: chosen }),
+        ];
+      }),
+    ),
+  );
 
 /** The rows of a table: each layer without votes, with them, and with rare labels favoured too; as results of their own. */
 function withAndWithout(results, dataset, layers, split) {
@@ -80,8 +82,8 @@ function withAndWithout(results, dataset, layers, split) {
   );
 }
 
-function table(results) {
-  const lines = [
+const table = (results) =>
+  [
     '# Rows remembered',
     '',
     'Made by `npm run experiment -- remember`: networks without and with the votes of their training rows (`espalier',
@@ -93,7 +95,12 @@ function table(results) {
     'votes takes 2 bytes per hidden unit and row more: 74 MB on wordnet-hypernym, 215 MB on wordnet-related. Trees are of the same',
     'features and rows, three together.',
     '',
-  ];
+    ...tablesWithVotes(results, tasks),
+  ].join('\n');
+
+/** A table for each dataset and split. */
+export function tablesWithVotes(results, tasks) {
+  const lines = [];
   for (const [dataset, layers] of Object.entries(tasks)) {
     for (const split of ['validation', 'test']) {
       const rows = withAndWithout(results, dataset, layers, split);
@@ -107,7 +114,7 @@ function table(results) {
       lines.push('');
     }
   }
-  return lines.join('\n');
+  return lines;
 }
 
-export const remember = { cells, table };
+export const remember = { cells: cellsWithVotes(tasks), table };

@@ -21,6 +21,7 @@ import { dsd } from './dsd.mjs';
 import { extreme } from './extreme.mjs';
 import { fanIn } from './fan-in.mjs';
 import { gates } from './gates.mjs';
+import { labelRows } from './label-rows.mjs';
 import { newLabels } from './new-labels.mjs';
 import { rare } from './rare.mjs';
 import { regression } from './regression.mjs';
@@ -30,7 +31,15 @@ import { words } from './words.mjs';
 
 const experiments = {
   ...{ activations, defaults, dsd, 'fan-in': fanIn, words, regression, gates },
-  ...{ extreme, 'amazon-3m': amazon, 'new-labels': newLabels, rare, remember, settings },
+  ...{
+    extreme,
+    'amazon-3m': amazon,
+    'new-labels': newLabels,
+    'label-rows': labelRows,
+    rare,
+    remember,
+    settings,
+  },
 };
 const root = fileURLToPath(new URL('..', import.meta.url));
 const given = process.argv.indexOf('--data');

@@ -10,7 +10,7 @@ export function trainingPrinter(): { event(event: TrainEvent): void; done(): voi
     switch (e.event) {
       case 'start':
         line.say(
-          `training on ${e.rows.toLocaleString('en')} rows, ${e.features.toLocaleString('en')} features, ${e.labels.toLocaleString('en')} labels: ${e.weights.toLocaleString('en')} weights, ${(e.plannedBytes / 2 ** 20).toFixed(0)} MiB planned, kernels ${e.kernels} on ${e.threads} thread${e.threads === 1 ? '' : 's'}`,
+          `training on ${e.rows.toLocaleString('en')} rows${e.labelRows === undefined ? '' : ` and ${e.labelRows.toLocaleString('en')} of labels`}, ${e.features.toLocaleString('en')} features, ${e.labels.toLocaleString('en')} labels: ${e.weights.toLocaleString('en')} weights, ${(e.plannedBytes / 2 ** 20).toFixed(0)} MiB planned, kernels ${e.kernels} on ${e.threads} thread${e.threads === 1 ? '' : 's'}`,
         );
         if (e.resumedAt > 0) line.say(`resumed at step ${e.resumedAt}`);
         break;

@@ -14,6 +14,13 @@ export interface BatchPosition {
   readonly step: number;
 }
 
+/** Which rows each batch has. */
+export interface BatchOrder {
+  readonly stepsPerEpoch: number;
+  /** Rows of one batch, in order; may hold until others are asked for only. */
+  rowIds(position: BatchPosition): Uint32Array;
+}
+
 export interface BatchPlanOptions {
   readonly rows: number;
   readonly batch: number;
@@ -22,18 +29,21 @@ export interface BatchPlanOptions {
   readonly shuffle?: boolean;
   /** true: a last batch that is not full is left out of its epoch; default false. */
   readonly dropLast?: boolean;
+  /** Name of the random stream; another for every plan of one seed. */
+  readonly stream?: string;
 }
 
-export class BatchPlan {
+export class BatchPlan implements BatchOrder {
   readonly batch: number;
   readonly stepsPerEpoch: number;
   readonly #rows: number;
   readonly #seed: number;
   readonly #shuffle: boolean;
+  readonly #stream: string;
   readonly #order: Uint32Array;
   #epoch = -1;
 
-  constructor({ rows, batch, seed, shuffle = true, dropLast = false }: BatchPlanOptions) {
+  constructor({ rows, batch, seed, shuffle = true, dropLast = false, stream = 'batches' }: BatchPlanOptions) {
     if (!Number.isSafeInteger(batch) || batch < 1) {
       throw refuse('BATCH_SIZE', 'the batch size is not a positive whole number', '1 or more', batch);
     }
@@ -45,6 +55,7 @@ export class BatchPlan {
     this.#rows = rows;
     this.#seed = seed;
     this.#shuffle = shuffle;
+    this.#stream = stream;
     this.#order = new Uint32Array(rows);
     for (let row = 0; row < rows; row++) this.#order[row] = row;
   }
@@ -60,7 +71,7 @@ export class BatchPlan {
     if (this.#shuffle && epoch !== this.#epoch) {
       const order = this.#order;
       for (let row = 0; row < order.length; row++) order[row] = row;
-      RandomStream.named(this.#seed, `batches/epoch-${epoch}`).shuffle(order);
+      RandomStream.named(this.#seed, `${this.#stream}/epoch-${epoch}`).shuffle(order);
       this.#epoch = epoch;
     }
     return this.#order.subarray(step * this.batch, Math.min(this.#rows, (step + 1) * this.batch));

@@ -1,6 +1,7 @@
 /**
  * A dataset directory: `dataset.json` (what it is, counts, checksums), `train.bin`, perhaps `validation.bin` and
- * `test.bin`, `labels.jsonl`, and where they exist `features.jsonl`, `featurizer.json`, `test.rows.jsonl`.
+ * `test.bin`, `labels.jsonl`, and where they exist `labels.texts.jsonl`, `features.jsonl`, `featurizer.json`,
+ * `test.rows.jsonl`.
  * It is written aside and renamed, so it is whole or not there.
  */
 import { createHash } from 'node:crypto';
@@ -15,6 +16,8 @@ import { readDatasetFile, writeDatasetFile } from './dataset-file.js';
 import { Featurizer, featurizerFile } from './featurizer/index.js';
 import { parseJsonLines, toJsonLines } from './json-lines.js';
 import { concatRows } from './rows.js';
+
+const labelTextsFile = 'labels.texts.jsonl';
 
 /** What is stored. */
 export const storedSplits = ['train', 'validation', 'test'] as const;
@@ -58,16 +61,19 @@ export interface DatasetContent {
   readonly validation?: CsrDataset;
   readonly test?: CsrDataset;
   readonly featurizer?: Featurizer;
+  /** [labels] What each label means in words that rows use; by default its name. */
+  readonly labelTexts?: readonly string[];
   /** One per test row. */
   readonly testRows?: readonly RowText[];
 }
 
 /** Writes a dataset directory, replacing one that is there; names come from `train`. */
 export async function writeDatasetDirectory(path: string, content: DatasetContent): Promise<DatasetInfo> {
-  const { name, origin, licence, train, featurizer, testRows } = content;
+  const { name, origin, licence, train, featurizer, labelTexts, testRows } = content;
   checkAlike(content);
   const texts: Record<string, string> = {};
   if (train.labelNames !== undefined) texts['labels.jsonl'] = toJsonLines(train.labelNames);
+  if (labelTexts !== undefined) texts[labelTextsFile] = toJsonLines(labelTexts);
   if (train.featureNames !== undefined) texts['features.jsonl'] = toJsonLines(train.featureNames);
   if (featurizer !== undefined) texts[featurizerFile] = `${JSON.stringify(featurizer)}\n`;
   if (testRows !== undefined) texts['test.rows.jsonl'] = toJsonLines(testRows);
@@ -157,8 +163,13 @@ export class DatasetDirectory {
   /** Identity of the content, for checkpoints and result tables; hex. */
   get fingerprint(): string {
     const { splits, files } = this.info;
+    const texts = files[labelTextsFile];
     return sha256(
-      JSON.stringify([storedSplits.map((split) => splits[split]?.sha256), files['labels.jsonl']]),
+      JSON.stringify([
+        storedSplits.map((split) => splits[split]?.sha256),
+        files['labels.jsonl'],
+        ...(texts === undefined ? [] : [texts]),
+      ]),
     );
   }
 
@@ -210,6 +221,11 @@ export class DatasetDirectory {
     return this.#names;
   }
 
+  /** What each label means in words, or its name where that is all there is; undefined where there is neither. */
+  async labelTexts(): Promise<string[] | undefined> {
+    return (await this.#strings(labelTextsFile, this.info.labels)) ?? (await this.names()).labelNames;
+  }
+
   /** What turns text into features of this dataset, or undefined where it came as numbers. */
   async featurizer(): Promise<Featurizer | undefined> {
     const text = await this.#text(featurizerFile);
@@ -258,7 +274,7 @@ export class DatasetDirectory {
   }
 }
 
-function checkAlike({ train, validation, test, featurizer, testRows }: DatasetContent): void {
+function checkAlike({ train, validation, test, featurizer, labelTexts, testRows }: DatasetContent): void {
   const wrong = (problem: string, expected: number, received: number) =>
     new EspalierError({
       code: 'DATASET_CONTENT',
@@ -277,6 +293,9 @@ function checkAlike({ train, validation, test, featurizer, testRows }: DatasetCo
   }
   if (featurizer !== undefined && featurizer.features !== train.features) {
     throw wrong('the featurizer is of another dataset', train.features, featurizer.features);
+  }
+  if (labelTexts !== undefined && labelTexts.length !== train.labels) {
+    throw wrong('there must be one text for each label', train.labels, labelTexts.length);
   }
   if (testRows !== undefined && testRows.length !== (test?.rows ?? 0)) {
     throw wrong('there must be one text for each test row', test?.rows ?? 0, testRows.length);

@@ -12,7 +12,7 @@ import type { RowText } from './cache.js';
 import type { CsrDataset } from './dataset.js';
 import { Featurizer, type FeaturizerOptionsInput } from './featurizer/index.js';
 import { findWordnet, readSynsets, type Synset } from './wordnet-files.js';
-import { synsetNames, synsetText } from './wordnet-names.js';
+import { readableLemma, synsetNames, synsetText } from './wordnet-names.js';
 
 export const wordnetTasks = ['wordnet-related', 'wordnet-hypernym'] as const;
 export type WordnetTask = (typeof wordnetTasks)[number];
@@ -41,6 +41,8 @@ export interface WordnetData {
   readonly validation: CsrDataset;
   readonly test: CsrDataset;
   readonly featurizer: Featurizer;
+  /** Of each label its first word alone: names tell labels apart by what a row of that very synset says. */
+  readonly labelTexts: readonly string[];
   /** What each test row was, for reading predictions. */
   readonly testRows: readonly RowText[];
   /** Version of the npm package, or null where a directory was given. */
@@ -95,6 +97,7 @@ export async function wordnetData(task: WordnetTask, source?: string): Promise<W
     validation: builders.validation.finish(names),
     test: builders.test.finish(names),
     featurizer,
+    labelTexts: labelKeys.map((key) => readableLemma((synsets.get(key) as Synset).lemmas[0])),
     testRows,
     version: found.version,
   };

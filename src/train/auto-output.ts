@@ -5,6 +5,7 @@
  * stands in the run's config, so that going on never chooses again.
  */
 import type { CsrDataset } from '../data/dataset.js';
+import type { TrainingRows } from '../data/label-rows.js';
 import { EspalierError } from '../errors.js';
 import type { Kernels } from '../kernels/face.js';
 import { Device } from '../tensor/device.js';
@@ -32,15 +33,15 @@ export interface Room {
 export async function chooseOutput(
   input: TrainConfigInput,
   kernels: Kernels,
-  data: { readonly rows: CsrDataset; readonly validation: CsrDataset | null },
+  data: TrainingRows & { readonly validation: CsrDataset | null },
   { maxMemory, baseRss }: Room,
 ): Promise<{ readonly config: TrainConfig; readonly choice: OutputChoice; readonly clusters: Clusters }> {
-  const { rows, validation } = data;
+  const { rows, examples = rows, validation } = data;
   const base = provisional(input);
   const { kind, ratio, rare, width } = recommend(base, rows);
   const outputs = { dense: { kind }, 'fan-in': chosenFanIn(base, rows.labels), factored: { kind } };
   const first = parseConfig(withOutput(input, { output: outputs[kind] as Change['output'] }));
-  const held = maxMemory === undefined ? rows.bytes + (validation?.bytes ?? 0) : 0;
+  const held = maxMemory === undefined ? examples.bytes + (validation?.bytes ?? 0) : 0;
   const room = maxMemory === undefined ? availableMemory() : maxMemory - baseRss;
   const tooLarge: string[] = [];
   const clustersFor = clustersOnce(kernels, rows);

@@ -90,6 +90,19 @@ export const trainConfig = z.strictObject({
   clip: z.number().positive().nullable().default(null),
   /** What the last model trains on: `train` holds the validation rows out, `all` uses them too. */
   rows: z.enum(['train', 'all']).default('train'),
+  /**
+   * What labels are called, as rows of theirs: each batch has some behind its own. For datasets of text whose rows use the
+   * words of their labels. null: none. Optional, so that older runs resume.
+   */
+  labelRows: z
+    .strictObject({
+      /** So many of them for a row of a batch. */
+      share: z.number().positive().max(8).default(0.75),
+      /** Part of the run after which there are none. */
+      until: z.number().positive().max(1).default(0.75),
+    })
+    .nullable()
+    .optional(),
   validation: z
     .strictObject({
       /** Rows scored during training; 0: none. */

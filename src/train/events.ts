@@ -75,6 +75,8 @@ export type TrainEvent =
       readonly kernels: string;
       readonly threads: number;
       readonly rows: number;
+      /** Rows that labels' names make beside these, where the settings ask for them. */
+      readonly labelRows?: number;
       readonly features: number;
       readonly labels: number;
       readonly steps: number;

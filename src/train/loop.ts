@@ -41,7 +41,7 @@ export async function runLoop(
   { step: from, begun }: { readonly step: number; readonly begun: boolean },
   hooks: LoopHooks,
 ): Promise<LoopResult> {
-  const { config, classifier, optimizer, order, batch, totalSteps, rows } = session;
+  const { config, classifier, optimizer, order, batch, totalSteps, examples } = session;
   const validateEvery = Math.max(1, Math.round(config.validation.every * order.stepsPerEpoch));
   const checkpointMs = config.checkpoint.everyMinutes * 60_000;
   const meter = new Meter(session, hooks, from);
@@ -49,14 +49,14 @@ export async function runLoop(
   let step = from;
   let enough = false;
   // A run may have been stopped behind this: the log has it, and a start by gradients must not see its own choice.
-  if (!begun && rows.rows > 0) {
-    fillBatch(rows, order.rowIds({ epoch: 0, step: 0 }), batch);
+  if (!begun && examples.rows > 0) {
+    fillBatch(examples, order.rowIds({ epoch: 0, step: 0 }), batch);
     if (session.choosesConnections) await rewire(session, 0, hooks);
     snapshot(session, 0, hooks);
   }
   while (step < totalSteps && !enough && hooks.signal?.aborted !== true) {
     const position = { epoch: Math.floor(step / order.stepsPerEpoch), step: step % order.stepsPerEpoch };
-    fillBatch(rows, order.rowIds(position), batch);
+    fillBatch(examples, order.rowIds(position), batch);
     const rates = session.rates(step);
     if (rates.lambda === 0) session.endAuxiliary();
     session.saved?.begin(step);

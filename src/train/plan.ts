@@ -7,6 +7,7 @@
  */
 import { Tape } from '../autograd/tape.js';
 import type { CsrDataset } from '../data/dataset.js';
+import type { TrainingRows } from '../data/label-rows.js';
 import type { Kernels } from '../kernels/face.js';
 import { Classifier } from '../model/classifier.js';
 import { Device } from '../tensor/device.js';
@@ -15,10 +16,9 @@ import { clustersOnce } from './auxiliary.js';
 import { secondsPerStep } from './calibrate.js';
 import type { TrainConfig } from './config.js';
 import { type Change, changed, describe, recommend, rivals, settingsOf, shrinks } from './output-choices.js';
-import { planRun } from './session.js';
+import { labelsBeside, planRun } from './session.js';
 
-export interface PlanData {
-  readonly rows: CsrDataset;
+export interface PlanData extends TrainingRows {
   readonly validation: CsrDataset | null;
 }
 
@@ -75,7 +75,8 @@ export async function planTraining(
   data: PlanData,
   { maxMemory, calibrate = true, baseRss, onProgress }: PlanOptions = {},
 ): Promise<RunPlan> {
-  const base = baseRss ?? process.memoryUsage.rss() - data.rows.bytes - (data.validation?.bytes ?? 0);
+  const base =
+    baseRss ?? process.memoryUsage.rss() - (data.examples ?? data.rows).bytes - (data.validation?.bytes ?? 0);
   const clustersFor = clustersOnce(kernels, data.rows);
   const price = async (change: Change | null, timed: boolean): Promise<PlanLine> => {
     const own = change === null ? config : changed(config, change);
@@ -89,7 +90,7 @@ export async function planTraining(
       totalBytes: plan.totalBytes,
       peakRss: Math.max(0, base) + plan.totalBytes,
       flopsPerExample: await operationsPerExample(own, kernels, data.rows),
-      minutes: timed ? await minutesOf(own, kernels, data.rows) : null,
+      minutes: timed ? await minutesOf(own, kernels, data) : null,
     };
   };
   const lines = [await price(null, calibrate)];
@@ -127,8 +128,13 @@ export async function operationsPerExample(
   return 3 * tape.flops + flopsPerExample;
 }
 
-async function minutesOf(config: TrainConfig, kernels: Kernels, rows: CsrDataset): Promise<number> {
-  const seconds = await secondsPerStep(config, kernels, rows);
+async function minutesOf(config: TrainConfig, kernels: Kernels, data: PlanData): Promise<number> {
+  const { rows } = data;
+  const batch = config.batch + labelsBeside(config, data);
+  const alone = await secondsPerStep(config, kernels, rows);
+  const { until = 0 } = config.labelRows ?? {};
+  const beside = batch === config.batch ? alone : await secondsPerStep({ ...config, batch }, kernels, rows);
+  const seconds = until * beside + (1 - until) * alone;
   return (seconds * config.epochs * Math.ceil(rows.rows / config.batch)) / 60;
 }
 

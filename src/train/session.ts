@@ -1,8 +1,16 @@
 /** Everything one run works with, made once from its config: device, rows, model, optimiser, schedule, arena. */
 
-import { Batch, BatchPlan, batchBytes, batchShape } from '../data/batches.js';
+import {
+  Batch,
+  type BatchOrder,
+  BatchPlan,
+  type BatchShape,
+  batchBytes,
+  batchShape,
+} from '../data/batches.js';
 import type { CsrDataset } from '../data/dataset.js';
 import type { Featurizer } from '../data/featurizer/index.js';
+import { BatchesWithLabels, shapeWithLabels, type TrainingRows } from '../data/label-rows.js';
 import { labelFrequencies } from '../data/statistics.js';
 import { EspalierError } from '../errors.js';
 import type { Kernels } from '../kernels/face.js';
@@ -31,6 +39,8 @@ export class TrainSession {
   readonly config: TrainConfig;
   readonly device: Device;
   readonly rows: CsrDataset;
+  /** What batches are made of: the rows, and those of labels behind them where the settings ask for these. */
+  readonly examples: CsrDataset;
   readonly validation: CsrDataset | null;
   readonly shape: RunShape;
   readonly plan: MemoryPlan;
@@ -47,7 +57,7 @@ export class TrainSession {
   /** Whether a layer that starts from gradients does so: one that was trained before has its connections. */
   readonly choosesConnections: boolean;
   #auxiliary: AuxiliaryHead | null;
-  readonly order: BatchPlan;
+  readonly order: BatchOrder;
   readonly batch: Batch;
   /** What growth by gradients asks; it sees the batch of the last step. */
   readonly growth: TrainingGrowth;
@@ -61,6 +71,7 @@ export class TrainSession {
     this.config = parts.config;
     this.device = parts.device;
     this.rows = parts.rows;
+    this.examples = parts.examples;
     this.validation = parts.validation;
     this.shape = parts.shape;
     this.plan = parts.plan;
@@ -83,8 +94,7 @@ export class TrainSession {
   static async create(
     given: TrainConfig,
     kernels: Kernels,
-    data: {
-      readonly rows: CsrDataset;
+    data: TrainingRows & {
       readonly validation: CsrDataset | null;
       readonly baseRss: number;
       /** Largest peak of the process; default: what is there now. */
@@ -94,7 +104,7 @@ export class TrainSession {
       readonly clusters?: Clusters;
     },
   ): Promise<TrainSession> {
-    const { rows, validation, baseRss, featurizer = null } = data;
+    const { rows, examples = rows, validation, baseRss, featurizer = null } = data;
     const device = new Device(kernels);
     const started =
       given.start === null ? null : await startFrom(given, given.start, device, rows, featurizer);
@@ -109,7 +119,7 @@ export class TrainSession {
     } = await planRun(device, config, { ...data, goesOn: started?.whole }, clusters);
     const plan = withWhatWas(ahead, device.ledger);
     const limit = data.maxMemory;
-    if (limit === undefined) ensureFits(ahead, rows.bytes + (validation?.bytes ?? 0));
+    if (limit === undefined) ensureFits(ahead, examples.bytes + (validation?.bytes ?? 0));
     else ensureFits(plan, 0, limit - baseRss);
     const frequencies = labelFrequencies(rows);
     device.ledger.acquire('data', shape.dataBytes);
@@ -130,7 +140,7 @@ export class TrainSession {
         ? null
         : auxiliaryHead(device, hiddenWidth(model.encoder), { ...shape, seed }, about.shape, about);
     device.arena.reserve(plan.arenaBytes);
-    const order = new BatchPlan({ rows: rows.rows, batch: config.batch, seed: config.seed });
+    const { order, totalSteps } = orderOf(config, data);
     const batch = new Batch(largest);
     if (started !== null)
       await startNewLabels(classifier, rows, frequencies, started.fresh, batch, config.start?.newLabels);
@@ -138,6 +148,7 @@ export class TrainSession {
       config,
       device,
       rows,
+      examples,
       validation,
       shape,
       plan,
@@ -151,8 +162,8 @@ export class TrainSession {
       auxiliary,
       order,
       batch,
-      growth: new TrainingGrowth(rows, classifier, batch, evidence),
-      totalSteps: Math.max(1, Math.round(config.epochs * order.stepsPerEpoch)),
+      growth: new TrainingGrowth(examples, classifier, batch, evidence),
+      totalSteps,
       frequencies,
       baseRss,
     });
@@ -185,6 +196,32 @@ export class TrainSession {
       clip: config.clip,
     };
   }
+}
+
+/** Which rows each step sees. */
+function orderOf(
+  config: TrainConfig,
+  data: TrainingRows,
+): { readonly order: BatchOrder; readonly totalSteps: number } {
+  const { rows, examples = rows } = data;
+  const { seed, batch, epochs, labelRows } = config;
+  const own = new BatchPlan({ rows: rows.rows, batch, seed });
+  const totalSteps = Math.max(1, Math.round(epochs * own.stepsPerEpoch));
+  const each = labelsBeside(config, data);
+  if (!labelRows || each === 0) return { order: own, totalSteps };
+  const ofLabels = examples.rows - rows.rows;
+  const beside = new BatchPlan({ rows: ofLabels, batch: each, seed, stream: 'label-rows' });
+  const until = Math.round(labelRows.until * totalSteps);
+  return { order: new BatchesWithLabels(own, beside, { first: rows.rows, until }), totalSteps };
+}
+
+/** How many rows of labels a batch has, as long as there are any. */
+export function labelsBeside(
+  { batch, labelRows }: Pick<TrainConfig, 'batch' | 'labelRows'>,
+  { rows, examples = rows }: TrainingRows,
+): number {
+  const there = examples.rows - rows.rows;
+  return labelRows ? Math.min(there, Math.max(1, Math.round(labelRows.share * batch))) : 0;
 }
 
 /** The first of the labels that a model does not have, which stand behind all others. */
@@ -221,8 +258,7 @@ const withWhatWas = (plan: MemoryPlan, ledger: MemoryLedger): MemoryPlan =>
 export async function planRun(
   device: Device,
   config: TrainConfig,
-  data: {
-    readonly rows: CsrDataset;
+  data: TrainingRows & {
     readonly validation: CsrDataset | null;
     /** Whether the layer comes with its connections; by default what `config.start` says. */
     readonly goesOn?: boolean;
@@ -230,10 +266,13 @@ export async function planRun(
   { targets, clusteringBytes }: Clusters,
   timeline = false,
 ) {
-  const { rows, validation, goesOn = config.start?.mode === 'continue' } = data;
-  const largest = batchShape(rows, config.batch);
-  const evidence = growthShape(rows, asksFor(config), config.model.loss === 'softmax');
-  const shape = { ...runShape(config, rows, validation, evidence, targets?.shape), clusteringBytes };
+  const { rows, examples = rows, validation, goesOn = config.start?.mode === 'continue' } = data;
+  const largest = shapeWithLabels(data, config.batch, labelsBeside(config, data));
+  const evidence = growthShape(examples, asksFor(config), config.model.loss === 'softmax');
+  const shape = {
+    ...runShape(largest, examples, validation, evidence, targets?.shape),
+    clusteringBytes,
+  };
   const optimizers = { encoder: config.optimizer, output: config.outputOptimizer };
   const plan = await planMemory(device, config.model, optimizers, shape, {
     clip: config.clip !== null,
@@ -252,18 +291,17 @@ const asksFor = ({ model: { output } }: TrainConfig) =>
 
 /** Sizes that decide the memory of a run. */
 function runShape(
-  config: TrainConfig,
+  largest: BatchShape,
   rows: CsrDataset,
   validation: CsrDataset | null,
   evidence: GrowthShape | null,
   auxiliary: AuxiliaryShape | undefined,
 ): RunShape {
-  const largest = batchShape(rows, config.batch);
   const scored = validation === null ? 0 : batchBytes(batchShape(validation, evaluationBatch));
   return {
     features: rows.features,
     labels: rows.labels,
-    batch: config.batch,
+    batch: largest.rows,
     batchNnz: largest.nnz,
     batchPositives: largest.positives,
     dataBytes:

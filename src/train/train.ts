@@ -3,6 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatasetDirectory } from '../data/cache.js';
 import type { CsrDataset } from '../data/dataset.js';
+import { labelRows, type TrainingRows, withLabelRows } from '../data/label-rows.js';
 import { selectRows, spread } from '../data/rows.js';
 import { BUCKETS, labelBuckets } from '../data/statistics.js';
 import { EspalierError } from '../errors.js';
@@ -77,14 +78,15 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
   const directory = await DatasetDirectory.open(checked.data);
   await refuseOldRun(checked.out, resume);
   const kernels = selectKernels({ backend: checked.backend, threads: checked.threads || undefined });
-  const rows = await directory.load(checked.rows === 'all' ? 'trainAll' : 'train');
+  const training = await trainingRows(directory, checked);
+  const { rows } = training;
   const validation = await validationRows(directory, checked);
   const { config, choice, clusters } = leavesOutputOpen(settings)
-    ? await chooseOutput(settings, kernels, { rows, validation }, { maxMemory, baseRss })
+    ? await chooseOutput(settings, kernels, { ...training, validation }, { maxMemory, baseRss })
     : { config: checked, choice: null, clusters: undefined };
   const featurizer = config.start === null ? null : ((await directory.featurizer()) ?? null);
   const session = await TrainSession.create(config, kernels, {
-    ...{ rows, validation, baseRss, featurizer, maxMemory, clusters },
+    ...{ ...training, validation, baseRss, featurizer, maxMemory, clusters },
   });
   // What is refused until here leaves no directory behind.
   await openRun(config, directory.fingerprint);
@@ -107,6 +109,7 @@ export async function train(input: TrainConfigInput, options: TrainOptions = {})
       kernels: kernels.name,
       threads: kernels.threads,
       rows: rows.rows,
+      ...(config.labelRows ? { labelRows: session.examples.rows - rows.rows } : {}),
       features: rows.features,
       labels: rows.labels,
       steps: session.totalSteps,
@@ -263,6 +266,15 @@ function calibrationFor(session: TrainSession, scored: PairCollector | null): Ca
   const { calibration, model } = session.config;
   if (calibration === null || scored === null) return null;
   return calibrate(scored, session.frequencies, { ...calibration, isLogit: model.loss === 'bce' });
+}
+
+/** The rows of a run, and what labels are called behind them where its settings ask for that. */
+export async function trainingRows(
+  directory: DatasetDirectory,
+  { rows, labelRows: wanted }: Pick<TrainConfig, 'rows' | 'labelRows'>,
+): Promise<TrainingRows> {
+  const own = await directory.load(rows === 'all' ? 'trainAll' : 'train');
+  return withLabelRows(own, wanted ? await labelRows(directory) : null);
 }
 
 /** Validation rows spread evenly over the split; none when the model trains on them. */

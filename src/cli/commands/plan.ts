@@ -7,10 +7,10 @@ import { chooseOutput } from '../../train/auto-output.js';
 import { mebibytes } from '../../train/memory-report.js';
 import { leavesOutputOpen, provisional } from '../../train/open-output.js';
 import { type PlanLine, planTraining, type RunPlan } from '../../train/plan.js';
-import { validationRows } from '../../train/train.js';
+import { trainingRows, validationRows } from '../../train/train.js';
 import { parseSize } from '../size.js';
 import { out, ProgressLine } from '../terminal.js';
-import { type ConfigOptions, collect, gatherConfig } from './train.js';
+import { type ConfigOptions, collect, gatherConfig, labelRowsHelp } from './train.js';
 
 interface PlanCliOptions extends ConfigOptions {
   readonly maxMemory?: string;
@@ -26,6 +26,7 @@ export function planCommand(): Command {
     .argument('[data]', 'dataset directory')
     .option('--config <file>', 'settings as JSON')
     .option('--set <path=value>', 'one setting, e.g. model.output.fanIn=64 (repeatable)', collect, [])
+    .option('--label-rows', labelRowsHelp)
     .option('--threads <n>', 'same as --set threads=n')
     .option('--max-memory <size>', 'largest peak of the process, e.g. 2GiB: chooses what fits')
     .option('--no-calibrate', 'no minutes: saves the two seconds of trying')
@@ -42,12 +43,12 @@ async function plan(path: string | undefined, options: PlanCliOptions): Promise<
   const input = { ...(await gatherConfig(path, options)), out: 'none' };
   const checked = provisional(input);
   const directory = await DatasetDirectory.open(checked.data);
-  const rows = await directory.load(checked.rows === 'all' ? 'trainAll' : 'train');
+  const training = await trainingRows(directory, checked);
   const validation = await validationRows(directory, checked);
   const kernels = selectKernels({ backend: checked.backend, threads: checked.threads || undefined });
   // Without a bound: what fits is found below, and shown with what did not.
   const open = leavesOutputOpen(input);
-  const data = { rows, validation };
+  const data = { ...training, validation };
   const config = open ? (await chooseOutput(input, kernels, data, unbounded)).config : checked;
   const line = new ProgressLine();
   const made = await planTraining(config, kernels, data, {

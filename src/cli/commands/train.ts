@@ -20,6 +20,7 @@ export interface ConfigOptions {
   readonly threads?: string;
   readonly allowUnstable?: boolean;
   readonly tensorboard?: boolean;
+  readonly labelRows?: boolean;
 }
 
 interface TrainCliOptions extends ConfigOptions {
@@ -42,6 +43,7 @@ export function trainCommand(): Command {
     .option('--seed <n>', 'same as --set seed=n')
     .option('--threads <n>', 'same as --set threads=n')
     .option('--allow-unstable', 'take rates beyond the stable range of a factored layer instead of refusing')
+    .option('--label-rows', labelRowsHelp)
     .option('--tensorboard', 'also write event files for TensorBoard, to tensorboard/ in the run')
     .option(
       '--max-memory <size>',
@@ -71,6 +73,9 @@ Examples:
     )
     .action(run);
 }
+
+export const labelRowsHelp =
+  'for labels whose names are words that rows use: what a label is called is an example of it, too (settings: labelRows)';
 
 export const collect = (value: string, before: string[]): string[] => [...before, value];
 
@@ -112,8 +117,8 @@ export async function trainWithSignals(
 
 async function gather(data: string | undefined, options: TrainCliOptions): Promise<TrainConfigInput> {
   if (options.resume !== undefined) {
-    const { config, out, epochs, seed, threads, allowUnstable, tensorboard } = options;
-    const others = [config, out, epochs, seed, threads, allowUnstable, tensorboard, data];
+    const { config, out, epochs, seed, threads, allowUnstable, tensorboard, labelRows } = options;
+    const others = [config, out, epochs, seed, threads, allowUnstable, tensorboard, labelRows, data];
     if (others.some((o) => o !== undefined) || options.set.length > 0) {
       throw new EspalierError({
         code: 'RESUME_OPTIONS',
@@ -164,6 +169,7 @@ export async function gatherConfig(
   }
   if (options.allowUnstable === true) setPath(config, 'model.output.allowUnstable=true');
   if (options.tensorboard === true) setPath(config, 'tensorboard=true');
+  if (options.labelRows === true) setPath(config, 'labelRows={}');
   for (const assignment of options.set) setPath(config, assignment);
   return config as TrainConfigInput;
 }

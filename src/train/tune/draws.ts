@@ -1,5 +1,6 @@
 /** Draws that can be tried: what they make of the settings, and what they would take. */
 import type { CsrDataset } from '../../data/dataset.js';
+import type { TrainingRows } from '../../data/label-rows.js';
 import { EspalierError } from '../../errors.js';
 import type { Kernels } from '../../kernels/index.js';
 import { Device } from '../../tensor/device.js';
@@ -17,12 +18,11 @@ export interface Drawn {
   readonly bytes: number;
 }
 
-export interface DrawMaterial {
+export interface DrawMaterial extends TrainingRows {
   /** The settings that hold for every draw, `base` with what they leave open. */
   readonly given: TrainConfigInput;
   readonly base: TrainConfig;
   readonly kernels: Kernels;
-  readonly rows: CsrDataset;
   readonly validation: CsrDataset;
 }
 
@@ -47,15 +47,11 @@ export class Draws {
   async get(draw: number): Promise<Drawn> {
     const known = this.#known.get(draw);
     if (known !== undefined) return known;
-    const { given, base, kernels, rows, validation } = this.#about;
+    const { given, base, kernels } = this.#about;
     const settings = drawSettings(draw, { seed: this.#seed, given, base });
     const config = draw === 0 ? base : parseConfig(withDraw(given, settings));
-    const { plan } = await planRun(
-      new Device(kernels),
-      config,
-      { rows, validation },
-      await this.#clustersOf(config),
-    );
+    const clusters = await this.#clustersOf(config);
+    const { plan } = await planRun(new Device(kernels), config, this.#about, clusters);
     const drawn = { config, settings, bytes: plan.totalBytes };
     this.#known.set(draw, drawn);
     return drawn;

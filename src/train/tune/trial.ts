@@ -1,5 +1,6 @@
 /** One trial: the loop that trains, without files, scored on validation rows, cut when its time is over. */
 import type { CsrDataset } from '../../data/dataset.js';
+import type { TrainingRows } from '../../data/label-rows.js';
 import type { Kernels } from '../../kernels/face.js';
 import type { Estimate } from '../../metrics/estimate.js';
 import { TopKMetrics } from '../../metrics/top-k.js';
@@ -37,7 +38,7 @@ export interface TrialProgress {
 export async function runTrial(
   config: TrainConfig,
   kernels: Kernels,
-  data: { readonly rows: CsrDataset; readonly validation: CsrDataset },
+  data: TrainingRows & { readonly validation: CsrDataset },
   {
     stop,
     onProgress,

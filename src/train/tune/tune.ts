@@ -1,6 +1,8 @@
 /** `tune`: which settings suit a dataset, within minutes, judged on its validation rows. */
 import { join } from 'node:path';
 import { DatasetDirectory } from '../../data/cache.js';
+import type { CsrDataset } from '../../data/dataset.js';
+import { labelRows, withLabelRows } from '../../data/label-rows.js';
 import { EspalierError } from '../../errors.js';
 import { makeDirectory, withFileErrors, writeFileAtomic } from '../../files.js';
 import { selectKernels } from '../../kernels/index.js';
@@ -82,15 +84,18 @@ export async function tune(input: TuneInput, options: TuneOptions = {}): Promise
   const checked = provisional(given);
   const directory = await DatasetDirectory.open(spec.data);
   const kernels = selectKernels({ backend: checked.backend, threads: checked.threads || undefined });
-  const rows = await directory.load('train');
+  const ofLabels = checked.labelRows ? await labelRows(directory) : null;
+  const training = withLabelRows(await directory.load('train'), ofLabels);
+  const { rows, examples = rows } = training;
   const validation = await validationRows(directory, checked);
   if (validation === null)
     throw refuse('TUNE_VALIDATION', 'the dataset has no validation rows to judge trials on', {
       hint: '`espalier data --from FILE` sets some aside',
     });
-  const room = spec.maxMemory ?? rows.bytes + validation.bytes + availableMemory();
+  const room = spec.maxMemory ?? examples.bytes + validation.bytes + availableMemory();
   const base = leavesOutputOpen(given)
-    ? (await chooseOutput(given, kernels, { rows, validation }, { maxMemory: room, baseRss: 0 })).config
+    ? (await chooseOutput(given, kernels, { ...training, validation }, { maxMemory: room, baseRss: 0 }))
+        .config
     : checked;
   await withFileErrors('tune', spec.out, () => makeDirectory(spec.out));
   const { fingerprint } = directory;
@@ -101,7 +106,7 @@ export async function tune(input: TuneInput, options: TuneOptions = {}): Promise
     room,
   );
   try {
-    const search = new Search(spec, { given, base, kernels, rows, validation }, journal);
+    const search = new Search(spec, { given, base, kernels, ...training, ofLabels, validation }, journal);
     onEvent?.({
       ...{ event: 'start', rungs: search.samples.rungs },
       ...{ resumed: search.complete.length, spent: search.spent },
@@ -118,16 +123,21 @@ interface Clock extends TuneOptions {
   readonly now: () => number;
 }
 
+interface Material extends DrawMaterial {
+  /** Rows of labels, behind those of every sample; null: none. */
+  readonly ofLabels: CsrDataset | null;
+}
+
 class Search {
   readonly samples: Samples;
   readonly #spec: TuneSpec;
-  readonly #material: DrawMaterial;
+  readonly #material: Material;
   readonly #journal: Journal;
   readonly #draws: Draws;
   /** As the journal has them. */
   readonly #records: TrialRecord[];
 
-  constructor(spec: TuneSpec, material: DrawMaterial, journal: Journal) {
+  constructor(spec: TuneSpec, material: Material, journal: Journal) {
     this.#spec = spec;
     this.#material = material;
     this.#journal = journal;
@@ -178,7 +188,7 @@ class Search {
         runTrial(
           config,
           this.#material.kernels,
-          { rows, validation: this.#material.validation },
+          { ...withLabelRows(rows, this.#material.ofLabels), validation: this.#material.validation },
           {
             stop: {
               get aborted() {

@@ -1,0 +1,45 @@
+/**
+ * What labels are called, as rows beside those of the data (`labelRows`): networks with and without, each by itself and with
+ * the votes of its training rows, as in `remember`, whose settings these are but for width and fan-in on wordnet-related:
+ * there the quarter is to be smaller than the best linear trees. How many label rows and for how long was chosen on
+ * validation rows, for the quarter, as was its dropout beside them (0.3 of 0.3 and 0.4); the dense layer has the same rows of
+ * labels and the dropout that it has without.
+ */
+import { fanInConfig } from './fan-in.mjs';
+import { cellsWithVotes, tablesWithVotes, votes } from './remember.mjs';
+
+const withLabels = (config) => ({ ...config, labelRows: { share: 0.75, until: 0.75 } });
+const narrow = (row, more = {}, dropout = undefined) => {
+  const config = fanInConfig('wordnet-related', row);
+  const { encoder, output } = config.model;
+  const own = { ...encoder, embedding: 768, dropout: dropout ?? encoder.dropout };
+  return { ...config, model: { ...config.model, encoder: own, output: { ...output, ...more } } };
+};
+// A quarter of dense's bytes: 10 a connection, 8 a dense weight.
+const quarter = (dropout) => narrow('static F=200, a quarter, dropout 0.4', { fanIn: 152 }, dropout);
+const ofNouns = fanInConfig('wordnet-hypernym', 'static F=104, a quarter, dropout 0.2');
+
+const tasks = {
+  'wordnet-related': {
+    'static F=152 of 768, a quarter': [quarter(), votes(0.07, 8)],
+    'static F=152 of 768, a quarter, labels as rows': [withLabels(quarter(0.3)), votes(0.07, 8)],
+    'dense, width 768, labels as rows': [withLabels(narrow('dense')), votes(0.07, 8)],
+  },
+  'wordnet-hypernym': {
+    'static F=104, a quarter, labels as rows': [withLabels(ofNouns), votes(0.05, 8)],
+  },
+};
+
+const table = (results) =>
+  [
+    '# Labels as rows',
+    '',
+    'Made by `npm run experiment -- label-rows`: what a label is called (the first word of a synset), as a row of it, behind the',
+    'rows of each batch: 0.75 for each of these, during the first three quarters of training (`labelRows`). By score; mean ±',
+    'half the range over seeds; votes of training rows as in remember.md, whose columns these are, and which has the networks of',
+    'wordnet-hypernym without rows of labels. Label rows and their share were chosen on validation rows of wordnet-related.',
+    '',
+    ...tablesWithVotes(results, tasks),
+  ].join('\n');
+
+export const labelRows = { cells: cellsWithVotes(tasks), table };

@@ -222,12 +222,29 @@ describe('factored layers', () => {
   });
 });
 
+describe('espalier train --label-rows', () => {
+  it('has what labels are called beside the rows of a file, and settings go on top', async () => {
+    const row = (n: number) => `{"text": "red car ${n % 7} apple number${n}", "tags": ["red_car", "apple ${n % 7}"]}`;
+    await writeFile(join(home, 'tags.jsonl'), Array.from({ length: 60 }, (_, n) => row(n)).join('\n'));
+    const made = ['data', '--from', 'tags.jsonl', '--text', 'text', '--labels', 'tags', '--out', 'tags'];
+    expect(await espalier(made)).toMatchObject({ code: 0 });
+    const few = ['train', 'tags', '--epochs', '1', ...settings, '--label-rows'];
+    const trained = await espalier([...few, '--out', 'runs/tags', '--set', 'labelRows.share=2']);
+    expect(trained).toMatchObject({ code: 0 });
+    expect(trained.err + trained.out).toMatch(/training on \d+ rows and 8 of labels, /);
+    const { labelRows } = JSON.parse(await readFile(join(home, 'runs/tags/config.json'), 'utf8'));
+    expect(labelRows).toEqual({ share: 2, until: 0.75 });
+    expect(await espalier(['plan', 'tags', ...settings, '--label-rows'])).toMatchObject({ code: 0 });
+  });
+});
+
 describe('refusals: one clear error, exit 2 for usage and 1 for data, nothing half-written', () => {
   it.each([
     ['an unknown command', ['trian'], 2, /train/],
     ['an unknown flag', ['train', '--epoch', '3'], 2, /--epochs/],
     ['an unknown setting', ['train', 'd', '--out', 'x', '--set', 'epoch=3'], 2, /epochs/],
     ['a wrong type', ['train', 'd', '--out', 'x', '--set', 'batch=many'], 2, /batch/],
+    ['rows of labels without words', ['train', 'd', '--out', 'x', '--label-rows'], 2, /LABEL_ROWS.*leave/s],
     ['a dataset that is not there', ['train', 'nowhere', '--out', 'x'], 2, /espalier data/],
     ['a misspelt dataset', ['data', 'wordnet-relatd', '--out', 'x'], 2, /wordnet-related/],
     ['no source', ['data', '--out', 'x'], 2, /--from/],

@@ -17,7 +17,8 @@ import { Featurizer, featurizerFile } from './featurizer/index.js';
 import { parseJsonLines, toJsonLines } from './json-lines.js';
 import { concatRows } from './rows.js';
 
-const labelTextsFile = 'labels.texts.jsonl';
+/** What labels mean in words, where that is more than their names. */
+export const labelTextsFile = 'labels.texts.jsonl';
 
 /** What is stored. */
 export const storedSplits = ['train', 'validation', 'test'] as const;

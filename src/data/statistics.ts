@@ -10,6 +10,11 @@ export function labelFrequencies(dataset: Pick<CsrDataset, 'labels' | 'labelIds'
   return frequency;
 }
 
+/** Share of the rows that carry each label; 0 where there are no rows. shape: [labels] */
+export function labelShares(dataset: Pick<CsrDataset, 'rows' | 'labels' | 'labelIds'>): Float64Array {
+  return Float64Array.from(labelFrequencies(dataset), (f) => f / Math.max(1, dataset.rows));
+}
+
 /** How many rows have 0, 1, 2, ... entries. shape: [largest row + 1] */
 export function rowSizeHistogram(indptr: Float64Array): Uint32Array {
   const histogram = new Uint32Array(largestRow(indptr) + 1);

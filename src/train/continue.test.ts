@@ -139,7 +139,13 @@ describe.each(Object.entries(kinds))('output %s', (name, kind) => {
     const rows = await (await DatasetDirectory.open(join(home, 'more'))).load('train');
     const given = parseConfig(await withStart(more(run('unused'))));
     const device = new Device(kernels);
-    const { classifier, fresh, report } = await startFrom(given, given.start as never, device, rows, null);
+    const { classifier, fresh, report } = await startFrom(
+      given,
+      given.start as never,
+      device,
+      { rows },
+      null,
+    );
     expect(report.labels).toEqual({ kept: n, added: 8, dropped: 0, addedWithoutRows: 0 });
     expect(Array.from(fresh)).toEqual(later.map((_, l) => n + l));
     expect(await logits({ classifier }, old)).toEqual(await logits(before, old));

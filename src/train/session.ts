@@ -11,7 +11,7 @@ import {
 import type { CsrDataset } from '../data/dataset.js';
 import type { Featurizer } from '../data/featurizer/index.js';
 import { BatchesWithLabels, shapeWithLabels, type TrainingRows } from '../data/label-rows.js';
-import { labelFrequencies } from '../data/statistics.js';
+import { labelFrequencies, labelShares } from '../data/statistics.js';
 import { EspalierError } from '../errors.js';
 import type { Kernels } from '../kernels/face.js';
 import { SavedActivations } from '../methods/block-sparse/saved-activations.js';
@@ -107,7 +107,7 @@ export class TrainSession {
     const { rows, examples = rows, validation, baseRss, featurizer = null } = data;
     const device = new Device(kernels);
     const started =
-      given.start === null ? null : await startFrom(given, given.start, device, rows, featurizer);
+      given.start === null ? null : await startFrom(given, given.start, device, data, featurizer);
     const config = started === null ? given : { ...given, model: started.classifier.spec };
     const clusters = data.clusters ?? (await clustersOf(config, kernels, rows));
     const { targets, clusteringBytes } = clusters;
@@ -130,7 +130,8 @@ export class TrainSession {
       new Classifier(device, rows, config.model, {
         seed: config.seed,
         outputOptimizer: config.outputOptimizer,
-        labelShares: Float64Array.from(frequencies, (f) => f / Math.max(1, rows.rows)),
+        // Negatives are drawn as labels occur in batches.
+        labelShares: labelShares(examples),
         labelOrder: clusters.order,
       });
     const { seed, model } = config;

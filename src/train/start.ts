@@ -4,7 +4,8 @@
  */
 import type { CsrDataset } from '../data/dataset.js';
 import type { Featurizer } from '../data/featurizer/index.js';
-import { labelFrequencies } from '../data/statistics.js';
+import type { TrainingRows } from '../data/label-rows.js';
+import { labelFrequencies, labelShares } from '../data/statistics.js';
 import { EspalierError, ensure } from '../errors.js';
 import { Classifier } from '../model/classifier.js';
 import { describe, featurizerText, labelNamesOf, parseFeaturizer, trainingOf } from '../model/model-io.js';
@@ -84,7 +85,7 @@ export async function startFrom(
   config: TrainConfig,
   start: Start,
   device: Device,
-  rows: CsrDataset,
+  { rows, examples = rows }: TrainingRows,
   featurizer: Featurizer | null,
 ): Promise<Started> {
   const stored = await openModel(start.model);
@@ -96,7 +97,14 @@ export async function startFrom(
     if (!whole && start.mode === 'continue') throw otherModel(stored, spec, config.model);
     if (!sameEncoder(spec, config.model)) throw otherModel(stored, spec, config.model);
     const labels = await labelMap(stored, start, rows, shape.labels, whole);
-    const classifier = await restored(device, config, stored, { shape, spec, rows, features, whole });
+    const classifier = await restored(device, config, stored, {
+      shape,
+      spec,
+      rows,
+      examples,
+      features,
+      whole,
+    });
     if (whole) classifier.resizeLabels(labels);
     const fresh = Uint32Array.from(labels.keys()).filter((l) => labels[l] < 0);
     const kept = labels.length - fresh.length;
@@ -131,6 +139,7 @@ interface Parts {
   readonly shape: { readonly features: number; readonly labels: number };
   readonly spec: ModelSpec;
   readonly rows: CsrDataset;
+  readonly examples: CsrDataset;
   /** [features of the rows]: the model's number of each, or -1; null: the same ones. */
   readonly features: Int32Array | null;
   /** Whether labels are taken over, not the encoder alone. */
@@ -143,11 +152,9 @@ async function restored(
   device: Device,
   config: TrainConfig,
   stored: StoredModel,
-  { shape, spec, rows, features, whole }: Parts,
+  { shape, spec, rows, examples, features, whole }: Parts,
 ): Promise<Classifier> {
   const { seed, outputOptimizer } = config;
-  const frequencies = labelFrequencies(rows);
-  const labelShares = Float64Array.from(frequencies, (f) => f / Math.max(1, rows.rows));
   const classifier = whole
     ? new Classifier(
         device,
@@ -155,7 +162,11 @@ async function restored(
         { ...config.model, output: { ...config.model.output, ...sizes(spec) } as ModelSpec['output'] },
         { seed, outputOptimizer },
       )
-    : new Classifier(device, rows, config.model, { seed, outputOptimizer, labelShares });
+    : new Classifier(device, rows, config.model, {
+        seed,
+        outputOptimizer,
+        labelShares: labelShares(examples),
+      });
   const wanted = modelArrays(classifier).filter(({ name }) => whole || name.startsWith('encoder.'));
   const width = spec.encoder.embedding;
   const old = features === null ? null : new Float32Array(shape.features * width);

@@ -34,6 +34,7 @@ interface DataOptions {
   readonly text?: string;
   readonly labels?: string;
   readonly labelSeparator?: string;
+  readonly labelTexts?: string;
   readonly indicators?: string;
   readonly numeric?: string;
   readonly categorical?: string;
@@ -69,6 +70,10 @@ export function dataCommand(): Command {
     .option('--text <columns>', 'columns of text, with commas between them')
     .option('--labels <columns>', 'columns of labels, or the .npz file of the labels')
     .option('--label-separator <text>', 'what stands between the labels of one text')
+    .option(
+      '--label-texts <file>',
+      'what labels mean in words, columns label and text, for `train --label-rows` (default: their names)',
+    )
     .option('--indicators <columns>', 'columns that are labels themselves, where they say 1, true or yes')
     .option('--numeric <columns>', 'columns of numbers')
     .option('--categorical <columns>', 'columns of a few values')
@@ -178,6 +183,8 @@ async function fromFile(
 ): Promise<Ingested | undefined> {
   const format = formatNamed(options.format) ?? formatOf(from);
   const { validation, test, names, validationShare } = options;
+  if (options.labelTexts !== undefined && (format === 'xc' || format === 'npz'))
+    throw usage('DATA_LABELS', '--label-texts goes with rows of text', 'JSON Lines, CSV, TSV or Parquet');
   if (format === 'xc') {
     await importXc({ train: from, validation, test, labelNames: names }, options.out, {
       ...(validationShare === undefined ? {} : { validationShare }),
@@ -264,7 +271,7 @@ function ingestOptions(
       .filter(Boolean);
   const featurizer: Record<string, unknown> = {};
   for (const assignment of options.set) setPath(featurizer, assignment);
-  const { labelSeparator, memory, quotes, validation, test, id, splitColumn } = options;
+  const { labelSeparator, labelTexts, memory, quotes, validation, test, id, splitColumn } = options;
   const { validationShare, testShare, minLabelRows, maxBadRows, delimiter, threads } = options;
   return {
     from,
@@ -279,6 +286,7 @@ function ingestOptions(
       maxBadRows,
       threads,
       quotes,
+      labelTexts,
     },
     // Files of their own may be of another format, which their names then say.
     ...(options.format === undefined ? {} : { format }),
@@ -326,6 +334,8 @@ function printReport({ rows, labels, duplicates, notices, hints, terms, like }: 
   out(
     `${shown(labels.count)} labels${labels.multiClass ? ', one a row' : ''}: ${shown(head)} head, ${shown(torso)} torso, ${shown(tail)} tail (each a third of the label marks); ${shown(labels.once)} stand on one training row`,
   );
+  if (labels.withText !== null)
+    out(`${shown(labels.withText)} of the labels have a text of their own, the others their names`);
   const unknown = `${((100 * terms.unknown) / Math.max(1, terms.read)).toFixed(1)} % of ${shown(terms.read)} words and other terms are not in the vocabulary`;
   out(
     like === null

@@ -60,6 +60,42 @@ const csv = (rows: readonly Row[]) =>
   ].join('\r\n');
 const common = { text: ['title', 'body'], labels: ['tags'], labelSeparator: '|', id: 'id', threads: 1 };
 
+describe('texts of labels', () => {
+  const ingested = async (name: string, texts: string, file = 'texts.csv') => {
+    await writeFile(join(home, `${name}.jsonl`), jsonl(rowsOf(40)));
+    await writeFile(join(home, file), texts);
+    const from = { ...common, from: join(home, `${name}.jsonl`), labelTexts: join(home, file) };
+    const { report } = await ingest(from, join(home, name));
+    return { report, directory: await DatasetDirectory.open(join(home, name)) };
+  };
+
+  it('come from a file of their own; labels that it does not have keep their names', async () => {
+    const { report, directory } = await ingested(
+      'texts',
+      'text,label\n"red, round",t1\nnobody,t99\nfour,t4\n',
+    );
+    const { labelNames = [] } = await directory.names();
+    const means: Record<string, string> = { t1: 'red, round', t4: 'four' };
+    expect(await directory.labelTexts()).toEqual(labelNames.map((name) => means[name] ?? name));
+    expect(report.labels.withText).toBe(2);
+    expect(report.labels.count).toBe(labelNames.length);
+  });
+
+  it('are refused with the place where they are none, and nothing is left behind', async () => {
+    const cases: [string, string, string][] = [
+      ['text,tag\nred,t1\n', 'c.csv', 'DATA_COLUMN'],
+      ['label,text\nt1,red\nt2,green\nt1,blue\n', 'c.csv', 'DATA_LABEL_TEXT'],
+      ['{"label": "t1", "text": 7}\n', 'c.jsonl', 'DATA_LABEL_TEXT'],
+      ['{"label": null, "text": "red"}\n', 'c.jsonl', 'DATA_LABEL_TEXT'],
+      ['1:0.5 2:1\n', 'c.svm', 'DATA_FORMAT'],
+    ];
+    for (const [texts, file, code] of cases) {
+      await expect(ingested('refused', texts, file)).rejects.toMatchObject({ code });
+      expect(existsSync(join(home, 'refused'))).toBe(false);
+    }
+  });
+});
+
 async function digest(directory: string): Promise<string> {
   const hash = createHash('sha256');
   for (const name of ['train.bin', 'validation.bin', 'test.bin', 'labels.jsonl', 'featurizer.json']) {

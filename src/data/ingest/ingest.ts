@@ -9,6 +9,7 @@ import { EspalierError } from '../../errors.js';
 import { replaceDirectoryAtomic } from '../../files.js';
 import {
   type DatasetInfo,
+  labelTextsFile,
   type StoredSplit,
   storedSplits,
   writeDatasetInfo,
@@ -27,6 +28,7 @@ import { FeaturePool } from '../featurizer/pool.js';
 import { RowBlockBuilder } from '../featurizer/row-block.js';
 import { toJsonLines } from '../json-lines.js';
 import { Duplicates } from './duplicates.js';
+import { readLabelTexts } from './label-texts.js';
 import { LabelCounts } from './labels.js';
 import { longTailSvg } from './long-tail.js';
 import { type IngestOptions, type IngestProgress, ingestDefaults } from './options.js';
@@ -106,12 +108,13 @@ class Ingestion {
 
   async run(): Promise<Ingested> {
     const first = await this.#count();
-    const { minLabelRows = ingestDefaults.minLabelRows } = this.#options;
+    const { minLabelRows = ingestDefaults.minLabelRows, labelTexts } = this.#options;
     const likelySeparator = first.labels.likelySeparator;
     const { like } = this.#options;
     const labels = first.labels.finish(minLabelRows, like?.labels);
     const { featurizer } = first;
     this.#checkLearnable(first.rows, featurizer, labels.names.length);
+    const texts = labelTexts === undefined ? null : await readLabelTexts(labelTexts, labels.names);
     const second = await this.#write(featurizer, labels.ids, labels.rare > 0);
     if (second.rows !== first.rows) throw this.#changed(`${first.rows} rows`, `${second.rows}`);
     if (second.digest !== first.digest) throw this.#changed('the rows', 'other words or labels');
@@ -123,6 +126,7 @@ class Ingestion {
       features: featurizer.features,
       rareLabels: labels.rare,
       testOnlyLabels: labels.testOnly,
+      labelTexts: texts?.found ?? null,
       notices: this.#walk.notices.all,
       likelySeparator: labelSeparator === undefined ? likelySeparator : undefined,
       terms: second.terms,
@@ -139,6 +143,7 @@ class Ingestion {
     const write = (file: string, content: string) => writeDatasetText(this.#directory, file, content, files);
     this.#progress({ stage: 'writing', file: this.#path, rows: first.rows, share: 1 });
     await write('labels.jsonl', toJsonLines(labels.names));
+    if (texts !== null) await write(labelTextsFile, toJsonLines(texts.texts));
     await write(featurizerFile, `${JSON.stringify(featurizer)}\n`);
     if (this.#featurizerOptions.vocabulary.kind === 'terms')
       await write('features.jsonl', toJsonLines(featurizer.featureNames()));

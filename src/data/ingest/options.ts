@@ -13,6 +13,8 @@ export interface IngestOptions {
   readonly labelSeparator?: string;
   /** Columns that are labels themselves, where their value is true, 1 or yes. */
   readonly indicators?: readonly string[];
+  /** File of what labels mean in words, columns `label` and `text`, for `labelRows` in training; default: their names. */
+  readonly labelTexts?: string;
   readonly text?: readonly string[];
   readonly numeric?: readonly string[];
   readonly categorical?: readonly string[];

@@ -37,6 +37,8 @@ export interface IngestReport {
     /** Left out: of too few training rows, or of test rows only. */
     readonly rare: number;
     readonly testOnly: number;
+    /** With a text in the file of these; null: there is none. */
+    readonly withText: number | null;
     /** By training rows. */
     readonly once: number;
     readonly most: number;
@@ -61,6 +63,7 @@ export interface ReportFacts {
   readonly frequencies: Uint32Array;
   readonly rareLabels: number;
   readonly testOnlyLabels: number;
+  readonly labelTexts: number | null;
   readonly notices: readonly Notice[];
   readonly likelySeparator: string | undefined;
   readonly terms: IngestReport['terms'];
@@ -90,6 +93,7 @@ export function makeReport(facts: ReportFacts): IngestReport {
       count: frequencies.length,
       rare: facts.rareLabels,
       testOnly: facts.testOnlyLabels,
+      withText: facts.labelTexts,
       once: frequencies.reduce((n, f) => n + (f === 1 ? 1 : 0), 0),
       most: frequencies.reduce((most, f) => Math.max(most, f), 0),
       multiClass,

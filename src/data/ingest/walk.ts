@@ -222,7 +222,8 @@ function splitNamed(value: unknown, { file, line }: Place): StoredSplit {
   });
 }
 
-function tabular(format: DataFormat, file: string): Exclude<DataFormat, 'xc' | 'npz'> {
+/** The format, where it has columns; throws `DATA_FORMAT` where it has none. */
+export function tabular(format: DataFormat, file: string): Exclude<DataFormat, 'xc' | 'npz'> {
   if (format !== 'xc' && format !== 'npz') return format;
   throw new EspalierError({
     code: 'DATA_FORMAT',

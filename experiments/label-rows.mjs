@@ -21,9 +21,9 @@ const ofNouns = fanInConfig('wordnet-hypernym', 'static F=104, a quarter, dropou
 
 const tasks = {
   'wordnet-related': {
-    'static F=152 of 768, a quarter': [quarter(), votes(0.07, 8)],
-    'static F=152 of 768, a quarter, labels as rows': [withLabels(quarter(0.3)), votes(0.07, 8)],
-    'dense, width 768, labels as rows': [withLabels(narrow('dense')), votes(0.07, 8)],
+    'static F=152 of 768, a quarter': [quarter(), votes(0.07, 12)],
+    'static F=152 of 768, a quarter, labels as rows': [withLabels(quarter(0.3)), votes(0.1, 12)],
+    'dense, width 768, labels as rows': [withLabels(narrow('dense')), votes(0.15, 6)],
   },
   'wordnet-hypernym': {
     'static F=104, a quarter, labels as rows': [withLabels(ofNouns), votes(0.07, 12)],

@@ -11,6 +11,7 @@ export * from './images.js';
 export * from './import-npz.js';
 export { type ImportXcOptions, importXc, importXcDefaults, type XcFiles } from './import-xc.js';
 export * from './ingest/index.js';
+export { labelRows, type TrainingRows, withLabelRows } from './label-rows.js';
 export { type BuildOptions, buildDataset, datasetNames } from './named-datasets.js';
 export { type PlantedOptions, plantedDataset } from './planted.js';
 export { type PngFolderOptions, type PngImages, readPngFolder, readPngFolders } from './png-folders.js';

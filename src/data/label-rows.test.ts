@@ -59,6 +59,19 @@ describe('labelRows', () => {
     await expect(opened('few', { labelTexts: ['pear'] })).rejects.toMatchObject({ code: 'DATASET_CONTENT' });
   });
 
+  it('of more labels than are read at once go to the right ones', async () => {
+    const names = Array.from({ length: 9000 }, (_, l) => `${l % 3 === 1 ? texts[l % 4] : 'zebra'} n${l}`);
+    const builder = new CsrBuilder({ features: featurizer.features, labels: names.length });
+    builder.row([0], [1], [0]);
+    const rows = await labelRows(await opened('many', { train: builder.finish({ labelNames: names }) }));
+    const wanted = names.flatMap((_, l) => (l % 3 === 1 ? [l] : []));
+    expect([...rows.labelIds]).toEqual(wanted);
+    for (const [row, label] of wanted.entries()) {
+      const alone = featurizer.featurize([names[label]]);
+      expect(rows.indices.subarray(rows.indptr[row], rows.indptr[row + 1])).toEqual(alone.indices);
+    }
+  });
+
   it('are refused where labels have no names or features are no words', async () => {
     const { train } = content();
     const refusal = { facts: { code: 'LABEL_ROWS', kind: 'usage' } };

@@ -20,6 +20,9 @@ import { CsrDataset } from './dataset.js';
 import { concatRows } from './rows.js';
 import { largestBatch } from './statistics.js';
 
+/** Texts that are featurized at once. */
+const blockRows = 4096;
+
 /** Rows that train: those of the data alone, and with the rows of labels behind them. */
 export interface TrainingRows {
   readonly rows: CsrDataset;
@@ -50,10 +53,14 @@ export async function labelRows(directory: DatasetDirectory): Promise<CsrDataset
   }
   const { features, labels } = directory.info;
   const builder = new CsrBuilder({ features, labels });
-  for (const [label, text] of texts.entries()) {
+  for (let first = 0; first < labels; first += blockRows) {
     // A bare text is one of the first column; the others are empty. Tags are often words_like_this.
-    const { indices, values } = featurizer.featurize([text.replaceAll('_', ' ')]);
-    if (indices.length > 0) builder.row(indices, values, [label]);
+    const some = texts.slice(first, first + blockRows).map((text) => text.replaceAll('_', ' '));
+    const { indptr, indices, values } = featurizer.featurize(some);
+    for (let i = 0; i < some.length; i++) {
+      const [from, to] = [indptr[i], indptr[i + 1]];
+      if (to > from) builder.row(indices.subarray(from, to), values.subarray(from, to), [first + i]);
+    }
   }
   return builder.finish(await directory.names());
 }

@@ -224,14 +224,18 @@ describe('factored layers', () => {
 
 describe('espalier train --label-rows', () => {
   it('has what labels are called beside the rows of a file, and settings go on top', async () => {
-    const row = (n: number) => `{"text": "red car ${n % 7} apple number${n}", "tags": ["red_car", "apple ${n % 7}"]}`;
+    const row = (n: number) =>
+      `{"text": "red car ${n % 7} apple number${n}", "tags": ["red_car", "apple ${n % 7}"]}`;
     await writeFile(join(home, 'tags.jsonl'), Array.from({ length: 60 }, (_, n) => row(n)).join('\n'));
     const made = ['data', '--from', 'tags.jsonl', '--text', 'text', '--labels', 'tags', '--out', 'tags'];
-    expect(await espalier(made)).toMatchObject({ code: 0 });
+    await writeFile(join(home, 'meant.csv'), 'label,text\nred_car,a crimson wagon\n');
+    const meant = await espalier([...made, '--label-texts', 'meant.csv']);
+    expect(meant).toMatchObject({ code: 0 });
+    expect(meant.out).toMatch(/^1 of the labels have a text of their own/m);
     const few = ['train', 'tags', '--epochs', '1', ...settings, '--label-rows'];
     const trained = await espalier([...few, '--out', 'runs/tags', '--set', 'labelRows.share=2']);
     expect(trained).toMatchObject({ code: 0 });
-    expect(trained.err + trained.out).toMatch(/training on \d+ rows and 8 of labels, /);
+    expect(trained.err + trained.out).toMatch(/training on \d+ rows and 7 of labels, /);
     const { labelRows } = JSON.parse(await readFile(join(home, 'runs/tags/config.json'), 'utf8'));
     expect(labelRows).toEqual({ share: 2, until: 0.75 });
     expect(await espalier(['plan', 'tags', ...settings, '--label-rows'])).toMatchObject({ code: 0 });

@@ -128,7 +128,9 @@ function nameOf(cell) {
 
 async function prepare(dataset) {
   const path = join('data', dataset);
-  if (existsSync(join(path, 'dataset.json'))) return;
+  // WordNet's came without texts of labels once.
+  const last = dataset.startsWith('wordnet') ? 'labels.texts.jsonl' : 'dataset.json';
+  if (existsSync(join(path, last))) return;
   if (wordDatasets.includes(dataset)) await buildWords(dataset, path);
   else await data.buildDataset(dataset, path);
 }

@@ -19,7 +19,7 @@ const published: [WordnetTask, object][] = [
 
 describe.each(published)('%s', (task, counts) => {
   it('has the published counts, distinct names, unit rows, and a featurizer that gives the same rows again', async () => {
-    const { train, validation, test, featurizer, testRows } = await wordnetData(task);
+    const { train, validation, test, featurizer, labelTexts, testRows } = await wordnetData(task);
     const splits = [train, validation, test];
     const rows = train.rows + validation.rows + test.rows;
     const mean = (of: 'nnz' | 'positives') => splits.reduce((sum, s) => sum + s[of], 0) / rows;
@@ -33,6 +33,10 @@ describe.each(published)('%s', (task, counts) => {
 
     expect(new Set(train.labelNames).size).toBe(train.labels);
     expect(testRows.length).toBe(test.rows);
+    // The first word alone: a name may go on with what the row of that very synset says.
+    expect(labelTexts.length).toBe(train.labels);
+    expect(labelTexts.findIndex((text, label) => !train.labelName(label).startsWith(text))).toBe(-1);
+    expect(labelTexts.some((text) => text.includes('('))).toBe(false);
     const restored = Featurizer.parse(JSON.stringify(featurizer));
     for (const row of [0, 100, test.rows - 1]) {
       const [begin, end] = [test.indptr[row], test.indptr[row + 1]];

@@ -3,8 +3,8 @@
  * no row has. Such rows stand behind those of the data in batches, and no more of them towards the end: what a text that
  * *is* a label says is not what a text that *has* it says, and the data has the last word.
  *
- * Label features, as extreme classification calls them (Dahiya et al. 2021, SiameseXML; Jain et al. 2023, Renee), where
- * these train an encoder for labels; here they are examples like any others.
+ * Label features, as extreme classification calls them (SiameseXML, Dahiya et al. 2021, trains an encoder of labels by
+ * them); here they are examples like any others.
  */
 import { EspalierError } from '../errors.js';
 import {
@@ -47,7 +47,7 @@ export async function labelRows(directory: DatasetDirectory): Promise<CsrDataset
       problem:
         texts === undefined ? 'labels of the dataset have no names' : 'features of the dataset are no words',
       expected: 'a dataset of text with names of labels, as `espalier data --from FILE` makes it',
-      hint: 'leave labelRows out',
+      hint: 'leave labelRows out; where training goes on from a model that has it: --set labelRows=null',
       file: directory.path,
     });
   }
@@ -105,6 +105,7 @@ export class BatchesWithLabels implements BatchOrder {
   readonly #beside: BatchPlan;
   readonly #first: number;
   readonly #until: number;
+  readonly #all: Uint32Array;
 
   /** @param until step from which there are none; @param first row of labels in the dataset */
   constructor(own: BatchPlan, beside: BatchPlan, { first, until }: { first: number; until: number }) {
@@ -113,6 +114,7 @@ export class BatchesWithLabels implements BatchOrder {
     this.#beside = beside;
     this.#first = first;
     this.#until = until;
+    this.#all = new Uint32Array(own.batch + beside.batch);
   }
 
   rowIds(position: BatchPosition): Uint32Array {
@@ -121,7 +123,7 @@ export class BatchesWithLabels implements BatchOrder {
     if (step >= this.#until) return own;
     const turn = this.#beside.stepsPerEpoch;
     const others = this.#beside.rowIds({ epoch: Math.floor(step / turn), step: step % turn });
-    const all = new Uint32Array(own.length + others.length);
+    const all = this.#all.subarray(0, own.length + others.length);
     all.set(own);
     for (let i = 0; i < others.length; i++) all[own.length + i] = this.#first + others[i];
     return all;

@@ -172,6 +172,7 @@ export interface Recommendation {
 
 /** Labels per hidden unit below which a dense layer is recommended. */
 const denseRatio = 8;
+
 /** By counts alone, never by measured time: the same rows and settings give the same recommendation everywhere. */
 export function recommend(config: TrainConfig, rows: CsrDataset): Recommendation {
   const { model } = config;

@@ -130,7 +130,7 @@ export class TrainSession {
       new Classifier(device, rows, config.model, {
         seed: config.seed,
         outputOptimizer: config.outputOptimizer,
-        // Negatives are drawn as labels occur in batches.
+        // Rows of labels count like others: rare labels are drawn, and start, as likelier ones.
         labelShares: labelShares(examples),
         labelOrder: clusters.order,
       });

@@ -96,11 +96,19 @@ try {
     const options = { out: place, votes, precision: 'bf16' };
     const report = await remember(out, config.data, options);
     const voted = { ...(await load(place)), calibration: null };
-    const reports = await evaluateRares(voted, rows, split, favours, { ks });
+    const scores = async (model) =>
+      (await evaluateRares(model, rows, split, favours, { ks })).map(({ rare, at }) => ({
+        rare,
+        at: inPercent(at),
+      }));
+    const { remembered } = voted;
+    const unnamed = { ...remembered, settings: { ...remembered.settings, namesake: 0 } };
     return {
       votes: report.votes,
       bytes: report.bytes,
-      rares: reports.map(({ rare, at }) => ({ rare, at: inPercent(at) })),
+      rares: await scores(voted),
+      // By votes alone, where what labels are called counts too.
+      ...(report.votes.namesake && { unnamed: await scores({ ...voted, remembered: unnamed }) }),
     };
   }
 } finally {

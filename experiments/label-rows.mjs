@@ -10,6 +10,8 @@
 import { fanInConfig } from './fan-in.mjs';
 import { cellsWithVotes, tablesWithVotes, votes } from './remember.mjs';
 
+/** Texts of labels were the first of their words alone once. */
+const texts = { texts: 'all words' };
 const withLabels = (config) => ({ ...config, labelRows: { share: 0.75, until: 0.75 } });
 const narrow = (row, more = {}, dropout = undefined) => {
   const config = fanInConfig('wordnet-related', row);
@@ -24,11 +26,11 @@ const ofNouns = fanInConfig('wordnet-hypernym', 'static F=104, a quarter, dropou
 const tasks = {
   'wordnet-related': {
     'static F=152 of 768, a quarter': [quarter(), votes(0.07, 12)],
-    'static F=152 of 768, a quarter, labels as rows': [withLabels(quarter(0.3)), votes(0.1, 12)],
-    'dense, width 768, labels as rows': [withLabels(narrow('dense')), votes(0.15, 6)],
+    'static F=152 of 768, a quarter, labels as rows': [withLabels(quarter(0.3)), votes(0.07, 8, -12), texts],
+    'dense, width 768, labels as rows': [withLabels(narrow('dense')), votes(0.07, 8, -12), texts],
   },
   'wordnet-hypernym': {
-    'static F=104, a quarter, labels as rows': [withLabels(ofNouns), votes(0.07, 12)],
+    'static F=104, a quarter, labels as rows': [withLabels(ofNouns), votes(0.07, 16), texts],
   },
 };
 

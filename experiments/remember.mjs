@@ -16,7 +16,10 @@ const few = (fanIn, dropout) => {
   };
 };
 
-export const votes = (temperature, weight) => ({ nearest: 32, temperature, weight });
+export const votes = (temperature, weight, namesake = 0) => ({
+  ...{ nearest: 32, temperature, weight },
+  ...(namesake !== 0 && { namesake }),
+});
 /** By dataset and layer: its config, and the votes of models that score the test split, as its validation cell chose them. */
 const tasks = {
   'wordnet-hypernym': {
@@ -44,15 +47,15 @@ const rares = [0.5, 1, 1.5];
 const ks = [1, 3, 5];
 const nameOf = (layer, split) => `${layer}, ${split}`;
 
-/** A validation cell per layer, and test cells of three seeds. */
+/** A validation cell per layer, and test cells of three seeds; `more` is what cells of other data have beside. */
 export const cellsWithVotes = (tasks) =>
   Object.entries(tasks).flatMap(([dataset, layers]) =>
     [1, 2, 3].flatMap((seed) =>
-      Object.entries(layers).flatMap(([layer, [config, chosen]]) => {
+      Object.entries(layers).flatMap(([layer, [config, chosen, more = {}]]) => {
         const cell = (split, rows, how) =>
           cellsOf(dataset, nameOf(layer, split), [seed], { ...config, ...rows }).map((one) => ({
             ...one,
-            ...{ split, rares, remember: how, ks },
+            ...{ split, rares, remember: how, ks, ...more },
           }));
         // One seed chooses.
         return [
@@ -69,14 +72,18 @@ function withAndWithout(results, dataset, layers, split) {
     results
       .filter(({ cell }) => cell.dataset === dataset && cell.output === nameOf(layer, split))
       .flatMap(({ cell, result }) => {
-        const { votes, bytes, rares: voted } = result.remembered;
-        const { temperature, weight } = votes;
-        const at = (rare) => voted.find((one) => one.rare === rare).at;
+        const { votes, bytes, rares: voted, unnamed } = result.remembered;
+        const { temperature, weight, namesake } = votes;
+        const at = (rare, of = voted) => of.find((one) => one.rare === rare).at;
+        const named = namesake ? `votes, and ${namesake} for namesakes` : 'votes';
         const own = (name, more) => ({ cell: { ...cell, output: name }, result: { ...result, ...more } });
         return [
           own(layer, {}),
-          own(`${layer}: votes, temperature ${temperature}, weight ${weight}`, { at: at(0), bytes }),
-          own(`${layer}: votes, and tau 1`, { at: at(1), bytes }),
+          own(`${layer}: votes, temperature ${temperature}, weight ${weight}`, {
+            ...{ at: at(0, unnamed), bytes },
+          }),
+          ...(namesake ? [own(`${layer}: ${named}`, { at: at(0), bytes })] : []),
+          own(`${layer}: ${named}, and tau 1`, { at: at(1), bytes }),
         ];
       }),
   );

@@ -128,11 +128,16 @@ function nameOf(cell) {
 
 async function prepare(dataset) {
   const path = join('data', dataset);
-  // WordNet's came without texts of labels once.
-  const last = dataset.startsWith('wordnet') ? 'labels.texts.jsonl' : 'dataset.json';
-  if (existsSync(join(path, last))) return;
+  // WordNet's came without texts of labels once, and then with the first of their words alone.
+  const isWordnet = dataset.startsWith('wordnet');
+  const last = join(path, isWordnet ? 'labels.texts.jsonl' : 'dataset.json');
+  if (existsSync(last) && !(isWordnet && isOfFirstWords(await readFile(last, 'utf8')))) return;
   if (wordDatasets.includes(dataset)) await buildWords(dataset, path);
   else await data.buildDataset(dataset, path);
+}
+
+function isOfFirstWords(texts) {
+  return !texts.includes('"dog domestic dog Canis familiaris"');
 }
 
 function runCell(cell) {

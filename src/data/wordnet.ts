@@ -12,7 +12,7 @@ import type { RowText } from './cache.js';
 import type { CsrDataset } from './dataset.js';
 import { Featurizer, type FeaturizerOptionsInput } from './featurizer/index.js';
 import { findWordnet, readSynsets, type Synset } from './wordnet-files.js';
-import { readableLemma, synsetNames, synsetText } from './wordnet-names.js';
+import { synsetNames, synsetText } from './wordnet-names.js';
 
 export const wordnetTasks = ['wordnet-related', 'wordnet-hypernym'] as const;
 export type WordnetTask = (typeof wordnetTasks)[number];
@@ -41,7 +41,7 @@ export interface WordnetData {
   readonly validation: CsrDataset;
   readonly test: CsrDataset;
   readonly featurizer: Featurizer;
-  /** Of each label its first word alone: names tell labels apart by what a row of that very synset says. */
+  /** Of each label its words, as rows have theirs; names also have the gloss, which is what a row of it says. */
   readonly labelTexts: readonly string[];
   /** What each test row was, for reading predictions. */
   readonly testRows: readonly RowText[];
@@ -97,11 +97,13 @@ export async function wordnetData(task: WordnetTask, source?: string): Promise<W
     validation: builders.validation.finish(names),
     test: builders.test.finish(names),
     featurizer,
-    labelTexts: labelKeys.map((key) => readableLemma((synsets.get(key) as Synset).lemmas[0])),
+    labelTexts: labelKeys.map((key) => wordsOf(synsets.get(key) as Synset)),
     testRows,
     version: found.version,
   };
 }
+
+const wordsOf = ({ lemmas }: Synset): string => lemmas.join(' ').replaceAll('_', ' ');
 
 function splitOf(key: string): Row['split'] {
   const byte = createHash('sha1').update(key).digest()[0];
@@ -115,7 +117,7 @@ function relatedRows(synsets: ReadonlyMap<string, Synset>): Row[] {
     targets.delete(synset.key);
     if (targets.size === 0) continue;
     // NOTE: raw lemmas, so that the marker in `galore(ip)` is a word too, as in the published counts.
-    const texts = { gloss: synset.gloss, lemma: synset.lemmas.join(' ').replaceAll('_', ' ') };
+    const texts = { gloss: synset.gloss, lemma: wordsOf(synset) };
     rows.push({ synset, texts, targets: [...targets], split: splitOf(synset.key) });
   }
   return rows;

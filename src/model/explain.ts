@@ -8,6 +8,7 @@ import { Tape } from '../autograd/tape.js';
 import type { Connections } from '../output/layer.js';
 import type { LoadedModel } from './model-io.js';
 import { packRows, type SparseInput } from './predict.js';
+import { namesakesOf } from './remembered/namesakes.js';
 import { nearestRows, type Vote, weightsOf } from './remembered/votes.js';
 
 export interface FeatureContribution {
@@ -31,17 +32,19 @@ export interface UnitContribution {
 export interface Explanation {
   readonly label: number;
   readonly score: number;
-  /** score - votes - sum over all features: what the label gets whatever the input says of it. */
+  /** score - votes - namesake - sum over all features: what the label gets whatever the input says of it. */
   readonly base: number;
-  /** `exact`: base + sum of contributions, and the votes, is the score; `gradient`: to first order. */
+  /** `exact`: base + sum of contributions, and votes and namesake, is the score; `gradient`: to first order. */
   readonly method: 'exact' | 'gradient';
-  /** The bias of the label: score = bias + sum over all units + votes. */
+  /** The bias of the label: score = bias + sum over all units + votes + namesake. */
   readonly bias: number;
   /** Largest contributions first, by magnitude. */
   readonly features: readonly FeatureContribution[];
   readonly units: readonly UnitContribution[];
   /** What remembered rows add to the score, beside base and features; null where the model remembers none. */
   readonly votes: VoteContribution | null;
+  /** What is added because the label is called as the input is; 0 where it is not, null where that does not count. */
+  readonly namesake: number | null;
   /** How many features and connected units with a value there were. */
   readonly counts: { readonly features: number; readonly units: number };
 }
@@ -80,6 +83,7 @@ export function explainRow(
   device.arena.reset();
   const nearest = remembered && nearestRows(device, classifier.infer(batch), remembered)[0];
   const shares = remembered && nearest && weightsOf(nearest, remembered.settings.temperature);
+  const called = remembered?.names ? namesakesOf(remembered.names, batch, 0) : null;
   const voters = shares && nearest.map((vote, i) => ({ ...vote, share: shares[i] }));
   const table = tableOf(model);
   const parameters = [...classifier.namedParameters()].map(([, parameter]) => parameter);
@@ -101,15 +105,17 @@ export function explainRow(
       const features = batch.nnz === 0 ? [] : featuresOf(model, row, tape, h, seed);
       const sum = features.reduce((total, { contribution }) => total + contribution, 0);
       const votes = voters && votesFor(model, label, voters, top);
+      const namesake = called && (called.includes(label) ? (remembered?.settings.namesake ?? 0) : 0);
       return {
         label,
-        score: score + (votes?.contribution ?? 0),
+        score: score + (votes?.contribution ?? 0) + (namesake ?? 0),
         base: score - sum,
         method: isPiecewiseLinear(model) ? 'exact' : 'gradient',
         bias: connections.bias,
         features: strongest(features, top),
         units: strongest(units, top),
         votes,
+        namesake,
         counts: { features: features.length, units: units.length },
       };
     });

@@ -1,12 +1,15 @@
 /** A dataset as the output layer sees it, batch by batch. */
 import { Batch, BatchPlan, batchShape, fillBatch } from '../data/batches.js';
 import type { CsrDataset } from '../data/dataset.js';
+import type { SparseBatch } from '../ops/sparse-batch.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { Classifier } from './classifier.js';
 
 export interface HiddenBatch {
   /** [rows of the batch, d], of the step arena: until the next one is asked for. */
   readonly h: Tensor;
+  /** Of its rows: a view that holds as long. */
+  readonly features: SparseBatch;
   /** A view that holds as long. */
   readonly rowIds: Uint32Array;
   /** Rows so far. */
@@ -29,7 +32,8 @@ export function* hiddenBatches(
     const rowIds = order.rowIds({ epoch: 0, step });
     fillBatch(dataset, rowIds, batch);
     device.arena.reset();
-    yield { h: classifier.infer(batch.features), rowIds, done: step * rowsAtOnce + rowIds.length };
+    const { features } = batch;
+    yield { h: classifier.infer(features), features, rowIds, done: step * rowsAtOnce + rowIds.length };
   }
   device.arena.reset();
 }

@@ -133,7 +133,7 @@ export async function loadClassifier(path: string, kernels: Kernels): Promise<Lo
     const featurizer = parseFeaturizer(await featurizerText(stored));
     const calibration = await calibrationOf(stored, shape.labels);
     const frequencies = await frequenciesOf(stored, shape.labels);
-    const remembered = await rememberedOf(stored, classifier);
+    const remembered = await rememberedOf(stored, classifier, featurizer);
     const { directory, manifest } = stored;
     const read = { featurizer, calibration, frequencies, remembered };
     return { directory, classifier, shape, spec, labelNames, ...read, metrics: manifest.metrics };

@@ -53,7 +53,7 @@ function topBatch(model: Ranked, batch: SparseBatch, k: number): Promise<TopK> {
   const { classifier, shape } = model;
   classifier.device.arena.reset();
   const most = Math.min(k, Math.max(1, shape.labels));
-  return rankLabels(classifier, classifier.infer(batch), most, model);
+  return rankLabels(classifier, classifier.infer(batch), most, model, batch);
 }
 
 /**

@@ -11,6 +11,7 @@ import type { Tensor } from '../tensor/tensor.js';
 import { Calibration, type CalibrationState } from './calibration.js';
 import type { Classifier } from './classifier.js';
 import type { LabelFrequencies } from './frequencies.js';
+import type { Questions } from './remembered/namesakes.js';
 import type { RememberedRows } from './remembered/rows.js';
 import { topWithVotes } from './remembered/votes.js';
 
@@ -35,18 +36,21 @@ export const mostRare = 10;
 /** Labels of a row, best by score, that `byRarity` puts in order. */
 export const rareCandidates = 100;
 
-/** The best k labels of every row of h, in that order. Throws `RARE_RANGE`, `RARE_UNKNOWN`. */
+/** The best k labels of every row of h, whose features `questions` are, in that order. Throws `RARE_RANGE`, `RARE_UNKNOWN`. */
 export async function rankLabels(
   classifier: Pick<Classifier, 'device' | 'output'>,
   h: Tensor,
   k: number,
   ranking: Ranking,
+  questions: Questions,
 ): Promise<TopK> {
   const { output } = classifier;
   const { remembered = null } = ranking;
   const width = widthFor(ranking, k, output.labels);
   const top =
-    remembered === null ? await output.topK(h, width) : await topWithVotes(classifier, h, width, remembered);
+    remembered === null
+      ? await output.topK(h, width)
+      : await topWithVotes(classifier, h, width, remembered, questions);
   return candidatesOf(ranking) === 0 ? top : ordered(top, k, ranking);
 }
 

@@ -30,8 +30,8 @@ export async function scoreDataset(
   metrics: Scorer,
   { batch: size, k, ranking = { calibration: null }, onProgress }: ScoreOptions,
 ): Promise<void> {
-  for (const { h, rowIds, done } of hiddenBatches(classifier, dataset, size)) {
-    metrics.add(await rankLabels(classifier, h, k, ranking), dataset, rowIds);
+  for (const { h, features, rowIds, done } of hiddenBatches(classifier, dataset, size)) {
+    metrics.add(await rankLabels(classifier, h, k, ranking, features), dataset, rowIds);
     onProgress?.(done, dataset.rows);
   }
 }

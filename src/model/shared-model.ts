@@ -62,7 +62,8 @@ export async function shareModel(path: string, kernels: Kernels): Promise<Shared
     }))();
     const [, { featurizer, labels, calibration, frequencies }] = await both(restored, text);
     classifier.output.loaded();
-    const found = await rememberedOf(stored, classifier);
+    const words = featurizer && Featurizer.fromShared(featurizer);
+    const found = await rememberedOf(stored, classifier, words);
     const remembered = found && sharedRows(found);
     const { directory, manifest } = stored;
     return {

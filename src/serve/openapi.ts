@@ -45,6 +45,7 @@ const why = z.object({
       ),
     })
     .nullable(),
+  namesake: z.number().nullable(),
   counts: z.object({ features: z.number().int(), units: z.number().int() }),
   highlights: z.array(
     z.object({

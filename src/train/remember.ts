@@ -1,14 +1,16 @@
 /**
- * Lets a trained model remember rows: no weight changes. How much their votes count is chosen on validation rows, and
- * probabilities are fitted again to the scores that come of it.
+ * Lets a trained model remember rows, and what labels are called: no weight changes. How much votes and names count is
+ * chosen on validation rows, and probabilities are fitted again to the scores that come of it.
  */
 import type { DatasetDirectory } from '../data/cache.js';
+import type { CsrDataset } from '../data/dataset.js';
 import { concatRows } from '../data/rows.js';
 import { labelFrequencies } from '../data/statistics.js';
 import { EspalierError } from '../errors.js';
 import type { Kernels } from '../kernels/face.js';
 import { type LoadedModel, loadClassifier, provenanceOf, saveChanged } from '../model/model-io.js';
 import { type SavedRows, savedRows, votingRows } from '../model/remembered/file.js';
+import { type Namesakes, namesIn } from '../model/remembered/namesakes.js';
 import { defaultVotes, rememberRows, type VoteSettings } from '../model/remembered/rows.js';
 import { checkFits } from '../model/score.js';
 import { roundToBf16 } from '../model/state.js';
@@ -46,6 +48,8 @@ export interface RememberReport {
   /** Remembered. */
   readonly rows: number;
   readonly votes: VoteSettings;
+  /** Column of text in which questions and what labels are called are compared; null where names do not count. */
+  readonly column: string | null;
   /** By score, without and with votes; null where there were no rows to choose by. */
   readonly validation: { readonly without: Scores; readonly with: Scores } | null;
 }
@@ -72,9 +76,10 @@ export async function remember(
   const rows = wanted ?? (training?.rows === 'all' ? 'all' : 'train');
   const fresh = votingRows(await directory.load(rows === 'all' ? 'trainAll' : 'train'));
   const known = add ? knownRows(loaded) : null;
+  const names = known === null ? await namesFor(directory, fresh) : (loaded.remembered?.names ?? null);
   const examples = known === null ? fresh : concatRows(known.examples, fresh);
   const settings = { ...(known?.settings ?? defaultVotes), ...given };
-  const remembered = rememberRows(classifier, examples, settings, (done, of) =>
+  const remembered = rememberRows(classifier, examples, settings, names, (done, of) =>
     onProgress?.('rows remembered', done, of),
   );
   const pairs = calibrationOf(training);
@@ -88,17 +93,18 @@ export async function remember(
   const votes = asked === null ? settings : chooseVotes(asked, remembered, given);
   const frequencies = loaded.frequencies ?? { rows: examples.rows, counts: labelFrequencies(examples) };
   const facts = { counts: frequencies.counts, trained: frequencies.rows, perRow };
-  const without = asked && judgeVotes(asked, remembered, { ...votes, weight: 0 }, facts);
+  const without = asked && judgeVotes(asked, remembered, { ...votes, weight: 0, namesake: 0 }, facts);
   const best = asked && judgeVotes(asked, remembered, votes, facts);
   const validation = without && best && { without: without.scores, with: best.scores };
-  const report = { rows: examples.rows, votes, validation };
-  if (votes.weight === 0) return { model: null, bytes: 0, ...report };
+  const named = votes.namesake !== undefined && names !== null;
+  const report = { rows: examples.rows, votes, column: named ? names.column : null, validation };
+  if (votes.weight === 0 && !named) return { model: null, bytes: 0, ...report };
   const fitted =
     best && pairs && calibrate(best.pairs, facts.counts, { ...pairs, isLogit: spec.loss === 'bce' });
   const saved = await saveChanged(out, loaded, {
     metrics: { validation: best?.scores ?? null },
     calibration: add ? loaded.calibration : fitted,
-    remembered: { settings: votes, examples },
+    remembered: { settings: votes, examples, names },
     precision,
   });
   return { model: saved.directory, bytes: saved.bytes, ...report };
@@ -107,6 +113,12 @@ export async function remember(
 /** How the model was calibrated, null where it was not to be; as by default where it does not say. */
 function calibrationOf(training: Record<string, unknown> | null) {
   return calibrationSettings.nullable().catch(calibrationSettings.parse({})).parse(training?.calibration);
+}
+
+/** What labels of a dataset are called, where it says so in words; null where not. */
+async function namesFor(directory: DatasetDirectory, rows: CsrDataset): Promise<Namesakes | null> {
+  const [featurizer, texts] = [await directory.featurizer(), await directory.labelTexts()];
+  return featurizer === undefined || texts === undefined ? null : namesIn(featurizer, texts, rows);
 }
 
 function knownRows({ remembered, directory }: LoadedModel): SavedRows {

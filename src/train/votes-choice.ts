@@ -17,6 +17,7 @@ export interface AskedRows {
 
 const temperatures = [0.03, 0.05, 0.07, 0.1, 0.15];
 const weights = [2, 4, 6, 8, 10, 12, 16];
+const namesakeWeights = [-16, -12, -8, -6, -4, -2, -1, 1, 2, 4, 6, 8, 12, 16];
 const cutOffs = [1, 3, 5];
 const batchRows = 256;
 
@@ -30,8 +31,8 @@ export async function askRows(
 ): Promise<AskedRows> {
   const depth = Math.min(classifier.shape.labels, Math.max(least, ...cutOffs));
   const ballots: Ballot[] = [];
-  for (const { h, done } of hiddenBatches(classifier, rows, batchRows)) {
-    ballots.push(...(await collectBallots(classifier, h, depth, remembered)).ballots);
+  for (const { h, features, done } of hiddenBatches(classifier, rows, batchRows)) {
+    ballots.push(...(await collectBallots(classifier, h, depth, remembered, features)).ballots);
     onProgress?.(done, rows.rows);
   }
   return { rows, ballots, depth };
@@ -41,35 +42,55 @@ export async function askRows(
  * Temperature and weight of the largest sum of P@1, P@3 and P@5, beside those that are `given`; of equal ones the least
  * weight, then the first. Weight 0, unless it is given, where the gain is not above two standard deviations of what signs
  * drawn at random would make of the differences of rows: among so many settings one is always a little better by chance.
+ * Then what a namesake weighs beside them, in the same way, where it is known what labels are called.
  */
 export function chooseVotes(
   asked: AskedRows,
   remembered: RememberedRows,
   given: Partial<VoteSettings> = {},
 ): VoteSettings {
-  const { settings } = remembered;
+  const { namesake: _, ...settings } = remembered.settings;
   const none = { ...settings, weight: 0 };
+  const pairs = (given.weight === undefined ? weights : [given.weight]).flatMap((weight) =>
+    (given.temperature === undefined ? temperatures : [given.temperature]).map((temperature) => ({
+      ...settings,
+      ...{ temperature, weight },
+    })),
+  );
+  const votes = bestSetting(asked, remembered, none, pairs, given.weight !== undefined);
+  if (remembered.names === null || given.namesake === 0) return votes;
+  const known = given.namesake !== undefined;
+  const named = (known ? [given.namesake] : namesakeWeights).map((namesake) => ({ ...votes, namesake }));
+  return bestSetting(asked, remembered, votes, named, known);
+}
+
+/** The best of `settings`; `none` where its gain over that could be chance, unless one `isGiven`. */
+function bestSetting(
+  asked: AskedRows,
+  remembered: RememberedRows,
+  none: VoteSettings,
+  settings: readonly VoteSettings[],
+  isGiven: boolean,
+): VoteSettings {
   const without = precisionsOf(asked, remembered, none);
-  let best: VoteSettings = none;
+  let best = none;
   let [most, spread] = [Number.NEGATIVE_INFINITY, 0];
-  for (const weight of given.weight === undefined ? weights : [given.weight]) {
-    for (const temperature of given.temperature === undefined ? temperatures : [given.temperature]) {
-      const found = precisionsOf(asked, remembered, { temperature, weight });
-      const differences = found.map((precision, row) => precision - without[row]);
-      const gain = differences.reduce((sum, one) => sum + one, 0);
-      if (!(gain > most)) continue;
-      [best, most] = [{ ...settings, temperature, weight }, gain];
-      spread = Math.sqrt(differences.reduce((sum, one) => sum + one * one, 0));
-    }
+  for (const setting of settings) {
+    const found = precisionsOf(asked, remembered, setting);
+    const differences = found.map((precision, row) => precision - without[row]);
+    const gain = differences.reduce((sum, one) => sum + one, 0);
+    if (!(gain > most)) continue;
+    [best, most] = [setting, gain];
+    spread = Math.sqrt(differences.reduce((sum, one) => sum + one * one, 0));
   }
-  return given.weight !== undefined || most > 2 * spread ? best : none;
+  return isGiven || most > 2 * spread ? best : none;
 }
 
 /** P@1 + P@3 + P@5 of every row. */
 function precisionsOf(
   { rows: { labelIds, labelIndptr }, ballots }: AskedRows,
   remembered: RememberedRows,
-  settings: Pick<VoteSettings, 'temperature' | 'weight'>,
+  settings: Omit<VoteSettings, 'nearest'>,
 ): Float64Array {
   return Float64Array.from(ballots, (ballot, row) => {
     const own = labelIds.subarray(labelIndptr[row], labelIndptr[row + 1]);
@@ -90,7 +111,7 @@ export interface Judgement {
 export function judgeVotes(
   { rows, ballots, depth: k }: AskedRows,
   remembered: RememberedRows,
-  settings: Pick<VoteSettings, 'temperature' | 'weight'>,
+  settings: Omit<VoteSettings, 'nearest'>,
   {
     counts,
     trained,

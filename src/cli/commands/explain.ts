@@ -99,6 +99,7 @@ export function because(why: Explanation): string[] {
     ...lines,
     `${signed(why.base).padStart(9)}  whatever the input says${remark}`,
     ...votesOf(why),
+    ...(why.namesake ? [`${signed(why.namesake).padStart(9)}  it is called as the input is`] : []),
     `${signed(why.score).padStart(9)}  score${rest}`,
   ];
 }

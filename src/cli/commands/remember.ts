@@ -22,20 +22,26 @@ export function rememberCommand(): Command {
     .option('--nearest <n>', 'rows that vote (default 32)', whole(1, 1024))
     .option('--temperature <t>', 'a row less alike by so much, in cosines, weighs e times less', temperature)
     .option('--weight <w>', 'what all votes together add to a logit', weight)
+    .option(
+      '--namesake <c>',
+      'what is added to the logit of a label that is called as the question is; 0: names do not count',
+      namesake,
+    )
     .option('--bf16', 'store weights in half of the bytes')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `
-Nothing is trained. Temperature and weight are chosen on the validation rows of the dataset, where the model neither
-learnt from them nor remembers them, and its probabilities are fitted anew. Rows that are added count as those there do.
+Nothing is trained. Temperature, weight and what namesakes weigh are chosen on the validation rows of the dataset, where
+the model neither learnt from them nor remembers them, and its probabilities are fitted anew. Rows that are added count as
+those there do.
 
 Examples:
   espalier remember runs/a data/wn --out runs/b
   espalier remember runs/b data/new --add --out runs/c`,
     )
     .action(async (model: string, data: string, options: Options) => {
-      const { nearest, temperature: t, weight: w } = options;
+      const { nearest, temperature: t, weight: w, namesake: c } = options;
       const line = new ProgressLine();
       const report = await remember(
         model,
@@ -46,6 +52,7 @@ Examples:
             ...(nearest === undefined ? {} : { nearest }),
             ...(t === undefined ? {} : { temperature: t }),
             ...(w === undefined ? {} : { weight: w }),
+            ...(c === undefined ? {} : { namesake: c }),
           },
           precision: options.bf16 === true ? 'bf16' : 'float32',
           onProgress: (what, done, rows) =>
@@ -66,14 +73,16 @@ interface Options {
   readonly nearest?: number;
   readonly temperature?: number;
   readonly weight?: number;
+  readonly namesake?: number;
   readonly bf16?: boolean;
   readonly json?: boolean;
 }
 
 const temperature = number('a number from 0.001 to 10', (n) => n >= 1e-3 && n <= 10);
 const weight = number('a number above 0, to 1000', (n) => n > 0 && n <= 1000);
+const namesake = number('a number from -1000 to 1000', (n) => Math.abs(n) <= 1000);
 
-function print({ model, bytes, rows, votes, validation }: RememberReport, { add }: Options): void {
+function print({ model, bytes, rows, votes, column, validation }: RememberReport, { add }: Options): void {
   if (validation === null) {
     out(
       add === true
@@ -91,7 +100,11 @@ function print({ model, bytes, rows, votes, validation }: RememberReport, { add 
     out('votes do not help: nothing was written');
     return;
   }
-  const { nearest, temperature: t, weight: w } = votes;
+  const { nearest, temperature: t, weight: w, namesake: c = 0 } = votes;
+  if (column !== null)
+    out(
+      `a label that is called as the question is (${column}) gets ${c > 0 ? '+' : ''}${c}: ${c < 0 ? 'it is mostly none' : 'it is mostly one'}`,
+    );
   out(
     `remembers ${rows.toLocaleString('en')} rows; ${nearest} of them vote, temperature ${t}, weight ${w}: ${model}, ${(bytes / 1e6).toFixed(1)} MB`,
   );

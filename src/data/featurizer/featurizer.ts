@@ -162,6 +162,21 @@ export class Featurizer {
     return [...terms, ...this.options.numeric];
   }
 
+  /** [features], 1: a term of that column of text, or of all that share one vocabulary; null where terms are hashed. */
+  termsOf(column: string): Uint8Array | null {
+    const table = this.#table;
+    if (table === null) return null;
+    const { shareColumns, text } = this.options;
+    const name = shareColumns ? text.join('+') : column;
+    const sections = sectionsOf(this.options);
+    const terms = new Uint8Array(new SharedArrayBuffer(this.features));
+    for (let id = 0; id < this.#df.length; id++) {
+      const section = sections[table.section(id)];
+      if (section.kind !== 'category' && section.column === name) terms[id] = 1;
+    }
+    return terms;
+  }
+
   /**
    * Sparse features of rows; unknown terms and missing columns are left out.
    *

@@ -4,74 +4,122 @@ import { z } from 'zod';
 import { CsrBuilder } from '../../data/builder.js';
 import { CsrDataset } from '../../data/dataset.js';
 import { datasetContent, readDatasetFile } from '../../data/dataset-file.js';
+import type { Featurizer } from '../../data/featurizer/index.js';
 import { selectRows } from '../../data/rows.js';
 import { EspalierError } from '../../errors.js';
 import type { FileContent } from '../../files.js';
 import { parsedJson } from '../../parsed.js';
 import type { StoredModel } from '../../store/index.js';
 import type { Classifier } from '../classifier.js';
+import { type Namesakes, namesakes } from './namesakes.js';
 import { type RememberedRows, rememberRows, type VoteSettings } from './rows.js';
 
 /** A dataset file (`dataset-file.ts`). */
 export const rowsFile = 'remembered-rows.bin';
 export const votesFile = 'remembered-rows.json';
+/** f64[labels], little-endian: keys of what labels are called, where that counts. */
+export const namesFile = 'remembered-names.bin';
 
 /** Of the settings, what a file may ask for. */
-const schema = z.object({
+const votes = z.object({
   format: z.literal('espalier-remembered-rows'),
-  version: z.literal(1),
   nearest: z.number().int().min(1).max(1024),
   temperature: z.number().min(1e-3).max(10),
   weight: z.number().min(0).max(1000),
 });
+const names = z.object({ column: z.string(), weight: z.number().min(-1000).max(1000) });
+const schema = z.discriminatedUnion('version', [
+  votes.extend({ version: z.literal(1) }),
+  votes.extend({ version: z.literal(2), names }),
+]);
 
 /** What is saved of remembered rows. */
 export interface SavedRows {
   readonly settings: VoteSettings;
   readonly examples: CsrDataset;
+  /** Default: what labels are called does not count. */
+  readonly names?: Pick<Namesakes, 'column' | 'keys'> | null;
 }
 
-export function rememberedFiles({ settings, examples }: SavedRows): Record<string, FileContent> {
-  const { nearest, temperature, weight } = settings;
-  const state = { format: 'espalier-remembered-rows', version: 1, nearest, temperature, weight };
+export function rememberedFiles({ settings, examples, names }: SavedRows): Record<string, FileContent> {
+  const { nearest, temperature, weight, namesake = 0 } = settings;
+  const votes = { nearest, temperature, weight };
+  const counted = names && namesake !== 0 ? { names: { column: names.column, weight: namesake } } : {};
+  const version = 'names' in counted ? 2 : 1;
+  const state = { format: 'espalier-remembered-rows', version, ...votes, ...counted };
   return {
     [rowsFile]: datasetContent(rowsFile, examples).content,
     [votesFile]: `${JSON.stringify(state)}\n`,
+    ...(names && version === 2 ? { [namesFile]: keysContent(names.keys) } : {}),
   };
 }
 
+function keysContent(keys: Float64Array): Buffer {
+  const bytes = Buffer.alloc(8 * keys.length);
+  keys.forEach((key, label) => {
+    bytes.writeDoubleLE(key, 8 * label);
+  });
+  return bytes;
+}
+
 /** How remembered rows vote. Throws `REMEMBERED_ROWS` for what does not say it. */
-export function parseVotes(text: string, file?: string): VoteSettings {
-  const { nearest, temperature, weight } = parsedJson(schema, text, (detail) => damaged(detail, file));
-  return { nearest, temperature, weight };
+export function parseVotes(text: string, file?: string): VoteSettings & { readonly column: string | null } {
+  const parsed = parsedJson(schema, text, (detail) => damaged(detail, file));
+  const { nearest, temperature, weight } = parsed;
+  if (parsed.version === 1) return { nearest, temperature, weight, column: null };
+  return { nearest, temperature, weight, namesake: parsed.names.weight, column: parsed.names.column };
 }
 
 /** The rows that a model remembers; null for one that remembers none. Throws `REMEMBERED_ROWS`, `DATASET_FILE_*`. */
 export async function rememberedOf(
   stored: StoredModel,
   classifier: Classifier,
+  featurizer: Featurizer | null,
 ): Promise<RememberedRows | null> {
   if (!Object.hasOwn(stored.manifest.files, votesFile)) return null;
   const file = stored.path(votesFile);
-  const settings = parseVotes(await readFile(file, 'utf8'), file);
+  const { column, ...settings } = parseVotes(await readFile(file, 'utf8'), file);
   const examples = await readDatasetFile(stored.path(rowsFile));
   const { features, labels } = classifier.shape;
   if (examples.features !== features || examples.labels !== labels) {
     const received = `rows of ${examples.features} features and ${examples.labels} labels`;
     throw damaged(`${received} beside a model of ${features} and ${labels}`, stored.path(rowsFile));
   }
-  return rememberRows(classifier, examples, settings);
+  const names = column === null ? null : await namesOf(stored, labels, column, featurizer);
+  return rememberRows(classifier, examples, settings, names);
+}
+
+async function namesOf(
+  stored: StoredModel,
+  labels: number,
+  column: string,
+  featurizer: Featurizer | null,
+): Promise<Namesakes> {
+  const file = stored.path(namesFile);
+  const terms = featurizer?.options.text.includes(column) ? featurizer.termsOf(column) : null;
+  if (terms === null) throw damaged(`names in a column ${JSON.stringify(column)} of no known terms`, file);
+  const bytes = await readFile(file);
+  if (bytes.length !== 8 * labels) throw damaged(`${bytes.length} bytes of names for ${labels} labels`, file);
+  const keys = new Float64Array(new SharedArrayBuffer(bytes.length));
+  for (let label = 0; label < labels; label++) {
+    keys[label] = bytes.readDoubleLE(8 * label);
+    if (!(Number.isSafeInteger(keys[label]) && keys[label] >= 0))
+      throw damaged(`the name of label ${label} is no key`, file);
+  }
+  return namesakes(column, terms, keys);
 }
 
 /** Of a model in memory, what is saved. */
 export function savedRows(remembered: RememberedRows | null): SavedRows | null {
-  return remembered && { settings: remembered.settings, examples: new CsrDataset(remembered.examples) };
+  if (remembered === null) return null;
+  const { settings, examples, names } = remembered;
+  return { settings, examples: new CsrDataset(examples), names };
 }
 
 /** Rows of a model whose label j was map[j], all of them known; rows without a label left are forgotten. */
 export function withLabels(saved: SavedRows | null, map: Int32Array): SavedRows | null {
   if (saved === null) return null;
-  const { settings, examples } = saved;
+  const { settings, examples, names } = saved;
   const { indptr, indices, values, labelIndptr, labelIds } = examples;
   const places = new Map(Array.from(map, (from, j) => [from, j]));
   const builder = new CsrBuilder({ features: examples.features, labels: map.length });
@@ -85,7 +133,9 @@ export function withLabels(saved: SavedRows | null, map: Int32Array): SavedRows 
     );
   }
   const left = votingRows(builder.finish());
-  return left.rows === 0 ? null : { settings, examples: left };
+  if (left.rows === 0) return null;
+  const keys = names && Float64Array.from(map, (label) => names.keys[label]);
+  return { settings, examples: left, names: names && keys && { column: names.column, keys } };
 }
 
 /** The rows that can vote: those with features and labels. */

@@ -8,6 +8,7 @@ import { nearestBf16 } from '../../kernels/bf16.js';
 import type { Floats } from '../../kernels/face.js';
 import type { Classifier } from '../classifier.js';
 import { hiddenBatches } from '../hidden.js';
+import type { Namesakes } from './namesakes.js';
 
 export interface VoteSettings {
   /** n, rows that vote. */
@@ -16,6 +17,8 @@ export interface VoteSettings {
   readonly temperature: number;
   /** w, what the votes of all of them add to a logit. */
   readonly weight: number;
+  /** c, what is added to the logit of a label that is called as the question is; below 0 it speaks against it. Default 0. */
+  readonly namesake?: number;
 }
 
 /** Where no validation rows decide: what did well on them in the experiments. */
@@ -32,6 +35,8 @@ export interface RememberedRows {
   readonly origin: Float64Array;
   /** [rows, d], of length 1, as raw bits of bfloat16; in memory that threads can share. */
   readonly directions: Uint16Array;
+  /** What labels are called; null where that does not count. */
+  readonly names: Namesakes | null;
 }
 
 /** Rows at a time while directions are found. */
@@ -42,6 +47,7 @@ export function rememberRows(
   classifier: Classifier,
   examples: CsrDataset,
   settings: VoteSettings,
+  names: Namesakes | null = null,
   onProgress?: (done: number, rows: number) => void,
 ): RememberedRows {
   checkRows(examples);
@@ -57,7 +63,7 @@ export function rememberRows(
     }
     onProgress?.(done, rows);
   }
-  return { settings, examples, width, origin, directions };
+  return { settings, examples, width, origin, directions, names };
 }
 
 /**

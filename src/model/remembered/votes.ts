@@ -1,7 +1,8 @@
 /**
  * Answers in which remembered rows vote. With q and k_i the directions of the question and of row i:
  *
- *     a_i = exp(cos(q, k_i) / T) / sum over the n nearest rows,   score_l = z_l + w * sum of a_i over those with label l
+ *     a_i = exp(cos(q, k_i) / T) / sum over the n nearest rows
+ *     score_l = z_l + w * sum of a_i over those with label l + (c where l is called as the question is)
  *
  * Nearest neighbours beside a trained model, by its own hidden vectors, as in kNN-LM (Khandelwal et al. 2020, eq. 2, 3)
  * and, for extreme classification, RAE-XMC (Wang et al. 2025); they mix probabilities, where this adds to the logit: so
@@ -11,6 +12,7 @@ import type { TopK } from '../../output/layer.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { Classifier } from '../classifier.js';
+import { namesakesOf, type Questions } from './namesakes.js';
 import { directionOf, type RememberedRows, type VoteSettings } from './rows.js';
 
 /** A remembered row that is among the nearest. */
@@ -28,10 +30,11 @@ export async function topWithVotes(
   h: Tensor,
   k: number,
   remembered: RememberedRows,
+  questions: Questions,
 ): Promise<TopK> {
-  const { top, ballots } = await collectBallots(classifier, h, k, remembered);
+  const { top, ballots } = await collectBallots(classifier, h, k, remembered, questions);
   for (const [r, ballot] of ballots.entries()) {
-    if (ballot.votes.length === 0) continue;
+    if (ballot.votes.length === 0 && ballot.namesakes.length === 0) continue;
     const best = bestOf(ballot, remembered, remembered.settings);
     for (let i = 0; i < Math.min(k, best.length); i++) {
       top.labels[r * k + i] = best[i].label;
@@ -44,24 +47,35 @@ export async function topWithVotes(
 /** What decides one row: who votes, and the logits of all labels that can be among the first k. */
 export interface Ballot {
   readonly votes: readonly Vote[];
+  /** Labels that are called as the row is. */
+  readonly namesakes: Uint32Array;
   readonly logits: ReadonlyMap<number, number>;
 }
 
-/** A ballot of every row of h; `top` is by logit. Labels without votes outside of it have k labels before them. */
+/**
+ * A ballot of every row of h, whose features `questions` are; `top`, k wide, is by logit. A label outside of a ballot has
+ * k labels before it, whatever names count: as many more are looked at as there are namesakes.
+ */
 export async function collectBallots(
   { device, output }: Pick<Classifier, 'device' | 'output'>,
   h: Tensor,
   k: number,
   remembered: RememberedRows,
+  questions: Questions,
 ): Promise<{ readonly top: TopK; readonly ballots: Ballot[] }> {
   const nearest = nearestRows(device, h, remembered);
-  const top = await output.topK(h, k);
+  const { names } = remembered;
+  const called = nearest.map((_, r) => (names === null ? none : namesakesOf(names, questions, r)));
+  const width = Math.min(output.labels, k + Math.max(0, ...called.map(({ length }) => length)));
+  const wide = await output.topK(h, width);
+  const top = width === k ? wide : narrowed(wide, k);
   const ballots: Ballot[] = [];
   for (const [r, votes] of nearest.entries()) {
     const logits = new Map<number, number>();
-    for (let i = r * k; i < (r + 1) * k; i++)
-      if (top.labels[i] !== nothing) logits.set(top.labels[i], top.scores[i]);
-    const others = Uint32Array.from(labelsOf(votes, remembered)).filter((label) => !logits.has(label));
+    for (let i = r * width; i < (r + 1) * width; i++)
+      if (wide.labels[i] !== nothing) logits.set(wide.labels[i], wide.scores[i]);
+    const asked = [...labelsOf(votes, remembered), ...called[r]];
+    const others = Uint32Array.from(new Set(asked.filter((label) => !logits.has(label))));
     if (others.length > 0) {
       const own = device.temporary('activations', [1, output.inputs]);
       own.data.set(h.data.subarray(r * output.inputs, (r + 1) * output.inputs));
@@ -69,20 +83,37 @@ export async function collectBallots(
       for (const [i, label] of others.entries()) logits.set(label, scores.data[i]);
       for (const used of [scores, own]) device.release(used);
     }
-    ballots.push({ votes, logits });
+    ballots.push({ votes, namesakes: called[r], logits });
   }
   return { top, ballots };
 }
 
+const none = new Uint32Array(0);
+
+/** The first k columns. */
+function narrowed({ k: from, labels, scores }: TopK, k: number): TopK {
+  const rows = labels.length / from;
+  const place = (i: number) => Math.floor(i / k) * from + (i % k);
+  const some = scores instanceof Float32Array ? new Float32Array(rows * k) : new Float64Array(rows * k);
+  return {
+    k,
+    labels: Uint32Array.from({ length: rows * k }, (_, i) => labels[place(i)]),
+    scores: some.map((_, i) => scores[place(i)]) as typeof some,
+  };
+}
+
 /** All labels of a ballot by score, votes counted; equal scores: the smaller label first. */
 export function bestOf(
-  { votes, logits }: Ballot,
+  { votes, namesakes, logits }: Ballot,
   labels: LabelsOfRows,
-  { temperature, weight }: Pick<VoteSettings, 'temperature' | 'weight'>,
+  { temperature, weight, namesake = 0 }: Omit<VoteSettings, 'nearest'>,
 ): { readonly label: number; readonly score: number }[] {
   const shares = sharesOf(votes, labels, temperature);
   return [...logits]
-    .map(([label, z]) => ({ label, score: z + weight * (shares.get(label) ?? 0) }))
+    .map(([label, z]) => {
+      const voted = z + weight * (shares.get(label) ?? 0);
+      return { label, score: namesakes.includes(label) ? voted + namesake : voted };
+    })
     .sort((a, b) => b.score - a.score || a.label - b.label);
 }
 

@@ -120,8 +120,11 @@ function showWhy(why, texts, button) {
   at('why-title').textContent = `Why “${why.name}”`;
   const exact = why.method === 'exact' ? '' : ', to first order';
   const votes = why.votes === null ? '' : `, and ${signed(why.votes.contribution)} of remembered rows`;
+  const called = why.namesake
+    ? `, and ${signed(why.namesake)} for a label that is called as the input is`
+    : '';
   at('sum').textContent =
-    `score ${why.score.toFixed(3)} = ${signed(why.base)} whatever the input says, and what its features add${exact}${votes}`;
+    `score ${why.score.toFixed(3)} = ${signed(why.base)} whatever the input says, and what its features add${exact}${votes}${called}`;
   showVotes(why.votes?.rows ?? []);
   const most = Math.max(...why.features.map(({ contribution }) => Math.abs(contribution)), 1e-12);
   at('marked').replaceChildren(...markedTexts(why, texts, most));

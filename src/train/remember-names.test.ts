@@ -1,0 +1,121 @@
+/** What labels are called, learnt on validation rows: for a label, against it, or nothing, as the rows have it. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CsrBuilder } from '../data/builder.js';
+import { DatasetDirectory, writeDatasetDirectory } from '../data/cache.js';
+import { Featurizer } from '../data/featurizer/index.js';
+import { selectKernels } from '../kernels/index.js';
+import { RandomStream } from '../kernels/random.js';
+import { Model } from '../model/model.js';
+import { evaluateModel } from './evaluate.js';
+import { remember } from './remember.js';
+import { train } from './train.js';
+
+const kernels = selectKernels({ backend: 'reference' });
+const [groups, size] = [40, 12];
+const items = groups * size;
+let home: string;
+beforeAll(async () => {
+  home = await mkdtemp(join(tmpdir(), 'espalier-names-'));
+});
+afterAll(() => rm(home, { recursive: true, force: true }));
+
+const titleOf = (item: number) => `name${item} of${item % size}`;
+
+/** A row of every item: its title, words of its group, and as labels what `labelsOf` says. */
+async function made(
+  name: string,
+  labelsOf: (item: number, random: RandomStream) => number[],
+  texts: string[],
+) {
+  const random = RandomStream.named(7, name);
+  const rows = Array.from({ length: items }, (_, item) => {
+    const group = Math.floor(item / size);
+    const text = Array.from({ length: 3 }, () => `word${group}x${random.below(6)}`).join(' ');
+    return { row: { text, title: titleOf(item) }, labels: labelsOf(item, random) };
+  });
+  const featurizer = Featurizer.fit(
+    rows.map(({ row }) => row),
+    { text: ['text', 'title'], vocabulary: { minDocuments: 1 } },
+  );
+  const shape = { features: featurizer.features, labels: items };
+  const split = { train: new CsrBuilder(shape), validation: new CsrBuilder(shape) };
+  for (const [item, { row, labels }] of rows.entries()) {
+    const { indices, values } = featurizer.featurize([row]);
+    split[item % 2 === 0 ? 'train' : 'validation'].row(indices, values, labels);
+  }
+  const names = { labelNames: Array.from({ length: items }, (_, item) => `item ${item}`) };
+  const path = join(home, name);
+  await writeDatasetDirectory(path, {
+    ...{ name, origin: 'made', licence: 'none', featurizer, labelTexts: texts },
+    ...{ train: split.train.finish(names), validation: split.validation.finish(names) },
+  });
+  await train({
+    ...{ data: path, out: join(home, `${name}-run`), epochs: 6, threads: 1, backend: 'reference' },
+    model: { encoder: { embedding: 24 }, output: { kind: 'dense' } },
+    validation: { best: false },
+  });
+  return DatasetDirectory.open(path);
+}
+
+/** Others of its group: an item is no label of itself. */
+function others(item: number, random: RandomStream): number[] {
+  const first = item - (item % size);
+  const some = new Set<number>();
+  while (some.size < 4) {
+    const other = first + random.below(size);
+    if (other !== item) some.add(other);
+  }
+  return [...some];
+}
+const own = (item: number, random: RandomStream) => [item, ...others(item, random)];
+const titles = Array.from({ length: items }, (_, item) => titleOf(item));
+
+describe('what labels are called', () => {
+  it('speaks against a label where items are labels of each other, and the item itself comes no more', async () => {
+    const data = await made('others', others, titles);
+    const report = await remember(join(home, 'others-run'), data, { out: join(home, 'a') }, kernels);
+    expect(report.column).toBe('title');
+    expect(report.votes.namesake).toBeLessThan(0);
+    const { with: found, without } = report.validation!;
+    expect(found.precision[1]).toBeGreaterThan(without.precision[1]);
+    const model = await Model.load(join(home, 'a'), kernels);
+    const measured = await evaluateModel({ ...model, calibration: null }, data, 'validation', kernels);
+    expect(100 * measured.at[0].precision.value).toBeCloseTo(found.precision[1], 6);
+    const plain = await Model.load(join(home, 'others-run'), kernels);
+    const itself = async (asked: Model) => {
+      let found = 0;
+      for (let item = 1; item < items; item += 2) {
+        const group = Math.floor(item / size);
+        const text = [0, 1, 2].map((word) => `word${group}x${word}`).join(' ');
+        const { predictions } = await asked.predict({ text, title: titleOf(item) }, { k: 6 });
+        if (predictions.some(({ label }) => label === item)) found++;
+      }
+      return found;
+    };
+    expect(await itself(plain)).toBeGreaterThan(5);
+    expect(await itself(model)).toBe(0);
+  });
+
+  it('speaks for a label where rows name it, though training never showed that label', async () => {
+    const data = await made('own', own, titles);
+    const report = await remember(join(home, 'own-run'), data, { out: join(home, 'b') }, kernels);
+    expect(report.votes.namesake).toBeGreaterThan(0);
+    expect(report.validation!.with.precision[1]).toBeGreaterThan(90);
+    expect(report.validation!.without.precision[1]).toBeLessThan(80);
+  });
+
+  it('counts nothing where names are those of other labels, where 0 is given, and as it is given', async () => {
+    const strange = Array.from({ length: items }, (_, item) => titleOf((item + 5 * size) % items));
+    const data = await made('strange', others, strange);
+    const run = (out: string, votes: object) =>
+      remember(join(home, 'strange-run'), data, { out: join(home, out), votes }, kernels);
+    const chosen = await run('c', {});
+    expect([chosen.votes.namesake, chosen.column]).toEqual([undefined, null]);
+    expect((await run('d', { namesake: 0 })).column).toBeNull();
+    const given = await run('e', { namesake: 2 });
+    expect([given.votes.namesake, given.column]).toEqual([2, 'title']);
+  });
+});

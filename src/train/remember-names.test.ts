@@ -117,5 +117,20 @@ describe('what labels are called', () => {
     expect((await run('d', { namesake: 0 })).column).toBeNull();
     const given = await run('e', { namesake: 2 });
     expect([given.votes.namesake, given.column]).toEqual([2, 'title']);
+    // Beside rows that are there, names go on to count as they did.
+    const more = { out: join(home, 'f'), add: true };
+    const added = await remember(join(home, 'e'), data, more, kernels);
+    expect([added.votes.namesake, added.column]).toEqual([2, 'title']);
+    const { keys } = (await Model.load(join(home, 'f'), kernels)).remembered!.names!;
+    expect(keys).toEqual((await Model.load(join(home, 'e'), kernels)).remembered!.names!.keys);
+  });
+
+  it('is refused where it is to count and no row is called as a label is', async () => {
+    const data = await made('nameless', others, Array(items).fill('unheard of'));
+    const options = { out: join(home, 'g'), votes: { namesake: -2 } };
+    const refused = remember(join(home, 'nameless-run'), data, options, kernels);
+    await expect(refused).rejects.toMatchObject({ code: 'REMEMBER_NAMES' });
+    const report = await remember(join(home, 'nameless-run'), data, { out: join(home, 'g') }, kernels);
+    expect(report.column).toBeNull();
   });
 });

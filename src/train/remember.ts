@@ -58,7 +58,7 @@ export interface RememberReport {
  * Saves the model of `path` in the run directory `out`, remembering rows of a dataset: see `model/remembered/votes.ts`.
  *
  * @throws EspalierError `REMEMBER_MISMATCH` for a dataset of other features or labels, `REMEMBER_ADD` where there is
- *   nothing to add to, `REMEMBERED_ROWS` for rows that cannot be remembered, and what loading and saving throw
+ *   nothing to add to, `REMEMBER_NAMES` where `namesake` is given and no names count, `REMEMBERED_ROWS` for rows that cannot be remembered, and what loading and saving throw
  * @example await remember('runs/a', await DatasetDirectory.open('data/wn'), { out: 'runs/b' }, selectKernels());
  */
 export async function remember(
@@ -76,7 +76,9 @@ export async function remember(
   const rows = wanted ?? (training?.rows === 'all' ? 'all' : 'train');
   const fresh = votingRows(await directory.load(rows === 'all' ? 'trainAll' : 'train'));
   const known = add ? knownRows(loaded) : null;
-  const names = known === null ? await namesFor(directory, fresh) : (loaded.remembered?.names ?? null);
+  const names =
+    known === null ? await namesFor(loaded, directory, fresh) : (loaded.remembered?.names ?? null);
+  if (given.namesake && names === null) throw nameless(directory, add);
   const examples = known === null ? fresh : concatRows(known.examples, fresh);
   const settings = { ...(known?.settings ?? defaultVotes), ...given };
   const remembered = rememberRows(classifier, examples, settings, names, (done, of) =>
@@ -96,9 +98,9 @@ export async function remember(
   const without = asked && judgeVotes(asked, remembered, { ...votes, weight: 0, namesake: 0 }, facts);
   const best = asked && judgeVotes(asked, remembered, votes, facts);
   const validation = without && best && { without: without.scores, with: best.scores };
-  const named = votes.namesake !== undefined && names !== null;
-  const report = { rows: examples.rows, votes, column: named ? names.column : null, validation };
-  if (votes.weight === 0 && !named) return { model: null, bytes: 0, ...report };
+  const column = votes.namesake ? (names?.column ?? null) : null;
+  const report = { rows: examples.rows, votes, column, validation };
+  if (votes.weight === 0 && column === null) return { model: null, bytes: 0, ...report };
   const fitted =
     best && pairs && calibrate(best.pairs, facts.counts, { ...pairs, isLogit: spec.loss === 'bce' });
   const saved = await saveChanged(out, loaded, {
@@ -115,10 +117,28 @@ function calibrationOf(training: Record<string, unknown> | null) {
   return calibrationSettings.nullable().catch(calibrationSettings.parse({})).parse(training?.calibration);
 }
 
-/** What labels of a dataset are called, where it says so in words; null where not. */
-async function namesFor(directory: DatasetDirectory, rows: CsrDataset): Promise<Namesakes | null> {
-  const [featurizer, texts] = [await directory.featurizer(), await directory.labelTexts()];
-  return featurizer === undefined || texts === undefined ? null : namesIn(featurizer, texts, rows);
+/** What labels of a dataset are called, in words that the model knows; null where it does not say, or no row is called so. */
+async function namesFor(
+  { featurizer }: LoadedModel,
+  directory: DatasetDirectory,
+  rows: CsrDataset,
+): Promise<Namesakes | null> {
+  const texts = featurizer === null ? undefined : await directory.labelTexts();
+  return featurizer === null || texts === undefined ? null : namesIn(featurizer, texts, rows);
+}
+
+function nameless({ path }: DatasetDirectory, add: boolean): EspalierError {
+  return new EspalierError({
+    code: 'REMEMBER_NAMES',
+    kind: 'usage',
+    op: 'remember',
+    problem: add
+      ? 'the model does not know what its labels are called'
+      : 'no row is called as a label is, in words that the model knows',
+    expected: 'names of labels that rows have as the text of a column, with terms that are not hashed',
+    hint: 'leave --namesake out, or say what labels are called: espalier data --label-texts',
+    file: path,
+  });
 }
 
 function knownRows({ remembered, directory }: LoadedModel): SavedRows {

@@ -3,9 +3,8 @@
  * the votes of its training rows, as in `remember`, whose settings these are but for width and fan-in on wordnet-related:
  * there the quarter is to be smaller than the best linear trees. How many label rows and for how long was chosen on
  * validation rows, for the quarter, as was its dropout beside them (0.3 of 0.3 and 0.4); the dense layer has the same rows of
- * labels and the dropout that it has without. Votes of test cells are those of validation cells; those of wordnet-hypernym
- * and of the dense layer come from cells before a change of where biases start and which labels are drawn (wordnet-hypernym
- * chose 16 instead of 12 after it, 0.3 of P@1 better on validation rows).
+ * labels and the dropout that it has without. Votes of test cells, and what namesakes weigh, are those of validation cells;
+ * the dense layer, whose cells are not run, has those of the quarter. Cells without rows of labels are from before names counted.
  */
 import { fanInConfig } from './fan-in.mjs';
 import { cellsWithVotes, tablesWithVotes, votes } from './remember.mjs';
@@ -38,13 +37,15 @@ const table = (results) =>
   [
     '# Labels as rows',
     '',
-    'Made by `npm run experiment -- label-rows`: what a label is called (the first word of a synset), as a row of it, behind the',
+    'Made by `npm run experiment -- label-rows`: what a label is called (all words of a synset), as a row of it, behind the',
     'rows of each batch: 0.75 for each of these, during the first three quarters of training (`labelRows`). By score; mean ±',
     'half the range over seeds; votes of training rows as in remember.md, whose columns these are, and which has the networks of',
     'wordnet-hypernym without rows of labels. Epochs are of the rows of the data: with rows of labels training sees 56 % more',
     'examples. Share and length were chosen on validation rows of wordnet-related, as was the dropout beside them, 0.3',
-    'of 0.3 and 0.4; without them it is 0.4, chosen for 200 connections of 1,024. Votes of wordnet-hypernym on test rows were',
-    'chosen by a cell before biases started from rows of labels too; the one that is shown chose weight 16. Trees know no names.',
+    'of 0.3 and 0.4; without them it is 0.4, chosen for 200 connections of 1,024 (with texts of the first word alone). Votes, and',
+    'what is added for a label that is called as the row is (a namesake, `espalier remember`), were chosen on validation rows, one',
+    'seed, and are of one sum: figures of validation rows with them are of the rows that chose them. On wordnet-related that',
+    'label is mostly the synset itself, which is none of its own; trees know no names.',
     '',
     ...tablesWithVotes(results, tasks),
   ].join('\n');

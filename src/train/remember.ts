@@ -50,7 +50,7 @@ export interface RememberReport {
   readonly votes: VoteSettings;
   /** Column of text in which questions and what labels are called are compared; null where names do not count. */
   readonly column: string | null;
-  /** By score, without and with votes; null where there were no rows to choose by. */
+  /** By score, as the model was and as it answers now; null where there were no rows to choose by. */
   readonly validation: { readonly without: Scores; readonly with: Scores } | null;
 }
 

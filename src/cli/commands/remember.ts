@@ -93,8 +93,8 @@ function print({ model, bytes, rows, votes, column, validation }: RememberReport
     const { rows: asked } = validation.with;
     out(`${asked.toLocaleString('en')} validation rows, labels by score, in per cent`);
     out(`  ${''.padEnd(14)}${figureTitles(ks)}`);
-    out(`  ${'without votes'.padEnd(14)}${figureColumns(figuresOf(validation.without))}`);
-    out(`  ${'with votes'.padEnd(14)}${figureColumns(figuresOf(validation.with))}`);
+    out(`  ${'as it was'.padEnd(14)}${figureColumns(figuresOf(validation.without))}`);
+    out(`  ${'remembering'.padEnd(14)}${figureColumns(figuresOf(validation.with))}`);
   }
   if (model === null) {
     out('votes do not help: nothing was written');
@@ -105,9 +105,9 @@ function print({ model, bytes, rows, votes, column, validation }: RememberReport
     out(
       `a label that is called as the question is (${column}) gets ${c > 0 ? '+' : ''}${c}: ${c < 0 ? 'it is mostly none' : 'it is mostly one'}`,
     );
-  out(
-    `remembers ${rows.toLocaleString('en')} rows; ${nearest} of them vote, temperature ${t}, weight ${w}: ${model}, ${(bytes / 1e6).toFixed(1)} MB`,
-  );
+  const voters =
+    w === 0 ? 'whose votes do not help' : `${nearest} of them vote, temperature ${t}, weight ${w}`;
+  out(`remembers ${rows.toLocaleString('en')} rows; ${voters}: ${model}, ${(bytes / 1e6).toFixed(1)} MB`);
 }
 
 const ks = [1, 3, 5];

@@ -165,6 +165,8 @@ describe('a model that remembers rows', () => {
     const remembered = (weight: number) => ({ settings: { ...settings, weight }, examples });
     const mute = await loadClassifier(await saved({ remembered: remembered(0) }), kernels);
     expect(await topRows(mute, questions, labels)).toEqual(await topRows(plain, questions, labels));
+    // Nobody is asked there.
+    expect(explainRow(mute, questions[0], [3], 5)[0].votes).toEqual({ contribution: 0, rows: [] });
     const loud = await loadClassifier(await saved({ remembered: remembered(50) }), kernels);
     const silence = [{ indices: [], values: [] }];
     expect(await topRows(loud, silence, labels)).toEqual(await topRows(plain, silence, labels));

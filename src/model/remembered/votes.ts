@@ -117,11 +117,12 @@ export function bestOf(
     .sort((a, b) => b.score - a.score || a.label - b.label);
 }
 
-/** For each row of h its votes, the most alike first; none where it has no direction. */
+/** For each row of h its votes, the most alike first; none where it has no direction, or where votes weigh nothing. */
 export function nearestRows(device: Device, h: Tensor, remembered: RememberedRows): Vote[][] {
   const { examples, width, origin, directions, settings } = remembered;
   const { rows } = examples;
   const batch = h.shape[0];
+  if (settings.weight === 0) return Array.from({ length: batch }, () => []);
   const k = Math.min(settings.nearest, rows);
   const questions = device.temporary('activations', [batch, width]);
   const unit = new Float64Array(width);

@@ -4,7 +4,7 @@
  * there the quarter is to be smaller than the best linear trees. How many label rows and for how long was chosen on
  * validation rows, for the quarter, as was its dropout beside them (0.3 of 0.3 and 0.4); the dense layer has the same rows of
  * labels and the dropout that it has without. Votes of test cells, and what namesakes weigh, are those of validation cells;
- * the dense layer, whose cells are not run, has those of the quarter. Cells without rows of labels are from before names counted.
+ * the dense layer, whose validation cell is not run, has those of the quarter. Cells without rows of labels are from before names counted.
  */
 import { fanInConfig } from './fan-in.mjs';
 import { cellsWithVotes, tablesWithVotes, votes } from './remember.mjs';

@@ -17,6 +17,7 @@ import {
 import { CsrBuilder } from './builder.js';
 import type { DatasetDirectory } from './cache.js';
 import { CsrDataset } from './dataset.js';
+import type { Featurizer } from './featurizer/index.js';
 import { concatRows } from './rows.js';
 import { largestBatch } from './statistics.js';
 
@@ -53,16 +54,27 @@ export async function labelRows(directory: DatasetDirectory): Promise<CsrDataset
   }
   const { features, labels } = directory.info;
   const builder = new CsrBuilder({ features, labels });
-  for (let first = 0; first < labels; first += blockRows) {
-    // A bare text is one of the first column; the others are empty. Tags are often words_like_this.
-    const some = texts.slice(first, first + blockRows).map((text) => text.replaceAll('_', ' '));
-    const { indptr, indices, values } = featurizer.featurize(some);
-    for (let i = 0; i < some.length; i++) {
-      const [from, to] = [indptr[i], indptr[i + 1]];
-      if (to > from) builder.row(indices.subarray(from, to), values.subarray(from, to), [first + i]);
-    }
+  for (const { label, indptr, indices, values, row } of labelFeatures(
+    featurizer,
+    texts,
+    featurizer.options.text[0],
+  )) {
+    const [from, to] = [indptr[row], indptr[row + 1]];
+    if (to > from) builder.row(indices.subarray(from, to), values.subarray(from, to), [label]);
   }
   return builder.finish(await directory.names());
+}
+
+/** What each label is called as features of one column of text, the others empty: row `row` of a block of many. */
+export function* labelFeatures(featurizer: Featurizer, texts: readonly string[], column: string) {
+  for (let first = 0; first < texts.length; first += blockRows) {
+    // Tags are often words_like_this.
+    const some = texts
+      .slice(first, first + blockRows)
+      .map((text) => ({ [column]: text.replaceAll('_', ' ') }));
+    const block = featurizer.featurize(some);
+    for (let row = 0; row < some.length; row++) yield { ...block, label: first + row, row };
+  }
 }
 
 /** Rows of the data and of labels in one dataset: the first are a view of it, so that nothing is held twice. */

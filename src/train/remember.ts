@@ -50,7 +50,7 @@ export interface RememberReport {
   readonly votes: VoteSettings;
   /** Column of text in which questions and what labels are called are compared; null where names do not count. */
   readonly column: string | null;
-  /** By score, as the model was and as it answers now; null where there were no rows to choose by. */
+  /** By score, as the model answers by itself, and remembering; null where there were no rows to choose by. */
   readonly validation: { readonly without: Scores; readonly with: Scores } | null;
 }
 
@@ -58,7 +58,8 @@ export interface RememberReport {
  * Saves the model of `path` in the run directory `out`, remembering rows of a dataset: see `model/remembered/votes.ts`.
  *
  * @throws EspalierError `REMEMBER_MISMATCH` for a dataset of other features or labels, `REMEMBER_ADD` where there is
- *   nothing to add to, `REMEMBER_NAMES` where `namesake` is given and no names count, `REMEMBERED_ROWS` for rows that cannot be remembered, and what loading and saving throw
+ *   nothing to add to, `REMEMBER_NAMES` where a `namesake` is given and no row has one, `REMEMBERED_ROWS` for rows that
+ *   cannot be remembered, and what loading and saving throw
  * @example await remember('runs/a', await DatasetDirectory.open('data/wn'), { out: 'runs/b' }, selectKernels());
  */
 export async function remember(
@@ -76,8 +77,7 @@ export async function remember(
   const rows = wanted ?? (training?.rows === 'all' ? 'all' : 'train');
   const fresh = votingRows(await directory.load(rows === 'all' ? 'trainAll' : 'train'));
   const known = add ? knownRows(loaded) : null;
-  const names =
-    known === null ? await namesFor(loaded, directory, fresh) : (loaded.remembered?.names ?? null);
+  const names = given.namesake === 0 ? null : await namesFor(loaded, directory, fresh, add);
   if (given.namesake && names === null) throw nameless(directory, add);
   const examples = known === null ? fresh : concatRows(known.examples, fresh);
   const settings = { ...(known?.settings ?? defaultVotes), ...given };
@@ -117,12 +117,17 @@ function calibrationOf(training: Record<string, unknown> | null) {
   return calibrationSettings.nullable().catch(calibrationSettings.parse({})).parse(training?.calibration);
 }
 
-/** What labels of a dataset are called, in words that the model knows; null where it does not say, or no row is called so. */
+/**
+ * What labels of a dataset are called, in words that the model knows, or what it knows already where rows are added; null
+ * where nothing says so, or no row is called so.
+ */
 async function namesFor(
-  { featurizer }: LoadedModel,
+  { featurizer, remembered }: LoadedModel,
   directory: DatasetDirectory,
   rows: CsrDataset,
+  add: boolean,
 ): Promise<Namesakes | null> {
+  if (add) return remembered?.names ?? null;
   const texts = featurizer === null ? undefined : await directory.labelTexts();
   return featurizer === null || texts === undefined ? null : namesIn(featurizer, texts, rows);
 }

@@ -32,7 +32,7 @@ export async function askRows(
   const depth = Math.min(classifier.shape.labels, Math.max(least, ...cutOffs));
   const ballots: Ballot[] = [];
   for (const { h, features, done } of hiddenBatches(classifier, rows, batchRows)) {
-    ballots.push(...(await collectBallots(classifier, h, depth, remembered, features)).ballots);
+    ballots.push(...(await collectBallots(classifier, h, depth, remembered, features)));
     onProgress?.(done, rows.rows);
   }
   return { rows, ballots, depth };
@@ -58,7 +58,7 @@ export function chooseVotes(
     })),
   );
   const votes = bestSetting(asked, remembered, none, pairs, given.weight !== undefined);
-  if (remembered.names === null || given.namesake === 0) return votes;
+  if (remembered.names === null) return votes;
   const known = given.namesake !== undefined;
   const named = (known ? [given.namesake] : namesakeWeights).map((namesake) => ({ ...votes, namesake }));
   return bestSetting(asked, remembered, votes, named, known);

@@ -93,7 +93,7 @@ function print({ model, bytes, rows, votes, column, validation }: RememberReport
     const { rows: asked } = validation.with;
     out(`${asked.toLocaleString('en')} validation rows, labels by score, in per cent`);
     out(`  ${''.padEnd(14)}${figureTitles(ks)}`);
-    out(`  ${'as it was'.padEnd(14)}${figureColumns(figuresOf(validation.without))}`);
+    out(`  ${'by itself'.padEnd(14)}${figureColumns(figuresOf(validation.without))}`);
     out(`  ${'remembering'.padEnd(14)}${figureColumns(figuresOf(validation.with))}`);
   }
   if (model === null) {

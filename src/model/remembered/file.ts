@@ -44,13 +44,15 @@ export interface SavedRows {
 export function rememberedFiles({ settings, examples, names }: SavedRows): Record<string, FileContent> {
   const { nearest, temperature, weight, namesake = 0 } = settings;
   const votes = { nearest, temperature, weight };
-  const counted = names && namesake !== 0 ? { names: { column: names.column, weight: namesake } } : {};
-  const version = 'names' in counted ? 2 : 1;
-  const state = { format: 'espalier-remembered-rows', version, ...votes, ...counted };
+  const format = 'espalier-remembered-rows';
+  const rows = { [rowsFile]: datasetContent(rowsFile, examples).content };
+  const told = (state: object) => ({ [votesFile]: `${JSON.stringify(state)}\n` });
+  if (!names || namesake === 0) return { ...rows, ...told({ format, version: 1, ...votes }) };
+  const counted = { column: names.column, weight: namesake };
   return {
-    [rowsFile]: datasetContent(rowsFile, examples).content,
-    [votesFile]: `${JSON.stringify(state)}\n`,
-    ...(names && version === 2 ? { [namesFile]: keysContent(names.keys) } : {}),
+    ...rows,
+    ...told({ format, version: 2, ...votes, names: counted }),
+    [namesFile]: keysContent(names.keys),
   };
 }
 

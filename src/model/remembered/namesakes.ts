@@ -5,6 +5,7 @@
  */
 import type { CsrDataset } from '../../data/dataset.js';
 import type { Featurizer } from '../../data/featurizer/index.js';
+import { labelFeatures } from '../../data/label-rows.js';
 
 /** Plain data. */
 export interface Namesakes {
@@ -26,9 +27,6 @@ export interface Questions {
 
 /** What more labels than these are called alike says of none of them. */
 const mostNamesakes = 64;
-
-/** Texts that are featurized at once. */
-const blockTexts = 4096;
 
 /** The terms of a column as one number: 53 bits of two hashes (FNV-1a's prime, and another), 0 where there are none. */
 export function keyOf(indices: Uint32Array, from: number, to: number, terms: Uint8Array): number {
@@ -95,13 +93,7 @@ export function namesIn(
 
 function keysOf(featurizer: Featurizer, texts: readonly string[], column: string, terms: Uint8Array) {
   const keys = new Float64Array(new SharedArrayBuffer(8 * texts.length));
-  for (let first = 0; first < texts.length; first += blockTexts) {
-    // Tags are often words_like_this.
-    const some = texts
-      .slice(first, first + blockTexts)
-      .map((text) => ({ [column]: text.replaceAll('_', ' ') }));
-    const { indptr, indices } = featurizer.featurize(some);
-    for (let i = 0; i < some.length; i++) keys[first + i] = keyOf(indices, indptr[i], indptr[i + 1], terms);
-  }
+  for (const { label, indptr, indices, row } of labelFeatures(featurizer, texts, column))
+    keys[label] = keyOf(indices, indptr[row], indptr[row + 1], terms);
   return keys;
 }

@@ -32,16 +32,21 @@ export async function topWithVotes(
   remembered: RememberedRows,
   questions: Questions,
 ): Promise<TopK> {
-  const { top, ballots } = await collectBallots(classifier, h, k, remembered, questions);
+  const ballots = await collectBallots(classifier, h, k, remembered, questions);
+  const size = ballots.length * k;
+  const labels = new Uint32Array(size).fill(nothing);
+  const { precision } = classifier.device;
+  const scores = (precision === 'float32' ? new Float32Array(size) : new Float64Array(size)).fill(
+    Number.NEGATIVE_INFINITY,
+  );
   for (const [r, ballot] of ballots.entries()) {
-    if (ballot.votes.length === 0 && ballot.namesakes.length === 0) continue;
     const best = bestOf(ballot, remembered, remembered.settings);
     for (let i = 0; i < Math.min(k, best.length); i++) {
-      top.labels[r * k + i] = best[i].label;
-      top.scores[r * k + i] = best[i].score;
+      labels[r * k + i] = best[i].label;
+      scores[r * k + i] = best[i].score;
     }
   }
-  return top;
+  return { k, labels, scores };
 }
 
 /** What decides one row: who votes, and the logits of all labels that can be among the first k. */
@@ -53,8 +58,8 @@ export interface Ballot {
 }
 
 /**
- * A ballot of every row of h, whose features `questions` are; `top`, k wide, is by logit. A label outside of a ballot has
- * k labels before it, whatever names count: as many more are looked at as there are namesakes.
+ * A ballot of every row of h, whose features `questions` are. A label outside of a ballot has k labels before it, whatever
+ * names count: as many more are looked at as there are namesakes.
  */
 export async function collectBallots(
   { device, output }: Pick<Classifier, 'device' | 'output'>,
@@ -62,18 +67,17 @@ export async function collectBallots(
   k: number,
   remembered: RememberedRows,
   questions: Questions,
-): Promise<{ readonly top: TopK; readonly ballots: Ballot[] }> {
+): Promise<Ballot[]> {
   const nearest = nearestRows(device, h, remembered);
   const { names } = remembered;
   const called = nearest.map((_, r) => (names === null ? none : namesakesOf(names, questions, r)));
   const width = Math.min(output.labels, k + Math.max(0, ...called.map(({ length }) => length)));
-  const wide = await output.topK(h, width);
-  const top = width === k ? wide : narrowed(wide, k);
+  const top = await output.topK(h, width);
   const ballots: Ballot[] = [];
   for (const [r, votes] of nearest.entries()) {
     const logits = new Map<number, number>();
     for (let i = r * width; i < (r + 1) * width; i++)
-      if (wide.labels[i] !== nothing) logits.set(wide.labels[i], wide.scores[i]);
+      if (top.labels[i] !== nothing) logits.set(top.labels[i], top.scores[i]);
     const asked = [...labelsOf(votes, remembered), ...called[r]];
     const others = Uint32Array.from(new Set(asked.filter((label) => !logits.has(label))));
     if (others.length > 0) {
@@ -85,22 +89,10 @@ export async function collectBallots(
     }
     ballots.push({ votes, namesakes: called[r], logits });
   }
-  return { top, ballots };
+  return ballots;
 }
 
 const none = new Uint32Array(0);
-
-/** The first k columns. */
-function narrowed({ k: from, labels, scores }: TopK, k: number): TopK {
-  const rows = labels.length / from;
-  const place = (i: number) => Math.floor(i / k) * from + (i % k);
-  const some = scores instanceof Float32Array ? new Float32Array(rows * k) : new Float64Array(rows * k);
-  return {
-    k,
-    labels: Uint32Array.from({ length: rows * k }, (_, i) => labels[place(i)]),
-    scores: some.map((_, i) => scores[place(i)]) as typeof some,
-  };
-}
 
 /** All labels of a ballot by score, votes counted; equal scores: the smaller label first. */
 export function bestOf(

@@ -1,11 +1,12 @@
-// What the votes of remembered rows cost: the five best labels of few and of many rows, with them and without, by one model
-// of random weights and made-up rows (src/model/remembered/votes.ts). After `npm run build`:
+// What the votes of remembered rows cost: the five best labels of few and of many rows, with them and without, and with votes
+// by features too, by one model of random weights and made-up rows (src/model/remembered/). After `npm run build`:
 //   node bench/remember.mjs [--rows 68000] [--inputs 512] [--labels 16000] [--fan-in 96] [--rounds 15]
 import { parseArgs } from 'node:util';
 import { plantedDataset } from '../dist/data/planted.js';
 import { loadNative } from '../dist/kernels/index.js';
 import { Classifier } from '../dist/model/classifier.js';
 import { topRows } from '../dist/model/predict.js';
+import { postingsOf } from '../dist/model/remembered/postings.js';
 import { defaultVotes, rememberRows } from '../dist/model/remembered/rows.js';
 import { modelSpec } from '../dist/model/spec.js';
 import { Device } from '../dist/tensor/device.js';
@@ -40,6 +41,8 @@ classifier.output.prepareTopK?.();
 const began = performance.now();
 const remembered = rememberRows(classifier, plantedDataset({ ...shape, rows, seed: 1 }), defaultVotes);
 const seconds = (performance.now() - began) / 1000;
+const postings = postingsOf(remembered.examples);
+const byFeatures = { ...remembered, postings, settings: { ...defaultVotes, featureWeight: 8 } };
 const megabytes = remembered.directions.byteLength / 1e6;
 console.log(
   `${kernels.name}, one thread, L ${labels}, d ${inputs}, F ${fanIn}: ${rows} rows made and remembered in ${seconds.toFixed(1)} s, directions of ${megabytes.toFixed(0)} MB`,
@@ -55,10 +58,17 @@ const model = { classifier, shape, calibration: null, frequencies: null };
 const floors = { 1: 0.015, 8: 0.025, 256: 0.05 };
 for (const batch of /** @type {const} */ ([1, 8, 256])) {
   const questions = inputsOf(batch);
-  const [plain, voted] = [null, remembered].map(
+  const [plain, voted, both] = [null, remembered, byFeatures].map(
     (own) => () => topRows({ ...model, remembered: own }, questions, 5),
   );
   const repeat = batch > 8 ? 1 : 20;
   const result = await duel(awaited('with votes', voted, repeat), awaited('without', plain, repeat), rounds);
-  printDuel(`B=${batch}`, result, { floor: floors[batch], unit: (s) => `${(1e3 * s).toFixed(2)} ms` });
+  const unit = (s) => `${(1e3 * s).toFixed(2)} ms`;
+  printDuel(`B=${batch}`, result, { floor: floors[batch], unit });
+  const more = await duel(
+    awaited('by features too', both, repeat),
+    awaited('by direction', voted, repeat),
+    rounds,
+  );
+  printDuel(`B=${batch}`, more, { floor: 0.3, unit });
 }

@@ -91,9 +91,11 @@ try {
   );
 
   /** The same model with the votes of its training rows, weights in bfloat16. */
-  async function withRows({ votes }, rows, favours) {
+  async function withRows({ votes, features = false }, rows, favours) {
     const place = join(home, 'remembering');
-    const options = { out: place, votes, precision: 'bf16' };
+    // Cells that do not speak of features are from before these had votes.
+    const own = features ? votes : { featureWeight: 0, ...votes };
+    const options = { out: place, votes: own, precision: 'bf16' };
     const report = await remember(out, config.data, options);
     const voted = { ...(await load(place)), calibration: null };
     const scores = async (model) =>
@@ -102,13 +104,17 @@ try {
         at: inPercent(at),
       }));
     const { remembered } = voted;
-    const unnamed = { ...remembered, settings: { ...remembered.settings, namesake: 0 } };
+    const without = (off) =>
+      scores({ ...voted, remembered: { ...remembered, settings: { ...remembered.settings, ...off } } });
     return {
       votes: report.votes,
       bytes: report.bytes,
       rares: await scores(voted),
-      // By votes alone, where what labels are called counts too.
-      ...(report.votes.namesake && { unnamed: await scores({ ...voted, remembered: unnamed }) }),
+      // By votes alone, where what labels are called counts too, and by hidden directions alone.
+      ...(report.votes.namesake && { unnamed: await without({ namesake: 0 }) }),
+      ...(report.votes.featureWeight && {
+        featureless: await without({ namesake: 0, featureWeight: 0 }),
+      }),
     };
   }
 } finally {

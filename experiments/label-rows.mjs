@@ -25,8 +25,12 @@ const ofNouns = fanInConfig('wordnet-hypernym', 'static F=104, a quarter, dropou
 const tasks = {
   'wordnet-related': {
     'static F=152 of 768, a quarter': [quarter(), votes(0.07, 12)],
-    'static F=152 of 768, a quarter, labels as rows': [withLabels(quarter(0.3)), votes(0.07, 8, -12), texts],
-    'dense, width 768, labels as rows': [withLabels(narrow('dense')), votes(0.07, 8, -12), texts],
+    'static F=152 of 768, a quarter, labels as rows': [
+      withLabels(quarter(0.3)),
+      votes(0.07, 8, -12, [0.3, 10]),
+      texts,
+    ],
+    'dense, width 768, labels as rows': [withLabels(narrow('dense')), votes(0.07, 8, -12, [0.3, 10]), texts],
   },
   'wordnet-hypernym': {
     'static F=104, a quarter, labels as rows': [withLabels(ofNouns), votes(0.07, 16), texts],

@@ -16,9 +16,11 @@ const few = (fanIn, dropout) => {
   };
 };
 
-export const votes = (temperature, weight, namesake = 0) => ({
+/** `features`: temperature and weight of votes by features; default: these do not vote. */
+export const votes = (temperature, weight, namesake = 0, features = undefined) => ({
   ...{ nearest: 32, temperature, weight },
   ...(namesake !== 0 && { namesake }),
+  ...(features && { featureTemperature: features[0], featureWeight: features[1] }),
 });
 /** By dataset and layer: its config, and the votes of models that score the test split, as its validation cell chose them. */
 const tasks = {
@@ -52,10 +54,11 @@ export const cellsWithVotes = (tasks) =>
   Object.entries(tasks).flatMap(([dataset, layers]) =>
     [1, 2, 3].flatMap((seed) =>
       Object.entries(layers).flatMap(([layer, [config, chosen, more = {}]]) => {
+        const features = chosen.featureWeight !== undefined && { features: true };
         const cell = (split, rows, how) =>
           cellsOf(dataset, nameOf(layer, split), [seed], { ...config, ...rows }).map((one) => ({
             ...one,
-            ...{ split, rares, remember: how, ks, ...more },
+            ...{ split, rares, remember: { ...how, ...features }, ks, ...more },
           }));
         // One seed chooses.
         return [
@@ -72,16 +75,24 @@ function withAndWithout(results, dataset, layers, split) {
     results
       .filter(({ cell }) => cell.dataset === dataset && cell.output === nameOf(layer, split))
       .flatMap(({ cell, result }) => {
-        const { votes, bytes, rares: voted, unnamed } = result.remembered;
-        const { temperature, weight, namesake } = votes;
+        const { votes, bytes, rares: voted, unnamed = voted, featureless = unnamed } = result.remembered;
+        const { temperature, weight, namesake, featureTemperature, featureWeight } = votes;
         const at = (rare, of = voted) => of.find((one) => one.rare === rare).at;
-        const named = namesake ? `votes, and ${namesake} for namesakes` : 'votes';
+        const told = featureWeight ? 'votes, by features too' : 'votes';
+        const named = namesake ? `${told}, and ${namesake} for namesakes` : told;
         const own = (name, more) => ({ cell: { ...cell, output: name }, result: { ...result, ...more } });
         return [
           own(layer, {}),
           own(`${layer}: votes, temperature ${temperature}, weight ${weight}`, {
-            ...{ at: at(0, unnamed), bytes },
+            ...{ at: at(0, featureless), bytes },
           }),
+          ...(featureWeight
+            ? [
+                own(`${layer}: ${told}, temperature ${featureTemperature}, weight ${featureWeight}`, {
+                  ...{ at: at(0, unnamed), bytes },
+                }),
+              ]
+            : []),
           ...(namesake ? [own(`${layer}: ${named}`, { at: at(0), bytes })] : []),
           own(`${layer}: ${named}, and tau 1`, { at: at(1), bytes }),
         ];

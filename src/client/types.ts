@@ -82,7 +82,7 @@ export interface WhyVotes {
   }[];
 }
 
-/** score = base + sum of features (`exact`), and = bias + sum of units, before the weakest are left out; and votes and namesake. */
+/** score = base + sum of features (`exact`), and = bias + sum of units, before the weakest are left out; and both votes and namesake. */
 export interface Why {
   readonly label: number;
   readonly name: string;
@@ -95,6 +95,8 @@ export interface Why {
   readonly units: readonly WhyUnit[];
   /** Null where the model remembers no rows. */
   readonly votes: WhyVotes | null;
+  /** By rows that are most alike in features; null where such votes do not count. */
+  readonly featureVotes: WhyVotes | null;
   /** What is added because the label is called as the input is; null where that does not count. */
   readonly namesake: number | null;
   /** How many there were before the weakest were left out. */

@@ -2,14 +2,16 @@
  * Why a label got its score. The output layer gives logit = bias + sum of weight * hidden unit, exactly. What an
  * input feature adds is value * dlogit/dvalue: exact where the encoder is linear around the input (relu or no
  * activation, no layer norm), so that score = base + sum of contributions; else a first-order reading. Votes of
- * remembered rows come on top.
+ * remembered rows, by hidden direction and by features, come on top.
  */
 import { Tape } from '../autograd/tape.js';
 import type { Connections } from '../output/layer.js';
 import type { LoadedModel } from './model-io.js';
 import { packRows, type SparseInput } from './predict.js';
 import { namesakesOf } from './remembered/namesakes.js';
-import { nearestRows, type Vote, weightsOf } from './remembered/votes.js';
+import type { Vote } from './remembered/postings.js';
+import { defaultFeatureTemperature } from './remembered/rows.js';
+import { featureVotesOf, nearestRows, weightsOf } from './remembered/votes.js';
 
 export interface FeatureContribution {
   readonly feature: number;
@@ -32,17 +34,19 @@ export interface UnitContribution {
 export interface Explanation {
   readonly label: number;
   readonly score: number;
-  /** score - votes - namesake - sum over all features: what the label gets whatever the input says of it. */
+  /** score - both votes - namesake - sum over all features: what the label gets whatever the input says of it. */
   readonly base: number;
-  /** `exact`: base + sum of contributions, and votes and namesake, is the score; `gradient`: to first order. */
+  /** `exact`: base + sum of contributions, and both votes and namesake, is the score; `gradient`: to first order. */
   readonly method: 'exact' | 'gradient';
-  /** The bias of the label: score = bias + sum over all units + votes + namesake. */
+  /** The bias of the label: score = bias + sum over all units + both votes + namesake. */
   readonly bias: number;
   /** Largest contributions first, by magnitude. */
   readonly features: readonly FeatureContribution[];
   readonly units: readonly UnitContribution[];
   /** What remembered rows add to the score, beside base and features; null where the model remembers none. */
   readonly votes: VoteContribution | null;
+  /** What those add that are most alike in features; null where such votes do not count. */
+  readonly featureVotes: VoteContribution | null;
   /** What is added because the label is called as the input is; 0 where it is not, null where that does not count. */
   readonly namesake: number | null;
   /** How many features and connected units with a value there were. */
@@ -82,9 +86,11 @@ export function explainRow(
   const batch = packRows([row], model.shape.features);
   device.arena.reset();
   const nearest = remembered && nearestRows(device, classifier.infer(batch), remembered)[0];
-  const shares = remembered && nearest && weightsOf(nearest, remembered.settings.temperature);
+  const { temperature = 1, weight = 0, featureWeight = 0, featureTemperature } = remembered?.settings ?? {};
+  const voters = nearest && votersOf(nearest, weight, temperature);
+  const featureVoters =
+    remembered?.postings && votersOf(featureVotesOf(remembered, batch, 0), featureWeight, featureTemperature);
   const called = remembered?.names ? namesakesOf(remembered.names, batch, 0) : null;
-  const voters = shares && nearest.map((vote, i) => ({ ...vote, share: shares[i] }));
   const table = tableOf(model);
   const parameters = [...classifier.namedParameters()].map(([, parameter]) => parameter);
   // Only the table's gradient is wanted; those of dense weights have no room in a model for prediction.
@@ -105,16 +111,18 @@ export function explainRow(
       const features = batch.nnz === 0 ? [] : featuresOf(model, row, tape, h, seed);
       const sum = features.reduce((total, { contribution }) => total + contribution, 0);
       const votes = voters && votesFor(model, label, voters, top);
+      const featureVotes = featureVoters ? votesFor(model, label, featureVoters, top) : null;
       const namesake = called && (called.includes(label) ? (remembered?.settings.namesake ?? 0) : 0);
       return {
         label,
-        score: score + (votes?.contribution ?? 0) + (namesake ?? 0),
+        score: score + (votes?.contribution ?? 0) + (featureVotes?.contribution ?? 0) + (namesake ?? 0),
         base: score - sum,
         method: isPiecewiseLinear(model) ? 'exact' : 'gradient',
         bias: connections.bias,
         features: strongest(features, top),
         units: strongest(units, top),
         votes,
+        featureVotes,
         namesake,
         counts: { features: features.length, units: units.length },
       };
@@ -191,18 +199,27 @@ function featureName({ featurizer }: Explained, feature: number): string | null 
 /** The features by which a remembered row is told. */
 const featuresOfRow = 8;
 
+interface Voter extends Vote {
+  readonly contribution: number;
+}
+
+function votersOf(votes: readonly Vote[], weight: number, temperature = defaultFeatureTemperature): Voter[] {
+  const shares = weightsOf(votes, temperature);
+  return votes.map((vote, i) => ({ ...vote, contribution: weight * shares[i] }));
+}
+
 function votesFor(
   model: Explained,
   label: number,
-  voters: readonly (Vote & { readonly share: number })[],
+  voters: readonly Voter[],
   top: number,
 ): VoteContribution | null {
   if (model.remembered === null) return null;
-  const { examples, settings } = model.remembered;
+  const { examples } = model.remembered;
   const { labelIndptr, labelIds, indptr, indices, values } = examples;
-  const rows = voters
-    .filter(({ row }) => labelIds.subarray(labelIndptr[row], labelIndptr[row + 1]).includes(label))
-    .map(({ row, cosine, share }) => ({ row, cosine, contribution: settings.weight * share }));
+  const rows = voters.filter(({ row }) =>
+    labelIds.subarray(labelIndptr[row], labelIndptr[row + 1]).includes(label),
+  );
   const namesOf = (row: number) =>
     Array.from({ length: indptr[row + 1] - indptr[row] }, (_, i) => indptr[row] + i)
       .sort((a, b) => Math.abs(values[b]) - Math.abs(values[a]))

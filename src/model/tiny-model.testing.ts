@@ -85,7 +85,8 @@ export function tinyRows(labels: number): SavedRows {
     const { indices, values } = featurizer.featurize([{ text: word, title: words[(i + 1) % words.length] }]);
     builder.row(indices, values, [(3 * i) % labels, (3 * i + 1) % labels]);
   }
-  return { settings: { nearest: 4, temperature: 0.1, weight: 6 }, examples: builder.finish() };
+  const byFeatures = { featureTemperature: 0.3, featureWeight: 3 };
+  return { settings: { nearest: 4, temperature: 0.1, weight: 6, ...byFeatures }, examples: builder.finish() };
 }
 
 /** Saves a random model in `run` and returns its directory. */

@@ -9,6 +9,17 @@ const label = z.object({
   score: z.number(),
   probability: z.number().nullable(),
 });
+const votes = z.object({
+  contribution: z.number(),
+  rows: z.array(
+    z.object({
+      row: z.number().int(),
+      cosine: z.number(),
+      contribution: z.number(),
+      features: z.array(z.string()).nullable(),
+    }),
+  ),
+});
 const why = z.object({
   label: z.number().int(),
   name: z.string(),
@@ -32,19 +43,8 @@ const why = z.object({
       contribution: z.number(),
     }),
   ),
-  votes: z
-    .object({
-      contribution: z.number(),
-      rows: z.array(
-        z.object({
-          row: z.number().int(),
-          cosine: z.number(),
-          contribution: z.number(),
-          features: z.array(z.string()).nullable(),
-        }),
-      ),
-    })
-    .nullable(),
+  votes: votes.nullable(),
+  featureVotes: votes.nullable(),
   namesake: z.number().nullable(),
   counts: z.object({ features: z.number().int(), units: z.number().int() }),
   highlights: z.array(

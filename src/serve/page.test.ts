@@ -85,6 +85,8 @@ describe.skipIf(chromium === undefined)('the page, in Chromium (skipped where no
       /text:\w+ title:\w+|title:\w+ text:\w+/,
     );
     expect(await page.locator('#sum').textContent()).toContain('of remembered rows');
+    expect(await page.locator('#sum').textContent()).toContain('of those with most features in common');
+    expect(await page.locator('#feature-votes tbody tr').count()).toBeGreaterThan(0);
     await picture(page, 'page-votes');
     expect(faults).toEqual([]);
     await close();
@@ -93,7 +95,8 @@ describe.skipIf(chromium === undefined)('the page, in Chromium (skipped where no
     await other.page.click('#go');
     await other.page.click('#labels button');
     await other.page.waitForSelector('#neighbours li');
-    expect(await other.page.locator('#votes').isHidden()).toBe(true);
+    for (const votes of ['#votes', '#feature-votes'])
+      expect(await other.page.locator(votes).isHidden()).toBe(true);
     expect(await other.page.locator('#sum').textContent()).not.toContain('remembered');
     await other.close();
   });

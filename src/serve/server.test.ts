@@ -127,11 +127,13 @@ describe('POST /predict', () => {
     const votes = found.explanations?.flatMap((why) => why.votes?.rows ?? []) ?? [];
     expect(votes.length).toBeGreaterThan(0);
     for (const { features } of votes) expect(features).toHaveLength(2);
-    expect(found.explanations?.map((why) => why.votes?.contribution.toFixed(3))).toEqual(
-      expected.explanations?.map((why) => why.votes?.contribution.toFixed(3)),
-    );
+    for (const key of ['votes', 'featureVotes'] as const)
+      expect(found.explanations?.map((why) => why[key]?.contribution.toFixed(3))).toEqual(
+        expected.explanations?.map((why) => why[key]?.contribution.toFixed(3)),
+      );
+    expect(found.explanations?.some((why) => (why.featureVotes?.contribution ?? 0) > 0)).toBe(true);
     const plain = await new EspalierClient(served.url).predict('apple tree', { explain: 1 });
-    expect(plain.explanations?.[0].votes).toBeNull();
+    expect(plain.explanations?.[0]).toMatchObject({ votes: null, featureVotes: null });
   });
 
   it('leaves out what is below the threshold, explanations too', async () => {

@@ -7,6 +7,7 @@ import { CsrBuilder } from '../data/builder.js';
 import { DatasetDirectory, writeDatasetDirectory } from '../data/cache.js';
 import { plantedDataset } from '../data/planted.js';
 import { selectKernels } from '../kernels/index.js';
+import { RandomStream } from '../kernels/random.js';
 import { loadClassifier } from '../model/model-io.js';
 import { defaultVotes, rememberRows } from '../model/remembered/rows.js';
 import { modelArrays } from '../model/state.js';
@@ -101,6 +102,52 @@ describe('a model that is to remember the rows it was trained on', () => {
     const flat = chooseVotes(asked, remembered, { temperature: 5 });
     expect(flat.temperature).toBe(5);
     for (const w of weights) expect(sum(5, w)).toBeLessThanOrEqual(sum(5, flat.weight) + 1e-9);
+  });
+
+  it('finds more by features where these say what hidden directions do not, by the best of what was tried', async () => {
+    // Both rows of a pair share one feature and a label; a network that has learnt nothing sees no two of them alike.
+    const random = RandomStream.named(9, 'pairs');
+    const made = (rows: number) => {
+      const builder = new CsrBuilder({ features: 400, labels: 60 });
+      for (let row = 0; row < rows; row++) {
+        const pair = row % 150;
+        const noise = [0, 1, 2].map((part) => 150 + 80 * part + random.below(80));
+        builder.row([pair, ...noise], [2, 1, 1, 1], [pair % 60]);
+      }
+      return builder.finish();
+    };
+    await writeDatasetDirectory(run('pairs'), {
+      ...{ name: 'pairs', origin: 'made', licence: 'none', train: made(150), validation: made(150) },
+    });
+    const pairs = await DatasetDirectory.open(run('pairs'));
+    await train({ ...base, data: run('pairs'), out: run('of-pairs'), epochs: 0.1 });
+    const report = await remember(run('of-pairs'), pairs, { out: run('by-features') }, kernels);
+    const mute = await remember(
+      run('of-pairs'),
+      pairs,
+      { out: run('by-direction'), votes: { featureWeight: 0 } },
+      kernels,
+    );
+    expect(mute.votes.featureWeight).toBeUndefined();
+    const precision = ({ validation }: typeof report) => validation!.with.precision[1];
+    expect(precision(report)).toBeGreaterThan(precision(mute) + 5);
+    const saved = await loadClassifier(run('by-features'), kernels);
+    expect(saved.remembered?.settings).toEqual(report.votes);
+    const measured = await evaluateModel({ ...saved, calibration: null }, pairs, 'validation', kernels);
+    expect(precisions(measured.at)[0]).toBeCloseTo(precision(report), 6);
+    const figures = async (featureTemperature: number, featureWeight: number) => {
+      const { settings } = saved.remembered!;
+      const remembered = {
+        ...saved.remembered!,
+        settings: { ...settings, featureTemperature, featureWeight },
+      };
+      const tried = { ...saved, calibration: null, remembered };
+      const { at } = await evaluateModel(tried, pairs, 'validation', kernels);
+      return precisions(at).reduce((sum, one) => sum + one, 0);
+    };
+    const best = precisions(measured.at).reduce((sum, one) => sum + one, 0);
+    for (const t of [0.1, 0.2, 0.3, 0.5])
+      for (const w of [1, 4, 8, 16]) expect(await figures(t, w)).toBeLessThanOrEqual(best + 1e-6);
   });
 
   it('stays uncalibrated where it was trained to be', async () => {

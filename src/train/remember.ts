@@ -80,13 +80,15 @@ export async function remember(
   const names = given.namesake === 0 ? null : await namesFor(loaded, directory, fresh, add);
   if (given.namesake && names === null) throw nameless(directory, add);
   const examples = known === null ? fresh : concatRows(known.examples, fresh);
-  const settings = { ...(known?.settings ?? defaultVotes), ...given };
-  const remembered = rememberRows(classifier, examples, settings, names, (done, of) =>
+  const settings: VoteSettings = { ...(known?.settings ?? defaultVotes), ...given };
+  const unseen = !add && rows === 'train' && training?.rows !== 'all' && directory.rows('validation') > 0;
+  // What is chosen on validation rows is asked for in any case, unless it is to weigh nothing.
+  const asks = unseen ? { ...settings, featureWeight: given.featureWeight ?? 1 } : settings;
+  const remembered = rememberRows(classifier, examples, asks, names, (done, of) =>
     onProgress?.('rows remembered', done, of),
   );
   const pairs = calibrationOf(training);
   const { perRow = 0 } = pairs ?? {};
-  const unseen = !add && rows === 'train' && training?.rows !== 'all' && directory.rows('validation') > 0;
   const asked = unseen
     ? await askRows(classifier, await directory.load('validation'), remembered, perRow, (done, of) =>
         onProgress?.('validation rows asked', done, of),
@@ -95,12 +97,14 @@ export async function remember(
   const votes = asked === null ? settings : chooseVotes(asked, remembered, given);
   const frequencies = loaded.frequencies ?? { rows: examples.rows, counts: labelFrequencies(examples) };
   const facts = { counts: frequencies.counts, trained: frequencies.rows, perRow };
-  const without = asked && judgeVotes(asked, remembered, { ...votes, weight: 0, namesake: 0 }, facts);
+  const without =
+    asked && judgeVotes(asked, remembered, { ...votes, weight: 0, featureWeight: 0, namesake: 0 }, facts);
   const best = asked && judgeVotes(asked, remembered, votes, facts);
   const validation = without && best && { without: without.scores, with: best.scores };
   const column = votes.namesake ? (names?.column ?? null) : null;
   const report = { rows: examples.rows, votes, column, validation };
-  if (votes.weight === 0 && column === null) return { model: null, bytes: 0, ...report };
+  if (votes.weight === 0 && !votes.featureWeight && column === null)
+    return { model: null, bytes: 0, ...report };
   const fitted =
     best && pairs && calibrate(best.pairs, facts.counts, { ...pairs, isLogit: spec.loss === 'bce' });
   const saved = await saveChanged(out, loaded, {

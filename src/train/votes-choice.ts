@@ -17,7 +17,10 @@ export interface AskedRows {
 
 const temperatures = [0.03, 0.05, 0.07, 0.1, 0.15];
 const weights = [2, 4, 6, 8, 10, 12, 16];
-const namesakeWeights = [-16, -12, -8, -6, -4, -2, -1, 1, 2, 4, 6, 8, 12, 16];
+const featureTemperatures = [0.1, 0.2, 0.3, 0.5];
+const featureWeights = [1, 2, 4, 6, 8, 10, 12, 16];
+// As far as both votes together.
+const namesakeWeights = [-32, -24, -16, -12, -8, -6, -4, -2, -1, 1, 2, 4, 6, 8, 12, 16, 24, 32];
 const cutOffs = [1, 3, 5];
 const batchRows = 256;
 
@@ -42,27 +45,60 @@ export async function askRows(
  * Temperature and weight of the largest sum of P@1, P@3 and P@5, beside those that are `given`; of equal ones the least
  * weight, then the first. Weight 0, unless it is given, where the gain is not above two standard deviations of what signs
  * drawn at random would make of the differences of rows: among so many settings one is always a little better by chance.
- * Then what a namesake weighs beside them, in the same way, where it is known what labels are called.
+ * Then, in the same way, what a namesake weighs beside them, where it is known what labels are called; temperature and
+ * weight of votes by features; and again what a namesake weighs.
  */
 export function chooseVotes(
   asked: AskedRows,
   remembered: RememberedRows,
   given: Partial<VoteSettings> = {},
 ): VoteSettings {
-  const { namesake: _, ...settings } = remembered.settings;
-  const none = { ...settings, weight: 0 };
-  const pairs = (given.weight === undefined ? weights : [given.weight]).flatMap((weight) =>
-    (given.temperature === undefined ? temperatures : [given.temperature]).map((temperature) => ({
-      ...settings,
-      ...{ temperature, weight },
-    })),
+  const { nearest, temperature } = remembered.settings;
+  const choose = (none: VoteSettings, settings: readonly VoteSettings[], key: keyof VoteSettings) =>
+    // What counts already has gained enough to count: then the best is taken.
+    bestSetting(asked, remembered, none, settings, given[key] !== undefined || (none[key] ?? 0) !== 0);
+  let votes: VoteSettings = { nearest, temperature, weight: 0 };
+  const directions = gridOf(given.weight, weights, given.temperature, temperatures);
+  votes = choose(
+    votes,
+    directions.map(([weight, temperature]) => ({ nearest, temperature, weight })),
+    'weight',
   );
-  const votes = bestSetting(asked, remembered, none, pairs, given.weight !== undefined);
-  if (remembered.names === null) return votes;
-  const known = given.namesake !== undefined;
-  const named = (known ? [given.namesake] : namesakeWeights).map((namesake) => ({ ...votes, namesake }));
-  return bestSetting(asked, remembered, votes, named, known);
+  const chooseNames = () =>
+    choose(
+      votes,
+      valuesOf(given.namesake, namesakeWeights).map((namesake) => ({ ...votes, namesake })),
+      'namesake',
+    );
+  if (remembered.names !== null) votes = chooseNames();
+  if (remembered.postings === null) return votes;
+  const { featureWeight: v, featureTemperature: u } = given;
+  const byFeatures = gridOf(v, featureWeights, u, featureTemperatures);
+  votes = choose(
+    votes,
+    byFeatures.map(([featureWeight, featureTemperature]) => ({
+      ...votes,
+      featureWeight,
+      featureTemperature,
+    })),
+    'featureWeight',
+  );
+  // A row called like the question votes by features too: a name may have to say more against it, or less for it.
+  return remembered.names === null ? votes : chooseNames();
 }
+
+const valuesOf = (given: number | undefined, all: readonly number[]) => (given === undefined ? all : [given]);
+
+/** Pairs of weight and temperature, as far as they are not given. */
+const gridOf = (
+  weight: number | undefined,
+  weights: readonly number[],
+  temperature: number | undefined,
+  temperatures: readonly number[],
+): [number, number][] =>
+  valuesOf(weight, weights).flatMap((one) =>
+    valuesOf(temperature, temperatures).map((t): [number, number] => [one, t]),
+  );
 
 /** The best of `settings`; `none` where its gain over that could be chance, unless one `isGiven`. */
 function bestSetting(

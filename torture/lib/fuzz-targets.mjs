@@ -483,14 +483,16 @@ export async function fuzzTargets(modules, home) {
     words: [...jsonWords, '=', '////', 'AAAA'],
     read: async (bytes) => modules.frequencies.parseFrequencies(string(bytes), 5),
   };
+  const votes = { format: 'espalier-remembered-rows', nearest: 32, temperature: 0.05, weight: 8 };
+  const byName = { column: 'title', weight: -12 };
+  const byFeatures = { temperature: 0.3, weight: 10 };
   targets.votes = {
     corpus: [
-      text(
-        JSON.stringify({
-          ...{ format: 'espalier-remembered-rows', version: 1, nearest: 32, temperature: 0.05, weight: 8 },
-        }),
-      ),
-    ],
+      { version: 1 },
+      { version: 2, names: byName },
+      { version: 3, names: null, features: byFeatures },
+      { version: 3, names: byName, features: byFeatures },
+    ].map((more) => text(JSON.stringify({ ...votes, ...more }))),
     words: jsonWords,
     read: async (bytes) => modules.remembered.parseVotes(string(bytes)),
   };

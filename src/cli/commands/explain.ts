@@ -75,7 +75,7 @@ const signed = (x: number): string => `${x < 0 ? '' : '+'}${x.toFixed(3)}`;
 /** Remembered rows that are shown. */
 const rowsShown = 3;
 
-function votesOf({ votes }: Explanation): string[] {
+function votesOf(votes: Explanation['votes'], how: string): string[] {
   if (votes === null || votes.contribution === 0) return [];
   const lines = votes.rows
     .slice(0, rowsShown)
@@ -83,7 +83,7 @@ function votesOf({ votes }: Explanation): string[] {
       ({ row, cosine, features }) =>
         `${''.padStart(9)}    row ${row}, cosine ${cosine.toFixed(2)}${features === null ? '' : `: ${features.join(' ')}`}`,
     );
-  return [`${signed(votes.contribution).padStart(9)}  remembered rows that are like it`, ...lines];
+  return [`${signed(votes.contribution).padStart(9)}  ${how}`, ...lines];
 }
 
 /** An explanation in lines: what spoke for and against, and what every input gets. */
@@ -98,7 +98,8 @@ export function because(why: Explanation): string[] {
   return [
     ...lines,
     `${signed(why.base).padStart(9)}  whatever the input says${remark}`,
-    ...votesOf(why),
+    ...votesOf(why.votes, 'remembered rows that are like it'),
+    ...votesOf(why.featureVotes, 'remembered rows that have most features in common with it'),
     ...(why.namesake ? [`${signed(why.namesake).padStart(9)}  it is called as the input is`] : []),
     `${signed(why.score).padStart(9)}  score${rest}`,
   ];

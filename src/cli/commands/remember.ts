@@ -23,6 +23,12 @@ export function rememberCommand(): Command {
     .option('--temperature <t>', 'a row less alike by so much, in cosines, weighs e times less', temperature)
     .option('--weight <w>', 'what all votes together add to a logit', weight)
     .option(
+      '--feature-weight <v>',
+      'what the votes of rows that are most alike in features add to a logit; 0: none of these vote',
+      featureWeight,
+    )
+    .option('--feature-temperature <u>', 'their temperature', temperature)
+    .option(
       '--namesake <c>',
       'what is added to the logit of a label that is called as the question is; 0: names do not count',
       namesake,
@@ -32,16 +38,24 @@ export function rememberCommand(): Command {
     .addHelpText(
       'after',
       `
-Nothing is trained. Temperature, weight and what namesakes weigh are chosen on the validation rows of the dataset, where
-the model neither learnt from them nor remembers them, and its probabilities are fitted anew. Rows that are added count as
-those there do.
+Nothing is trained. Rows vote that the output layer sees in most nearly the same direction, and, beside these, those that
+are most alike in features, as in words they share. Temperatures, weights and what namesakes weigh are chosen on the
+validation rows of the dataset, where the model neither learnt from them nor remembers them, and its probabilities are
+fitted anew. Rows that are added count as those there do.
 
 Examples:
   espalier remember runs/a data/wn --out runs/b
   espalier remember runs/b data/new --add --out runs/c`,
     )
     .action(async (model: string, data: string, options: Options) => {
-      const { nearest, temperature: t, weight: w, namesake: c } = options;
+      const {
+        nearest,
+        temperature: t,
+        weight: w,
+        namesake: c,
+        featureWeight: v,
+        featureTemperature: u,
+      } = options;
       const line = new ProgressLine();
       const report = await remember(
         model,
@@ -53,6 +67,8 @@ Examples:
             ...(t === undefined ? {} : { temperature: t }),
             ...(w === undefined ? {} : { weight: w }),
             ...(c === undefined ? {} : { namesake: c }),
+            ...(v === undefined ? {} : { featureWeight: v }),
+            ...(u === undefined ? {} : { featureTemperature: u }),
           },
           precision: options.bf16 === true ? 'bf16' : 'float32',
           onProgress: (what, done, rows) =>
@@ -74,12 +90,15 @@ interface Options {
   readonly temperature?: number;
   readonly weight?: number;
   readonly namesake?: number;
+  readonly featureWeight?: number;
+  readonly featureTemperature?: number;
   readonly bf16?: boolean;
   readonly json?: boolean;
 }
 
 const temperature = number('a number from 0.001 to 10', (n) => n >= 1e-3 && n <= 10);
 const weight = number('a number above 0, to 1000', (n) => n > 0 && n <= 1000);
+const featureWeight = number('a number from 0 to 1000', (n) => n >= 0 && n <= 1000);
 const namesake = number('a number from -1000 to 1000', (n) => Math.abs(n) <= 1000);
 
 function print({ model, bytes, rows, votes, column, validation }: RememberReport, { add }: Options): void {
@@ -101,12 +120,16 @@ function print({ model, bytes, rows, votes, column, validation }: RememberReport
     return;
   }
   const { nearest, temperature: t, weight: w, namesake: c = 0 } = votes;
+  const { featureWeight: v = 0, featureTemperature: u } = votes;
   if (column !== null)
     out(
       `a label that is called as the question is (${column}) gets ${c > 0 ? '+' : ''}${c}: ${c < 0 ? 'it is mostly none' : 'it is mostly one'}`,
     );
+  const byDirection = w === 0 ? [] : [`temperature ${t}, weight ${w}`];
+  const byFeatures = v === 0 ? [] : [`by features: temperature ${u}, weight ${v}`];
+  const ways = [...byDirection, ...byFeatures];
   const voters =
-    w === 0 ? 'whose votes do not help' : `${nearest} of them vote, temperature ${t}, weight ${w}`;
+    ways.length === 0 ? 'whose votes do not help' : `${nearest} of them vote, ${ways.join('; ')}`;
   out(`remembers ${rows.toLocaleString('en')} rows; ${voters}: ${model}, ${(bytes / 1e6).toFixed(1)} MB`);
 }
 

@@ -12,7 +12,7 @@ import { parsedJson } from '../../parsed.js';
 import type { StoredModel } from '../../store/index.js';
 import type { Classifier } from '../classifier.js';
 import { type Namesakes, namesakes } from './namesakes.js';
-import { type RememberedRows, rememberRows, type VoteSettings } from './rows.js';
+import { defaultFeatureTemperature, type RememberedRows, rememberRows, type VoteSettings } from './rows.js';
 
 /** A dataset file (`dataset-file.ts`). */
 export const rowsFile = 'remembered-rows.bin';
@@ -27,10 +27,15 @@ const votes = z.object({
   temperature: z.number().min(1e-3).max(10),
   weight: z.number().min(0).max(1000),
 });
+const byFeatures = z.object({
+  temperature: votes.shape.temperature,
+  weight: z.number().min(0).max(1000),
+});
 const names = z.object({ column: z.string(), weight: z.number().min(-1000).max(1000) });
 const schema = z.discriminatedUnion('version', [
   votes.extend({ version: z.literal(1) }),
   votes.extend({ version: z.literal(2), names }),
+  votes.extend({ version: z.literal(3), names: names.nullable(), features: byFeatures }),
 ]);
 
 /** What is saved of remembered rows. */
@@ -42,17 +47,24 @@ export interface SavedRows {
 }
 
 export function rememberedFiles({ settings, examples, names }: SavedRows): Record<string, FileContent> {
-  const { nearest, temperature, weight, namesake = 0 } = settings;
+  const { nearest, temperature, weight, namesake = 0, featureWeight = 0 } = settings;
   const votes = { nearest, temperature, weight };
-  const format = 'espalier-remembered-rows';
-  const rows = { [rowsFile]: datasetContent(rowsFile, examples).content };
-  const told = (state: object) => ({ [votesFile]: `${JSON.stringify(state)}\n` });
-  if (!names || namesake === 0) return { ...rows, ...told({ format, version: 1, ...votes }) };
-  const counted = { column: names.column, weight: namesake };
+  const named = names && namesake !== 0 ? { column: names.column, weight: namesake } : null;
+  const features = {
+    temperature: settings.featureTemperature ?? defaultFeatureTemperature,
+    weight: featureWeight,
+  };
+  // The oldest version that can say it, for readers as old as that.
+  const told =
+    featureWeight !== 0
+      ? { version: 3, ...votes, names: named, features }
+      : named !== null
+        ? { version: 2, ...votes, names: named }
+        : { version: 1, ...votes };
   return {
-    ...rows,
-    ...told({ format, version: 2, ...votes, names: counted }),
-    [namesFile]: keysContent(names.keys),
+    [rowsFile]: datasetContent(rowsFile, examples).content,
+    [votesFile]: `${JSON.stringify({ format: 'espalier-remembered-rows', ...told })}\n`,
+    ...(names && named && { [namesFile]: keysContent(names.keys) }),
   };
 }
 
@@ -68,8 +80,14 @@ function keysContent(keys: Float64Array): Buffer {
 export function parseVotes(text: string, file?: string): VoteSettings & { readonly column: string | null } {
   const parsed = parsedJson(schema, text, (detail) => damaged(detail, file));
   const { nearest, temperature, weight } = parsed;
-  if (parsed.version === 1) return { nearest, temperature, weight, column: null };
-  return { nearest, temperature, weight, namesake: parsed.names.weight, column: parsed.names.column };
+  const names = parsed.version === 1 ? null : parsed.names;
+  const features = parsed.version === 3 ? parsed.features : null;
+  return {
+    ...{ nearest, temperature, weight },
+    ...(names && { namesake: names.weight }),
+    ...(features && { featureWeight: features.weight, featureTemperature: features.temperature }),
+    column: names?.column ?? null,
+  };
 }
 
 /** The rows that a model remembers; null for one that remembers none. Throws `REMEMBERED_ROWS`, `DATASET_FILE_*`. */

@@ -123,7 +123,9 @@ describe('a model that knows what labels are called', () => {
         expect(why.namesake).toBe(isNamesake(why.label, asked[i]) ? -3 : 0);
         if (why.namesake !== 0) counted++;
         expect(why.score).toBeCloseTo(top.scores[at], 9);
-        expect(why.base + sum + why.votes!.contribution + why.namesake!).toBeCloseTo(why.score, 9);
+        expect(
+          why.base + sum + why.votes!.contribution + why.featureVotes!.contribution + why.namesake!,
+        ).toBeCloseTo(why.score, 9);
       }
     }
     expect(counted).toBeGreaterThan(10);

@@ -23,6 +23,8 @@ export interface Namesakes {
 export interface Questions {
   readonly indptr: ArrayLike<number>;
   readonly indices: Uint32Array;
+  /** Default: ones. */
+  readonly values?: ArrayLike<number> | null;
 }
 
 /** What more labels than these are called alike says of none of them. */

@@ -9,6 +9,7 @@ import type { Floats } from '../../kernels/face.js';
 import type { Classifier } from '../classifier.js';
 import { hiddenBatches } from '../hidden.js';
 import type { Namesakes } from './namesakes.js';
+import { type Postings, postingsOf } from './postings.js';
 
 export interface VoteSettings {
   /** n, rows that vote. */
@@ -19,10 +20,16 @@ export interface VoteSettings {
   readonly weight: number;
   /** c, what is added to the logit of a label that is called as the question is; below 0 it speaks against it. Default 0. */
   readonly namesake?: number;
+  /** v, what the votes of the n nearest rows by cosine of features add to a logit, all of them. Default 0. */
+  readonly featureWeight?: number;
+  /** Their T. Default 0.3. */
+  readonly featureTemperature?: number;
 }
 
 /** Where no validation rows decide: what did well on them in the experiments. */
 export const defaultVotes: VoteSettings = { nearest: 32, temperature: 0.05, weight: 8 };
+
+export const defaultFeatureTemperature = 0.3;
 
 /** Plain data. */
 export interface RememberedRows {
@@ -37,6 +44,8 @@ export interface RememberedRows {
   readonly directions: Uint16Array;
   /** What labels are called; null where that does not count. */
   readonly names: Namesakes | null;
+  /** Null where votes by features weigh nothing. */
+  readonly postings: Postings | null;
 }
 
 /** Rows at a time while directions are found. */
@@ -63,7 +72,8 @@ export function rememberRows(
     }
     onProgress?.(done, rows);
   }
-  return { settings, examples, width, origin, directions, names };
+  const postings = settings.featureWeight ? postingsOf(examples) : null;
+  return { settings, examples, width, origin, directions, names, postings };
 }
 
 /**
@@ -108,7 +118,7 @@ function checkRows({ rows, indptr, labelIndptr }: CsrDataset): void {
   });
 }
 
-/** The same with all that is large in memory that threads can share, without names. */
+/** The same with all that is large in memory that threads can share. */
 export function sharedRows({ examples, ...rest }: RememberedRows): RememberedRows {
   const { rows, features, labels, indptr, indices, values, labelIndptr, labelIds } = examples;
   return {

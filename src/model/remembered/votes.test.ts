@@ -23,6 +23,7 @@ import { rememberRows, type VoteSettings } from './rows.js';
 
 const [labels, features] = [37, 20];
 const settings: VoteSettings = { nearest: 7, temperature: 0.1, weight: 3 };
+const byFeatures: VoteSettings = { ...settings, featureTemperature: 0.2, featureWeight: 2 };
 let home: string;
 beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), 'espalier-remembered-'));
@@ -81,61 +82,106 @@ async function slowScores({ classifier, remembered }: LoadedModel, row: SparseIn
     const k = direction(inputOf(all, i)).map((x) => bfloat16ToNumber(nearestBf16(x)));
     return { row: i, cosine: k.reduce((sum, x, j) => sum + x * q[j], 0) };
   });
-  const voters = cosines.sort((a, b) => b.cosine - a.cosine || a.row - b.row).slice(0, nearest);
-  const weights = voters.map(({ cosine }) => Math.exp(cosine / temperature));
-  const sum = weights.reduce((total, one) => total + one, 0);
   device.arena.reset();
   const z = await output.scores(classifier.infer(packRows([row], features)));
   const scores = Array.from(z.data.subarray(0, labels));
-  for (const [i, voter] of voters.entries()) {
-    const own = all.labelIds.subarray(all.labelIndptr[voter.row], all.labelIndptr[voter.row + 1]);
-    for (const label of own) scores[label] += (weight * weights[i]) / sum;
-  }
+  const count = (voters: { row: number; cosine: number }[], temperature: number, weight: number) => {
+    voters.sort((a, b) => b.cosine - a.cosine || a.row - b.row).splice(nearest);
+    const weights = voters.map(({ cosine }) => Math.exp(cosine / temperature));
+    const sum = weights.reduce((total, one) => total + one, 0);
+    for (const [i, voter] of voters.entries()) {
+      const own = all.labelIds.subarray(all.labelIndptr[voter.row], all.labelIndptr[voter.row + 1]);
+      for (const label of own) scores[label] += (weight * weights[i]) / sum;
+    }
+  };
+  count(cosines, temperature, weight);
+  const { featureTemperature = 1, featureWeight = 0 } = remembered!.settings;
+  const x = denseOf(row);
+  const alike = Array.from({ length: all.rows }, (_, i) => {
+    const y = denseOf(inputOf(all, i));
+    // Rows of length 1 are kept in float32.
+    const unit = y.map((value) => Math.fround(value / Math.hypot(...y)));
+    const product = x.reduce((total, value, f) => total + value * unit[f], 0);
+    return { row: i, cosine: product / Math.hypot(...x) };
+  });
+  count(
+    alike.filter(({ cosine }) => cosine > 0),
+    featureTemperature,
+    featureWeight,
+  );
   return scores;
 }
 
-describe.each(Object.entries(kinds))('votes beside a layer, %s', (_, output) => {
-  it('give every label the score of the formula, best first, whatever k is', async () => {
-    const kernels = referenceKernels('float64');
-    const model = await loadClassifier(await saved({ output, remembered: { settings, examples } }), kernels);
-    const all = await topRows(model, questions, labels);
-    for (const [r, row] of questions.entries()) {
-      const expected = await slowScores(model, row);
-      const order = Array.from(expected.keys()).sort((a, b) => expected[b] - expected[a]);
-      const found = [...all.labels.subarray(r * labels, (r + 1) * labels)];
-      expect(found).toEqual(order);
-      for (const [i, label] of found.entries())
-        expect(all.scores[r * labels + i]).toBeCloseTo(expected[label], 9);
-    }
-    for (const k of [1, 2, 5, 11]) {
-      const some = await topRows(model, questions, k);
-      for (let r = 0; r < questions.length; r++) {
-        const [own, first] = [r * k, r * labels];
-        expect(some.labels.subarray(own, own + k)).toEqual(all.labels.subarray(first, first + k));
-        for (let i = 0; i < k; i++) expect(some.scores[own + i]).toBeCloseTo(all.scores[first + i], 9);
-      }
-    }
-  });
+function denseOf({ indices, values }: SparseInput): number[] {
+  const x = new Array<number>(features).fill(0);
+  for (let e = 0; e < indices.length; e++) x[indices[e]] += values[e];
+  return x;
+}
 
-  it('are explained: base, features and votes add up to the score, and so do bias, units and votes', async () => {
-    const kernels = referenceKernels('float64');
-    const model = await loadClassifier(await saved({ output, remembered: { settings, examples } }), kernels);
-    for (const row of questions) {
-      const top = await topRows(model, [row], 4);
-      for (const [i, why] of explainRow(model, row, [...top.labels], 1000).entries()) {
-        const sum = (of: readonly { readonly contribution: number }[]) =>
-          of.reduce((total, { contribution }) => total + contribution, 0);
-        expect(why.score).toBeCloseTo(top.scores[i], 9);
-        expect(why.base + sum(why.features) + why.votes!.contribution).toBeCloseTo(why.score, 9);
-        expect(why.bias + sum(why.units) + why.votes!.contribution).toBeCloseTo(why.score, 9);
-        expect(sum(why.votes!.rows)).toBeCloseTo(why.votes!.contribution, 12);
-        for (const { row: voter } of why.votes!.rows) {
-          const { labelIds, labelIndptr } = examples;
-          expect(labelIds.subarray(labelIndptr[voter], labelIndptr[voter + 1])).toContain(why.label);
+const ways = [
+  ['by direction', settings],
+  ['by features too', byFeatures],
+  ['by features alone', { ...byFeatures, weight: 0 }],
+] as const;
+
+describe.each(Object.entries(kinds))('votes beside a layer, %s', (_, output) => {
+  it.each(ways)(
+    'give every label the score of the formula, best first, whatever k is: %s',
+    async (_, settings) => {
+      const kernels = referenceKernels('float64');
+      const model = await loadClassifier(
+        await saved({ output, remembered: { settings, examples } }),
+        kernels,
+      );
+      const all = await topRows(model, questions, labels);
+      for (const [r, row] of questions.entries()) {
+        const expected = await slowScores(model, row);
+        const order = Array.from(expected.keys()).sort((a, b) => expected[b] - expected[a]);
+        const found = [...all.labels.subarray(r * labels, (r + 1) * labels)];
+        expect(found).toEqual(order);
+        for (const [i, label] of found.entries())
+          expect(all.scores[r * labels + i]).toBeCloseTo(expected[label], 9);
+      }
+      for (const k of [1, 2, 5, 11]) {
+        const some = await topRows(model, questions, k);
+        for (let r = 0; r < questions.length; r++) {
+          const [own, first] = [r * k, r * labels];
+          expect(some.labels.subarray(own, own + k)).toEqual(all.labels.subarray(first, first + k));
+          for (let i = 0; i < k; i++) expect(some.scores[own + i]).toBeCloseTo(all.scores[first + i], 9);
         }
       }
-    }
-  });
+    },
+  );
+
+  it.each(ways)(
+    'are explained: base, features and votes add up to the score, as do bias, units and votes: %s',
+    async (_, settings) => {
+      const kernels = referenceKernels('float64');
+      const model = await loadClassifier(
+        await saved({ output, remembered: { settings, examples } }),
+        kernels,
+      );
+      for (const row of questions) {
+        const top = await topRows(model, [row], 4);
+        for (const [i, why] of explainRow(model, row, [...top.labels], 1000).entries()) {
+          const sum = (of: readonly { readonly contribution: number }[]) =>
+            of.reduce((total, { contribution }) => total + contribution, 0);
+          expect(why.score).toBeCloseTo(top.scores[i], 9);
+          expect(why.featureVotes === null).toBe(!('featureWeight' in settings));
+          const both = [why.votes!, ...(why.featureVotes === null ? [] : [why.featureVotes])];
+          expect(why.base + sum(why.features) + sum(both)).toBeCloseTo(why.score, 9);
+          expect(why.bias + sum(why.units) + sum(both)).toBeCloseTo(why.score, 9);
+          for (const { rows, contribution } of both) {
+            expect(sum(rows)).toBeCloseTo(contribution, 12);
+            for (const { row: voter } of rows) {
+              const { labelIds, labelIndptr } = examples;
+              expect(labelIds.subarray(labelIndptr[voter], labelIndptr[voter + 1])).toContain(why.label);
+            }
+          }
+        }
+      }
+    },
+  );
 
   it('are the same by the fast kernels and by plain ones, where all rows vote', async () => {
     // Of fewer, those of nearly one cosine could be others.
@@ -194,10 +240,14 @@ describe('a model that remembers rows', () => {
   });
 
   it('is shared between threads without a copy, and answers there with the same bits', async () => {
-    const run = await saved({ remembered: { settings, examples }, calibration: tinyCalibration(labels, 9) });
+    const calibration = tinyCalibration(labels, 9);
+    const run = await saved({ remembered: { settings: byFeatures, examples }, calibration });
     const shared = await shareModel(run, kernels);
-    const { directions, examples: kept } = shared.remembered!;
-    for (const array of [directions, kept.indptr, kept.indices, kept.values, kept.labelIndptr, kept.labelIds])
+    const { directions, postings, examples: kept } = shared.remembered!;
+    const { begin, rowOf, values } = postings!;
+    const { indptr, indices, labelIndptr, labelIds } = kept;
+    const ofRows = [indptr, indices, kept.values, labelIndptr, labelIds];
+    for (const array of [begin, rowOf, values, directions, ...ofRows])
       expect(array.buffer).toBeInstanceOf(SharedArrayBuffer);
     const adopted = adoptModel(shared, kernels);
     const loaded = await loadClassifier(run, kernels);
@@ -272,6 +322,11 @@ describe('the files of remembered rows', () => {
       (bytes: Buffer) => replaced(bytes, '"version":1', '"version":2'),
     ],
     ['no voters', 'remembered-rows.json', (bytes: Buffer) => replaced(bytes, '"nearest":7', '"nearest":0')],
+    [
+      'votes by features that are not told',
+      'remembered-rows.json',
+      (bytes: Buffer) => replaced(bytes, '"version":1', '"version":3'),
+    ],
     ['a temperature of 0', 'remembered-rows.json', (bytes: Buffer) => replaced(bytes, '0.1', '0')],
   ])('are refused by name: %s', async (_, file, damage) => {
     const run = await saved({ remembered: sound });
@@ -287,9 +342,11 @@ describe('the files of remembered rows', () => {
     }
   });
 
-  it('hold the rows as they were, and the settings', async () => {
+  it.each([settings, byFeatures])('hold the rows as they were, and the settings, %o', async (settings) => {
+    const sound = { settings, examples };
     const loaded = await loadClassifier(await saved({ remembered: sound }), kernels);
     expect(loaded.remembered?.settings).toEqual(settings);
+    expect(loaded.remembered?.postings === null).toBe(settings.featureWeight === undefined);
     for (const name of ['indptr', 'indices', 'values', 'labelIndptr', 'labelIds'] as const)
       expect([...loaded.remembered!.examples[name]]).toEqual([...examples[name]]);
     expect(Object.keys(rememberedFiles(sound))).toEqual(['remembered-rows.bin', 'remembered-rows.json']);

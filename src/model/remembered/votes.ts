@@ -1,8 +1,10 @@
 /**
  * Answers in which remembered rows vote. With q and k_i the directions of the question and of row i:
  *
- *     a_i = exp(cos(q, k_i) / T) / sum over the n nearest rows
- *     score_l = z_l + w * sum of a_i over those with label l + (c where l is called as the question is)
+ *     a_i = exp(cos(q, k_i) / T) / sum over the n nearest rows by that cosine
+ *     b_i = exp(cos(x, x_i) / U) / sum over the n nearest rows by cosine of features
+ *     score_l = z_l + w * sum of a_i over those with label l + v * sum of b_i over those with label l
+ *             + (c where l is called as the question is)
  *
  * Nearest neighbours beside a trained model, by its own hidden vectors, as in kNN-LM (Khandelwal et al. 2020, eq. 2, 3)
  * and, for extreme classification, RAE-XMC (Wang et al. 2025); they mix probabilities, where this adds to the logit: so
@@ -13,13 +15,8 @@ import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { Classifier } from '../classifier.js';
 import { namesakesOf, type Questions } from './namesakes.js';
-import { directionOf, type RememberedRows, type VoteSettings } from './rows.js';
-
-/** A remembered row that is among the nearest. */
-export interface Vote {
-  readonly row: number;
-  readonly cosine: number;
-}
+import { nearestByFeatures, type Vote } from './postings.js';
+import { defaultFeatureTemperature, directionOf, type RememberedRows, type VoteSettings } from './rows.js';
 
 /** In place of a label, where there are none left. */
 const nothing = 0xffffffff;
@@ -52,6 +49,8 @@ export async function topWithVotes(
 /** What decides one row: who votes, and the logits of all labels that can be among the first k. */
 export interface Ballot {
   readonly votes: readonly Vote[];
+  /** Those by features. */
+  readonly featureVotes: readonly Vote[];
   /** Labels that are called as the row is. */
   readonly namesakes: Uint32Array;
   readonly logits: ReadonlyMap<number, number>;
@@ -69,6 +68,7 @@ export async function collectBallots(
   questions: Questions,
 ): Promise<Ballot[]> {
   const nearest = nearestRows(device, h, remembered);
+  const byFeatures = nearest.map((_, r) => featureVotesOf(remembered, questions, r));
   const { names } = remembered;
   const called = nearest.map((_, r) => (names === null ? none : namesakesOf(names, questions, r)));
   const width = Math.min(output.labels, k + Math.max(0, ...called.map(({ length }) => length)));
@@ -78,7 +78,7 @@ export async function collectBallots(
     const logits = new Map<number, number>();
     for (let i = r * width; i < (r + 1) * width; i++)
       if (top.labels[i] !== nothing) logits.set(top.labels[i], top.scores[i]);
-    const asked = [...labelsOf(votes, remembered), ...called[r]];
+    const asked = [...labelsOf([...votes, ...byFeatures[r]], remembered), ...called[r]];
     const others = Uint32Array.from(new Set(asked.filter((label) => !logits.has(label))));
     if (others.length > 0) {
       const own = device.temporary('activations', [1, output.inputs]);
@@ -87,7 +87,7 @@ export async function collectBallots(
       for (const [i, label] of others.entries()) logits.set(label, scores.data[i]);
       for (const used of [scores, own]) device.release(used);
     }
-    ballots.push({ votes, namesakes: called[r], logits });
+    ballots.push({ votes, featureVotes: byFeatures[r], namesakes: called[r], logits });
   }
   return ballots;
 }
@@ -96,17 +96,33 @@ const none = new Uint32Array(0);
 
 /** All labels of a ballot by score, votes counted; equal scores: the smaller label first. */
 export function bestOf(
-  { votes, namesakes, logits }: Ballot,
+  { votes, featureVotes, namesakes, logits }: Ballot,
   labels: LabelsOfRows,
-  { temperature, weight, namesake = 0 }: Omit<VoteSettings, 'nearest'>,
+  {
+    temperature,
+    weight,
+    namesake = 0,
+    featureWeight = 0,
+    featureTemperature = defaultFeatureTemperature,
+  }: Omit<VoteSettings, 'nearest'>,
 ): { readonly label: number; readonly score: number }[] {
   const shares = sharesOf(votes, labels, temperature);
+  const byFeatures = sharesOf(featureWeight === 0 ? [] : featureVotes, labels, featureTemperature);
   return [...logits]
     .map(([label, z]) => {
-      const voted = z + weight * (shares.get(label) ?? 0);
+      const voted = z + weight * (shares.get(label) ?? 0) + featureWeight * (byFeatures.get(label) ?? 0);
       return { label, score: namesakes.includes(label) ? voted + namesake : voted };
     })
     .sort((a, b) => b.score - a.score || a.label - b.label);
+}
+
+/** The votes by features of row `r`, the most alike first; none where they weigh nothing. */
+export function featureVotesOf(
+  { postings, settings }: Pick<RememberedRows, 'postings' | 'settings'>,
+  questions: Questions,
+  r: number,
+): Vote[] {
+  return postings === null ? [] : nearestByFeatures(postings, questions, r, settings.nearest);
 }
 
 /** For each row of h its votes, the most alike first; none where it has no direction, or where votes weigh nothing. */

@@ -120,12 +120,17 @@ function showWhy(why, texts, button) {
   at('why-title').textContent = `Why “${why.name}”`;
   const exact = why.method === 'exact' ? '' : ', to first order';
   const votes = why.votes === null ? '' : `, and ${signed(why.votes.contribution)} of remembered rows`;
+  const byFeatures =
+    why.featureVotes === null
+      ? ''
+      : `, and ${signed(why.featureVotes.contribution)} of those with most features in common`;
   const called = why.namesake
     ? `, and ${signed(why.namesake)} for a label that is called as the input is`
     : '';
   at('sum').textContent =
-    `score ${why.score.toFixed(3)} = ${signed(why.base)} whatever the input says, and what its features add${exact}${votes}${called}`;
-  showVotes(why.votes?.rows ?? []);
+    `score ${why.score.toFixed(3)} = ${signed(why.base)} whatever the input says, and what its features add${exact}${votes}${byFeatures}${called}`;
+  showVotes('votes', why.votes?.rows ?? []);
+  showVotes('feature-votes', why.featureVotes?.rows ?? []);
   const most = Math.max(...why.features.map(({ contribution }) => Math.abs(contribution)), 1e-12);
   at('marked').replaceChildren(...markedTexts(why, texts, most));
   at('features').tBodies[0].replaceChildren(
@@ -159,9 +164,9 @@ function showWhy(why, texts, button) {
 }
 
 /** The remembered rows that vote for the label, by their strongest features. */
-function showVotes(rows) {
-  at('votes').hidden = rows.length === 0;
-  at('votes')
+function showVotes(id, rows) {
+  at(id).hidden = rows.length === 0;
+  at(id)
     .querySelector('tbody')
     .replaceChildren(
       ...rows

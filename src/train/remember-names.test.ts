@@ -9,6 +9,7 @@ import { Featurizer } from '../data/featurizer/index.js';
 import { selectKernels } from '../kernels/index.js';
 import { RandomStream } from '../kernels/random.js';
 import { Model } from '../model/model.js';
+import { removeLabels } from '../model/remove-labels.js';
 import { evaluateModel } from './evaluate.js';
 import { remember } from './remember.js';
 import { train } from './train.js';
@@ -123,6 +124,35 @@ describe('what labels are called', () => {
     expect([added.votes.namesake, added.column]).toEqual([2, 'title']);
     const { keys } = (await Model.load(join(home, 'f'), kernels)).remembered!.names!;
     expect(keys).toEqual((await Model.load(join(home, 'e'), kernels)).remembered!.names!.keys);
+  });
+
+  it('needs no rows where these do not vote: none are kept, and the answers are the same', async () => {
+    const data = await DatasetDirectory.open(join(home, 'strange'));
+    const options = { out: join(home, 'h'), rows: 'all', votes: { weight: 0, namesake: 2 } } as const;
+    const report = await remember(join(home, 'strange-run'), data, options, kernels);
+    expect(report).toMatchObject({ rows: 0, column: 'title', votes: { weight: 0, namesake: 2 } });
+    const [alone, plain] = await Promise.all(
+      ['h', 'strange-run'].map((run) => Model.load(join(home, run), kernels)),
+    );
+    expect(alone.remembered!.examples.rows).toBe(0);
+    for (let item = 0; item < 20; item++) {
+      const [found, without] = await Promise.all(
+        [alone, plain].map(async (model) => {
+          const { predictions } = await model.predict({ text: '', title: titleOf(item) }, { k: items });
+          return new Map(predictions.map(({ label, score }) => [label, score]));
+        }),
+      );
+      const namesake = (item + items - 5 * size) % items;
+      expect(without.size).toBe(items);
+      for (const [label, score] of without)
+        expect(found.get(label)! - score).toBeCloseTo(label === namesake ? 2 : 0, 5);
+    }
+    await removeLabels(join(home, 'h'), ['item 0'], join(home, 'i'), kernels);
+    const left = await Model.load(join(home, 'i'), kernels);
+    expect(left.remembered!.names!.keys).toEqual(alone.remembered!.names!.keys.slice(1));
+    await expect(
+      remember(join(home, 'h'), data, { out: join(home, 'j'), add: true }, kernels),
+    ).rejects.toMatchObject({ code: 'REMEMBER_ADD' });
   });
 
   it('is refused where it is to count and no row is called as a label is', async () => {

@@ -4,14 +4,14 @@
  */
 import type { DatasetDirectory } from '../data/cache.js';
 import type { CsrDataset } from '../data/dataset.js';
-import { concatRows } from '../data/rows.js';
+import { concatRows, selectRows } from '../data/rows.js';
 import { labelFrequencies } from '../data/statistics.js';
 import { EspalierError } from '../errors.js';
 import type { Kernels } from '../kernels/face.js';
 import { type LoadedModel, loadClassifier, provenanceOf, saveChanged } from '../model/model-io.js';
 import { type SavedRows, savedRows, votingRows } from '../model/remembered/file.js';
 import { type Namesakes, namesIn } from '../model/remembered/namesakes.js';
-import { defaultVotes, rememberRows, type VoteSettings } from '../model/remembered/rows.js';
+import { defaultVotes, rememberRows, rowsVote, type VoteSettings } from '../model/remembered/rows.js';
 import { checkFits } from '../model/score.js';
 import { roundToBf16 } from '../model/state.js';
 import { calibrationSettings } from './config.js';
@@ -45,7 +45,7 @@ export interface RememberReport {
   readonly model: string | null;
   /** Of all its files. */
   readonly bytes: number;
-  /** Remembered. */
+  /** Remembered: none where they do not vote. */
   readonly rows: number;
   readonly votes: VoteSettings;
   /** Column of text in which questions and what labels are called are compared; null where names do not count. */
@@ -102,15 +102,15 @@ export async function remember(
   const best = asked && judgeVotes(asked, remembered, votes, facts);
   const validation = without && best && { without: without.scores, with: best.scores };
   const column = votes.namesake ? (names?.column ?? null) : null;
-  const report = { rows: examples.rows, votes, column, validation };
-  if (votes.weight === 0 && !votes.featureWeight && column === null)
-    return { model: null, bytes: 0, ...report };
+  const kept = rowsVote(votes) ? examples : selectRows(examples, []);
+  const report = { rows: kept.rows, votes, column, validation };
+  if (!rowsVote(votes) && column === null) return { model: null, bytes: 0, ...report };
   const fitted =
     best && pairs && calibrate(best.pairs, facts.counts, { ...pairs, isLogit: spec.loss === 'bce' });
   const saved = await saveChanged(out, loaded, {
     metrics: { validation: best?.scores ?? null },
     calibration: add ? loaded.calibration : fitted,
-    remembered: { settings: votes, examples, names },
+    remembered: { settings: votes, examples: kept, names },
     precision,
   });
   return { model: saved.directory, bytes: saved.bytes, ...report };
@@ -152,13 +152,13 @@ function nameless({ path }: DatasetDirectory, add: boolean): EspalierError {
 
 function knownRows({ remembered, directory }: LoadedModel): SavedRows {
   const known = savedRows(remembered);
-  if (known !== null) return known;
+  if (known !== null && rowsVote(known.settings)) return known;
   throw new EspalierError({
     code: 'REMEMBER_ADD',
     kind: 'usage',
     op: 'remember',
     problem: 'the model remembers no rows that others could be added to',
-    expected: 'a model that `espalier remember` wrote',
+    expected: 'a model that `espalier remember` wrote, and whose rows vote',
     hint: 'leave --add out',
     file: directory,
   });

@@ -128,9 +128,12 @@ function print({ model, bytes, rows, votes, column, validation }: RememberReport
   const byDirection = w === 0 ? [] : [`temperature ${t}, weight ${w}`];
   const byFeatures = v === 0 ? [] : [`by features: temperature ${u}, weight ${v}`];
   const ways = [...byDirection, ...byFeatures];
-  const voters =
-    ways.length === 0 ? 'whose votes do not help' : `${nearest} of them vote, ${ways.join('; ')}`;
-  out(`remembers ${rows.toLocaleString('en')} rows; ${voters}: ${model}, ${(bytes / 1e6).toFixed(1)} MB`);
+  const saved = `${model}, ${(bytes / 1e6).toFixed(1)} MB`;
+  out(
+    ways.length === 0
+      ? `remembers no rows, whose votes do not help: ${saved}`
+      : `remembers ${rows.toLocaleString('en')} rows; ${nearest} of them vote, ${ways.join('; ')}: ${saved}`,
+  );
 }
 
 const ks = [1, 3, 5];

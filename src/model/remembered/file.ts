@@ -153,9 +153,10 @@ export function withLabels(saved: SavedRows | null, map: Int32Array): SavedRows 
     );
   }
   const left = votingRows(builder.finish());
-  if (left.rows === 0) return null;
   const keys = names && Float64Array.from(map, (label) => names.keys[label]);
-  return { settings, examples: left, names: names && keys && { column: names.column, keys } };
+  const kept = { examples: left, names: names && keys && { column: names.column, keys } };
+  if (left.rows > 0) return { settings, ...kept };
+  return names ? { settings: { ...settings, weight: 0, featureWeight: 0 }, ...kept } : null;
 }
 
 /** The rows that can vote: those with features and labels. */

@@ -48,6 +48,10 @@ export interface RememberedRows {
   readonly postings: Postings | null;
 }
 
+/** Whether rows vote at all, in either way; else a model keeps none of them. */
+export const rowsVote = ({ weight, featureWeight = 0 }: VoteSettings): boolean =>
+  weight !== 0 || featureWeight !== 0;
+
 /** Rows at a time while directions are found. */
 const rowsAtOnce = 256;
 
@@ -59,7 +63,7 @@ export function rememberRows(
   names: Namesakes | null = null,
   onProgress?: (done: number, rows: number) => void,
 ): RememberedRows {
-  checkRows(examples);
+  if (rowsVote(settings) || examples.rows > 0) checkRows(examples);
   const { rows } = examples;
   const { inputs: width } = classifier.output;
   const origin = originOf(classifier);

@@ -4,7 +4,8 @@
  * there the quarter is to be smaller than the best linear trees. How many label rows and for how long was chosen on
  * validation rows, for the quarter, as was its dropout beside them (0.3 of 0.3 and 0.4); the dense layer has the same rows of
  * labels and the dropout that it has without. Votes of test cells, and what namesakes weigh, are those of validation cells;
- * the dense layer, whose validation cell is not run, has those of the quarter. Cells without rows of labels are from before names counted.
+ * the dense layer, whose validation cell is not run, has those of the quarter. Cells without votes by features are from before
+ * there were any, those without rows of labels from before names counted.
  */
 import { fanInConfig } from './fan-in.mjs';
 import { cellsWithVotes, tablesWithVotes, votes } from './remember.mjs';
@@ -46,11 +47,11 @@ const table = (results) =>
     'half the range over seeds; votes of training rows as in remember.md, whose columns these are, and which has the networks of',
     'wordnet-hypernym without rows of labels. Epochs are of the rows of the data: with rows of labels training sees 56 % more',
     'examples. Share and length were chosen on validation rows of wordnet-related, as was the dropout beside them, 0.3',
-    'of 0.3 and 0.4; without them it is 0.4, chosen for 200 connections of 1,024 (with texts of the first word alone). Votes, and',
-    'what is added for a label that is called as the row is (a namesake, `espalier remember`), were chosen on validation rows, one',
-    'seed, and are of one sum: figures of validation rows with them are of the rows that chose them. On wordnet-related that',
-    'label is mostly the synset itself, which is none of its own; trees know no names. The dense layer',
-    'has the choice of the quarter.',
+    'of 0.3 and 0.4; without them it is 0.4, chosen for 200 connections of 1,024 (with texts of the first word alone). Votes, also',
+    'those by features, and what is added for a label that is called as the row is (a namesake, `espalier remember`), were chosen',
+    'on validation rows, one seed, and are of one sum: figures of validation rows with them are of the rows that chose them. On',
+    'wordnet-hypernym votes by features gain no more than chance there and were not taken. On wordnet-related a namesake is mostly the',
+    'synset itself, which is none of its own; trees know no names. The dense layer has the choice of the quarter.',
     '',
     ...tablesWithVotes(results, tasks),
   ].join('\n');

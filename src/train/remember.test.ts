@@ -150,6 +150,27 @@ describe('a model that is to remember the rows it was trained on', () => {
       for (const w of [1, 4, 8, 16]) expect(await figures(t, w)).toBeLessThanOrEqual(best + 1e-6);
   });
 
+  it('asks 10,000 validation rows at most, from the first to the last', async () => {
+    const builder = new CsrBuilder({ features: shape.features, labels: shape.labels });
+    // Label 0, then label 1: the first half alone would say something else.
+    for (let row = 0; row < 20_000; row++) builder.row([row % 7], [1], [row < 10_000 ? 0 : 1]);
+    await writeDatasetDirectory(run('many'), {
+      ...{ name: 'many', origin: 'made', licence: 'none', validation: builder.finish() },
+      train: await data.load('train'),
+    });
+    const many = await DatasetDirectory.open(run('many'));
+    const votes = { temperature: 0.1, weight: 4, featureWeight: 0 };
+    const { validation } = await remember(run('plain'), many, { out: run('judged'), votes }, kernels);
+    expect(validation!.with.rows).toBe(10_000);
+    const whole = await evaluateModel(
+      { ...(await loadClassifier(run('judged'), kernels)), calibration: null },
+      many,
+      'validation',
+      kernels,
+    );
+    expect(precisions(whole.at)[2]).toBeCloseTo(validation!.with.precision[5], 1);
+  });
+
   it('stays uncalibrated where it was trained to be', async () => {
     await train({ ...base, data: run('data'), out: run('raw'), calibration: null });
     const report = await remember(run('raw'), data, { out: run('m') }, kernels);

@@ -4,7 +4,7 @@
  */
 import type { DatasetDirectory } from '../data/cache.js';
 import type { CsrDataset } from '../data/dataset.js';
-import { concatRows, selectRows } from '../data/rows.js';
+import { concatRows, selectRows, spread } from '../data/rows.js';
 import { labelFrequencies } from '../data/statistics.js';
 import { EspalierError } from '../errors.js';
 import type { Kernels } from '../kernels/face.js';
@@ -29,7 +29,7 @@ export interface RememberOptions {
    * place.
    */
   readonly add?: boolean;
-  /** Those that are not named are chosen on validation rows, where these are neither learnt nor remembered. */
+  /** Those that are not named are chosen on validation rows, where these are neither learnt nor remembered: 10,000 at most. */
   readonly votes?: Partial<VoteSettings>;
   /** bf16: stores weights in half of the bytes. Default `float32`. */
   readonly precision?: 'float32' | 'bf16';
@@ -50,7 +50,10 @@ export interface RememberReport {
   readonly votes: VoteSettings;
   /** Column of text in which questions and what labels are called are compared; null where names do not count. */
   readonly column: string | null;
-  /** By score, as the model answers by itself, and remembering; null where there were no rows to choose by. */
+  /**
+   * By score, as the model answers by itself, and remembering, of 10,000 rows at most, evenly spread; null where there were
+   * no rows to choose by.
+   */
   readonly validation: { readonly without: Scores; readonly with: Scores } | null;
 }
 
@@ -90,7 +93,7 @@ export async function remember(
   const pairs = calibrationOf(training);
   const { perRow = 0 } = pairs ?? {};
   const asked = unseen
-    ? await askRows(classifier, await directory.load('validation'), remembered, perRow, (done, of) =>
+    ? await askRows(classifier, await judgesOf(directory), remembered, perRow, (done, of) =>
         onProgress?.('validation rows asked', done, of),
       )
     : null;
@@ -114,6 +117,14 @@ export async function remember(
     precision,
   });
   return { model: saved.directory, bytes: saved.bytes, ...report };
+}
+
+/** Validation rows that judge: all that is known of each is kept for all settings. */
+const mostJudges = 10_000;
+
+async function judgesOf(directory: DatasetDirectory): Promise<CsrDataset> {
+  const all = await directory.load('validation');
+  return all.rows > mostJudges ? selectRows(all, spread(all.rows, mostJudges)) : all;
 }
 
 /** How the model was calibrated, null where it was not to be; as by default where it does not say. */

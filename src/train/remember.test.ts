@@ -217,6 +217,16 @@ describe('a model that is to remember the rows it was trained on', () => {
     const given = { nearest: 5, temperature: 0.2, weight: 3 };
     const own = await remember(run('plain'), data, { out: run('e'), rows: 'all', votes: given }, kernels);
     expect(own).toMatchObject({ rows: 550, votes: given, validation: null });
+    const byFeatures = { ...given, featureWeight: 2 };
+    const votes = { ...byFeatures, featureTemperature: 0.3 };
+    const both = await remember(
+      run('plain'),
+      data,
+      { out: run('e'), rows: 'all', votes: byFeatures },
+      kernels,
+    );
+    expect(both.votes).toEqual(votes);
+    expect((await loadClassifier(run('e'), kernels)).remembered?.settings).toEqual(votes);
   });
 
   it('goes on remembering: added rows stand behind those that are there', async () => {

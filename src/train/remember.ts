@@ -11,7 +11,13 @@ import type { Kernels } from '../kernels/face.js';
 import { type LoadedModel, loadClassifier, provenanceOf, saveChanged } from '../model/model-io.js';
 import { type SavedRows, savedRows, votingRows } from '../model/remembered/file.js';
 import { type Namesakes, namesIn } from '../model/remembered/namesakes.js';
-import { defaultVotes, rememberRows, rowsVote, type VoteSettings } from '../model/remembered/rows.js';
+import {
+  defaultFeatureTemperature,
+  defaultVotes,
+  rememberRows,
+  rowsVote,
+  type VoteSettings,
+} from '../model/remembered/rows.js';
 import { checkFits } from '../model/score.js';
 import { roundToBf16 } from '../model/state.js';
 import { calibrationSettings } from './config.js';
@@ -83,7 +89,11 @@ export async function remember(
   const names = given.namesake === 0 ? null : await namesFor(loaded, directory, fresh, add);
   if (given.namesake && names === null) throw nameless(directory, add);
   const examples = known === null ? fresh : concatRows(known.examples, fresh);
-  const settings: VoteSettings = { ...(known?.settings ?? defaultVotes), ...given };
+  const settings = {
+    ...(given.featureWeight && { featureTemperature: defaultFeatureTemperature }),
+    ...(known?.settings ?? defaultVotes),
+    ...given,
+  };
   const unseen = !add && rows === 'train' && training?.rows !== 'all' && directory.rows('validation') > 0;
   // What is chosen on validation rows is asked for in any case, unless it is to weigh nothing.
   const asks = unseen ? { ...settings, featureWeight: given.featureWeight ?? 1 } : settings;

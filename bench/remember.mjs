@@ -70,5 +70,5 @@ for (const batch of /** @type {const} */ ([1, 8, 256])) {
     awaited('by direction', voted, repeat),
     rounds,
   );
-  printDuel(`B=${batch}`, more, { floor: 0.3, unit });
+  printDuel(`B=${batch}`, more, { floor: 0.5, unit });
 }

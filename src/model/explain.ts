@@ -10,7 +10,7 @@ import type { LoadedModel } from './model-io.js';
 import { packRows, type SparseInput } from './predict.js';
 import { namesakesOf } from './remembered/namesakes.js';
 import type { Vote } from './remembered/postings.js';
-import { defaultFeatureTemperature } from './remembered/rows.js';
+import { featureSettings, type VoteSettings } from './remembered/rows.js';
 import { featureVotesOf, nearestRows, weightsOf } from './remembered/votes.js';
 
 export interface FeatureContribution {
@@ -86,10 +86,10 @@ export function explainRow(
   const batch = packRows([row], model.shape.features);
   device.arena.reset();
   const nearest = remembered && nearestRows(device, classifier.infer(batch), remembered)[0];
-  const { temperature = 1, weight = 0, featureWeight = 0, featureTemperature } = remembered?.settings ?? {};
-  const voters = nearest && votersOf(nearest, weight, temperature);
+  const voters = remembered && nearest && votersOf(nearest, remembered.settings);
   const featureVoters =
-    remembered?.postings && votersOf(featureVotesOf(remembered, batch, 0), featureWeight, featureTemperature);
+    remembered?.postings &&
+    votersOf(featureVotesOf(remembered, batch, 0), featureSettings(remembered.settings));
   const called = remembered?.names ? namesakesOf(remembered.names, batch, 0) : null;
   const table = tableOf(model);
   const parameters = [...classifier.namedParameters()].map(([, parameter]) => parameter);
@@ -203,7 +203,10 @@ interface Voter extends Vote {
   readonly contribution: number;
 }
 
-function votersOf(votes: readonly Vote[], weight: number, temperature = defaultFeatureTemperature): Voter[] {
+function votersOf(
+  votes: readonly Vote[],
+  { temperature, weight }: Pick<VoteSettings, 'temperature' | 'weight'>,
+): Voter[] {
   const shares = weightsOf(votes, temperature);
   return votes.map((vote, i) => ({ ...vote, contribution: weight * shares[i] }));
 }

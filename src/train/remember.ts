@@ -12,8 +12,8 @@ import { type LoadedModel, loadClassifier, provenanceOf, saveChanged } from '../
 import { type SavedRows, savedRows, votingRows } from '../model/remembered/file.js';
 import { type Namesakes, namesIn } from '../model/remembered/namesakes.js';
 import {
-  defaultFeatureTemperature,
   defaultVotes,
+  featureSettings,
   rememberRows,
   rowsVote,
   type VoteSettings,
@@ -90,7 +90,7 @@ export async function remember(
   if (given.namesake && names === null) throw nameless(directory, add);
   const examples = known === null ? fresh : concatRows(known.examples, fresh);
   const settings = {
-    ...(given.featureWeight && { featureTemperature: defaultFeatureTemperature }),
+    ...(given.featureWeight && { featureTemperature: featureSettings({}).temperature }),
     ...(known?.settings ?? defaultVotes),
     ...given,
   };

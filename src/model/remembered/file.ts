@@ -12,7 +12,7 @@ import { parsedJson } from '../../parsed.js';
 import type { StoredModel } from '../../store/index.js';
 import type { Classifier } from '../classifier.js';
 import { type Namesakes, namesakes } from './namesakes.js';
-import { defaultFeatureTemperature, type RememberedRows, rememberRows, type VoteSettings } from './rows.js';
+import { featureSettings, type RememberedRows, rememberRows, type VoteSettings } from './rows.js';
 
 /** A dataset file (`dataset-file.ts`). */
 export const rowsFile = 'remembered-rows.bin';
@@ -47,16 +47,13 @@ export interface SavedRows {
 }
 
 export function rememberedFiles({ settings, examples, names }: SavedRows): Record<string, FileContent> {
-  const { nearest, temperature, weight, namesake = 0, featureWeight = 0 } = settings;
+  const { nearest, temperature, weight, namesake = 0 } = settings;
   const votes = { nearest, temperature, weight };
   const named = names && namesake !== 0 ? { column: names.column, weight: namesake } : null;
-  const features = {
-    temperature: settings.featureTemperature ?? defaultFeatureTemperature,
-    weight: featureWeight,
-  };
+  const features = featureSettings(settings);
   // The oldest version that can say it, for readers as old as that.
   const told =
-    featureWeight !== 0
+    features.weight !== 0
       ? { version: 3, ...votes, names: named, features }
       : named !== null
         ? { version: 2, ...votes, names: named }

@@ -2,6 +2,7 @@
  * Rows by what they have in common with a question: for each feature the rows that have it. Only those are looked at, and
  * the nearest by cosine of features are exact.
  */
+import { type RowsByLabel, rowsByLabel } from '../../data/by-label.js';
 import type { CsrDatasetParts } from '../../data/dataset.js';
 import type { Questions } from './namesakes.js';
 
@@ -11,35 +12,24 @@ export interface Vote {
   readonly cosine: number;
 }
 
-/** Plain data, in memory that threads can share. */
-export interface Postings {
+/** Plain data. */
+export interface Postings extends RowsByLabel {
   /** Rows there are, those without features too. */
   readonly rows: number;
-  /** [features + 1]: where the entries of each feature begin, those of the last end. */
-  readonly begin: Float64Array;
-  /** [entries]: the rows of a feature ascending. */
-  readonly rowOf: Uint32Array;
   /** [entries], of the row's features divided by their length. */
   readonly values: Float32Array;
 }
 
 export function postingsOf({ rows, features, indptr, indices, values }: CsrDatasetParts): Postings {
-  const begin = new Float64Array(new SharedArrayBuffer(8 * (features + 1)));
-  const entries = indptr[rows];
-  for (let e = 0; e < entries; e++) begin[indices[e] + 1]++;
-  for (let f = 0; f < features; f++) begin[f + 1] += begin[f];
+  // Rows by feature are found as rows by label are.
+  const { begin, rowOf } = rowsByLabel({ rows, labels: features, labelIndptr: indptr, labelIds: indices });
   const next = begin.slice();
-  const rowOf = new Uint32Array(new SharedArrayBuffer(4 * entries));
-  const units = new Float32Array(new SharedArrayBuffer(4 * entries));
+  const units = new Float32Array(rowOf.length);
   for (let row = 0; row < rows; row++) {
     let squares = 0;
     for (let e = indptr[row]; e < indptr[row + 1]; e++) squares += values[e] ** 2;
     const scale = squares > 0 ? 1 / Math.sqrt(squares) : 0;
-    for (let e = indptr[row]; e < indptr[row + 1]; e++) {
-      const place = next[indices[e]]++;
-      rowOf[place] = row;
-      units[place] = scale * values[e];
-    }
+    for (let e = indptr[row]; e < indptr[row + 1]; e++) units[next[indices[e]]++] = scale * values[e];
   }
   return { rows, begin, rowOf, values: units };
 }
@@ -61,12 +51,13 @@ export function nearestByFeatures(postings: Postings, questions: Questions, r: n
   const scale = squares > 0 ? 1 / Math.sqrt(squares) : 0;
   let count = 0;
   for (const [feature, value] of own) {
+    const x = scale * value;
     for (let e = begin[feature]; e < begin[feature + 1]; e++) {
       const row = rowOf[e];
       // A sum may come back to 0 and tells nothing of who was there.
       if (seen[row] === 0) touched[count++] = row;
       seen[row] = 1;
-      cosines[row] += scale * value * values[e];
+      cosines[row] += x * values[e];
     }
   }
   const found = touched.subarray(0, count);

@@ -29,7 +29,11 @@ export interface VoteSettings {
 /** Where no validation rows decide: what did well on them in the experiments. */
 export const defaultVotes: VoteSettings = { nearest: 32, temperature: 0.05, weight: 8 };
 
-export const defaultFeatureTemperature = 0.3;
+/** How votes by features count, as a part of the settings says it; T is that of the experiments where it does not. */
+export const featureSettings = ({ featureWeight = 0, featureTemperature = 0.3 }: Partial<VoteSettings>) => ({
+  temperature: featureTemperature,
+  weight: featureWeight,
+});
 
 /** Plain data. */
 export interface RememberedRows {
@@ -49,8 +53,8 @@ export interface RememberedRows {
 }
 
 /** Whether rows vote at all, in either way; else a model keeps none of them. */
-export const rowsVote = ({ weight, featureWeight = 0 }: VoteSettings): boolean =>
-  weight !== 0 || featureWeight !== 0;
+export const rowsVote = (settings: VoteSettings): boolean =>
+  settings.weight !== 0 || featureSettings(settings).weight !== 0;
 
 /** Rows at a time while directions are found. */
 const rowsAtOnce = 256;
@@ -76,7 +80,7 @@ export function rememberRows(
     }
     onProgress?.(done, rows);
   }
-  const postings = settings.featureWeight ? postingsOf(examples) : null;
+  const postings = featureSettings(settings).weight === 0 ? null : postingsOf(examples);
   return { settings, examples, width, origin, directions, names, postings };
 }
 
@@ -123,13 +127,17 @@ function checkRows({ rows, indptr, labelIndptr }: CsrDataset): void {
 }
 
 /** The same with all that is large in memory that threads can share. */
-export function sharedRows({ examples, ...rest }: RememberedRows): RememberedRows {
+export function sharedRows({ examples, postings, ...rest }: RememberedRows): RememberedRows {
   const { rows, features, labels, indptr, indices, values, labelIndptr, labelIds } = examples;
   return {
     ...rest,
     examples: {
       ...{ rows, features, labels, indptr: shared(indptr), indices: shared(indices), values: shared(values) },
       ...{ labelIndptr: shared(labelIndptr), labelIds: shared(labelIds) },
+    },
+    postings: postings && {
+      ...{ rows, begin: shared(postings.begin) },
+      ...{ rowOf: shared(postings.rowOf), values: shared(postings.values) },
     },
   };
 }

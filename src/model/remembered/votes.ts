@@ -16,7 +16,7 @@ import type { Tensor } from '../../tensor/tensor.js';
 import type { Classifier } from '../classifier.js';
 import { namesakesOf, type Questions } from './namesakes.js';
 import { nearestByFeatures, type Vote } from './postings.js';
-import { defaultFeatureTemperature, directionOf, type RememberedRows, type VoteSettings } from './rows.js';
+import { directionOf, featureSettings, type RememberedRows, type VoteSettings } from './rows.js';
 
 /** In place of a label, where there are none left. */
 const nothing = 0xffffffff;
@@ -98,19 +98,15 @@ const none = new Uint32Array(0);
 export function bestOf(
   { votes, featureVotes, namesakes, logits }: Ballot,
   labels: LabelsOfRows,
-  {
-    temperature,
-    weight,
-    namesake = 0,
-    featureWeight = 0,
-    featureTemperature = defaultFeatureTemperature,
-  }: Omit<VoteSettings, 'nearest'>,
+  settings: Omit<VoteSettings, 'nearest'>,
 ): { readonly label: number; readonly score: number }[] {
+  const { temperature, weight, namesake = 0 } = settings;
+  const features = featureSettings(settings);
   const shares = sharesOf(votes, labels, temperature);
-  const byFeatures = sharesOf(featureWeight === 0 ? [] : featureVotes, labels, featureTemperature);
+  const byFeatures = sharesOf(features.weight === 0 ? [] : featureVotes, labels, features.temperature);
   return [...logits]
     .map(([label, z]) => {
-      const voted = z + weight * (shares.get(label) ?? 0) + featureWeight * (byFeatures.get(label) ?? 0);
+      const voted = z + weight * (shares.get(label) ?? 0) + features.weight * (byFeatures.get(label) ?? 0);
       return { label, score: namesakes.includes(label) ? voted + namesake : voted };
     })
     .sort((a, b) => b.score - a.score || a.label - b.label);

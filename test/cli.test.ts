@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { saveTinyModel } from '../src/model/tiny-model.testing.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const program = join(root, 'dist/cli/main.js');
@@ -126,6 +127,27 @@ describe('the journey: data, train, evaluate, predict', () => {
     const answers = async (rare: string) =>
       (await espalier(['predict', 'run', '--features', '--rare', rare, '--json'], '3:1 7:0.5\n')).out;
     expect(await answers('10')).not.toBe(await answers('0'));
+  });
+
+  it('leaves out labels that are no answer: to any line, or to the line that names them', async () => {
+    await saveTinyModel(join(home, 'words'));
+    const ask = async (args: string[], line: object) => {
+      const asked = ['predict', 'words', '--k', '3', '--json', ...args];
+      const { out } = await espalier(asked, `${JSON.stringify(line)}\n`);
+      return JSON.parse(out).predictions.map(({ name }: { name: string }) => name) as string[];
+    };
+    const [first, second, third] = await ask([], { text: 'apple' });
+    const left = await ask(['--exclude', second, '--exclude', 'no such label'], { text: 'apple' });
+    expect(left.slice(0, 2)).toEqual([first, third]);
+    const own = (id: unknown) => ask(['--exclude-column', 'id'], { text: 'apple', id });
+    expect((await own(first)).slice(0, 2)).toEqual([second, third]);
+    expect((await own([first, second]))[0]).toBe(third);
+    for (const none of [undefined, null, [], 12]) expect(await own(none)).toEqual([first, second, third]);
+    for (const line of ['{"text": "apple", "id": {}}', '{"text": "apple", "id": [true]}', 'apple']) {
+      const refused = await espalier(['predict', 'words', '--exclude-column', 'id'], `${line}\n`);
+      expect(refused).toMatchObject({ code: 1, out: '' });
+      expect(refused.err).toMatch(/PREDICT_LINE.*"id" is a label or a list/s);
+    }
   });
 
   it('the run directory holds config, log and an immutable model behind a pointer', async () => {

@@ -47,13 +47,13 @@ describe('EspalierClient', () => {
     expect((await client.predict('cat', { k: 3, explain: 1 })).predictions[0].name).toBe('a');
     await client.predict({ title: 'cat' });
     await client.predict({ indices: [1], values: [2] });
-    await client.predictAll(['a', 'b'], { threshold: 0.5 });
+    await client.predictAll(['a', 'b'], { threshold: 0.5, rare: 1, exclude: ['c', 7] });
     await client.label('a b&c', { top: 3 });
     expect(seen.map(({ body }) => (body === '' ? null : JSON.parse(body)))).toEqual([
       { text: 'cat', k: 3, explain: 1 },
       { fields: { title: 'cat' } },
       { features: { indices: [1], values: [2] } },
-      { text: ['a', 'b'], threshold: 0.5 },
+      { text: ['a', 'b'], threshold: 0.5, rare: 1, exclude: ['c', 7] },
       null,
     ]);
     expect(seen[0]).toMatchObject({ url: '/below/predict', headers: { authorization: 'Bearer x' } });

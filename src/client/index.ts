@@ -34,8 +34,7 @@ export interface ClientOptions {
   readonly fetch?: typeof globalThis.fetch;
 }
 
-export type PredictSettings = Pick<PredictRequest, 'k' | 'threshold' | 'precision' | 'explain' | 'evidence'> &
-  CallOptions;
+export type PredictSettings = Omit<PredictRequest, 'text' | 'fields' | 'features'> & CallOptions;
 
 export interface CallOptions {
   readonly signal?: AbortSignal;

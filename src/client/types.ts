@@ -30,6 +30,11 @@ export interface PredictRequest {
    * Favour labels that were seen rarely in training: 0, the default, to 10. 1 finds more of them at little cost in others.
    */
   readonly rare?: number;
+  /**
+   * Labels that are no answer, by name or by number, as a product is none to those who have it: the k best of all others are
+   * answered. Those that the model does not know are in nobody's way. At most as many as `k` may be; default: none.
+   */
+  readonly exclude?: readonly (string | number)[];
   /** Say of so many of the best labels why; default 0. */
   readonly explain?: number;
   /** Features and hidden units per explanation; default 10. */

@@ -5,7 +5,7 @@ import type { Classifier, ClassifierShape } from './classifier.js';
 import { describeLabel, type Explanation, explainRow, type LabelFacts } from './explain.js';
 import { type ModelInput, rowOf } from './input.js';
 import { type LoadedModel, loadClassifier } from './model-io.js';
-import { confident, type Prediction, predictionsOf, topRows } from './predict.js';
+import { confident, type Prediction, predictionsOf, topRows, widthWithout } from './predict.js';
 import type { ModelSpec } from './spec.js';
 
 export interface PredictOptions {
@@ -23,6 +23,11 @@ export interface PredictOptions {
    * more rare labels at little cost in others; 0: the model's own order). Default: the model's `rare`, 0 where it has none.
    */
   readonly rare?: number;
+  /**
+   * Labels that are no answer, by name or by number, as a product is none to those who have it: the k best of all others
+   * are answered. Those that the model does not know are in nobody's way. Default: none.
+   */
+  readonly exclude?: readonly (string | number)[];
   /** Say of so many of the best labels why; default 0. */
   readonly explain?: number;
   /** Features and hidden units per explanation; default 10. */
@@ -94,13 +99,15 @@ export class Model implements LoadedModel {
   /** The same for many inputs at once, which is faster than one by one. */
   predictAll(inputs: readonly ModelInput[], options: PredictOptions = {}): Promise<Answer[]> {
     const { k = 5, threshold, precision, rare = this.rare, explain = 0, evidence = 10 } = options;
+    const excluded = new Set(options.exclude);
     return this.#inTurn(async () => {
       const rows = inputs.map((input) => rowOf(this, input));
       if (rows.length === 0) return [];
       const asked = { ...(this as LoadedModel), rare };
-      const top = await topRows(asked, rows, k);
+      const top = await topRows(asked, rows, widthWithout(k, excluded));
+      const reading = { ...asked, excluded };
       return rows.map((row, r) => {
-        const all = predictionsOf(top, r, asked, (label) => this.labelNames[label]);
+        const all = predictionsOf(top, r, reading, (label) => this.labelNames[label], k);
         const predictions = confident(all, { threshold, precision }, this.calibration);
         const labels = predictions.slice(0, explain).map(({ label }) => label);
         const explanations = labels.length === 0 ? [] : explainRow(this, row, labels, evidence);

@@ -6,6 +6,7 @@
  */
 import { EspalierError } from '../errors.js';
 import { propensityOf } from '../metrics/propensities.js';
+import { checkTopK } from '../output/check.js';
 import type { TopK } from '../output/layer.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Calibration, type CalibrationState } from './calibration.js';
@@ -36,7 +37,7 @@ export const mostRare = 10;
 /** Labels of a row, best by score, that `byRarity` puts in order. */
 export const rareCandidates = 100;
 
-/** The best k labels of every row of h, whose features `questions` are, in that order. Throws `RARE_RANGE`, `RARE_UNKNOWN`. */
+/** The best k labels of every row of h, whose features `questions` are, in that order. Throws `TOP_K_RANGE`, `RARE_RANGE`, `RARE_UNKNOWN`. */
 export async function rankLabels(
   classifier: Pick<Classifier, 'device' | 'output'>,
   h: Tensor,
@@ -44,6 +45,8 @@ export async function rankLabels(
   ranking: Ranking,
   questions: Questions,
 ): Promise<TopK> {
+  // NOTE: here and not by the layer alone, which may be asked for more than k.
+  checkTopK(k);
   const { output } = classifier;
   const { remembered = null } = ranking;
   const width = widthFor(ranking, k, output.labels);

@@ -30,6 +30,7 @@ import {
   checkPositives,
   checkShift,
   checkStart,
+  checkTopK,
 } from './check.js';
 import type {
   Connections,
@@ -354,13 +355,7 @@ export abstract class LabelMatrixOutput implements PlannableOutput {
 
   async topK(h: Tensor, k: number): Promise<TopK> {
     const [batch] = this.#checkHidden('topK', h);
-    ensure(Number.isInteger(k) && k > 0, () => ({
-      code: 'TOP_K_RANGE',
-      kind: 'usage',
-      op: 'topK',
-      problem: 'k is not a positive whole number',
-      received: `${k}`,
-    }));
+    checkTopK(k);
     const { device } = this;
     const workspace = device.temporary('workspace', [this.topKWorkspaceLength(batch, k)]);
     const labels = new Uint32Array(batch * k);

@@ -46,6 +46,17 @@ export function checkPairs(op: string, positives: Positives, batch: number, labe
   }
 }
 
+/** k of `topK`. */
+export function checkTopK(k: number): void {
+  ensure(Number.isInteger(k) && k > 0, () => ({
+    code: 'TOP_K_RANGE',
+    kind: 'usage',
+    op: 'topK',
+    problem: 'k is not a positive whole number',
+    received: `${k}`,
+  }));
+}
+
 /** The arrays that take the gradients of a step must hold all of them. */
 export function checkGradients(
   op: string,

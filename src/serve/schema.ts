@@ -27,6 +27,10 @@ export function predictSchema({ rows, k, explain }: ServeLimits) {
     threshold: z.number().optional(),
     precision: z.number().gt(0).lt(1).optional(),
     rare: z.number().min(0).max(mostRare).default(0),
+    exclude: z
+      .array(z.union([z.string(), z.number().int().min(0)]))
+      .max(k)
+      .default([]),
     explain: z.number().int().min(0).max(explain).default(0),
     evidence: z.number().int().min(1).max(1000).default(10),
   });
@@ -51,6 +55,7 @@ export function predictParser(limits: ServeLimits): (body: unknown) => PredictJo
     const parsed = schema.safeParse(body);
     if (!parsed.success) throw refuseIssue(parsed.error.issues[0], known);
     const { text, fields, features, k, rare, explain, evidence, threshold, precision } = parsed.data;
+    const exclude = new Set(parsed.data.exclude);
     const given = [text, fields, features].filter((input) => input !== undefined);
     if (given.length !== 1) {
       throw new Refusal(400, 'BODY_SHAPE', 'a request asks about one of text, fields and features', {
@@ -60,7 +65,8 @@ export function predictParser(limits: ServeLimits): (body: unknown) => PredictJo
     }
     const input = given[0];
     const inputs: readonly ModelInput[] = Array.isArray(input) ? input : [input as ModelInput];
-    return { rows: inputs.length, inputs, k, confidence: { threshold, precision }, rare, explain, evidence };
+    const confidence = { threshold, precision };
+    return { rows: inputs.length, inputs, k, confidence, rare, exclude, explain, evidence };
   };
 }
 

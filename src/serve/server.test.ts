@@ -114,6 +114,32 @@ describe('POST /predict', () => {
     expect((await new EspalierClient(older.url).predict('apple')).predictions).toHaveLength(5);
   });
 
+  it('leaves out what each question excludes, alone or beside others, as the library does', async () => {
+    const client = new EspalierClient(served.url);
+    const { predictions: plain } = await model.predict('apple tree', { k: 20 });
+    const excludes: (string | number)[][] = [
+      [],
+      [plain[0].name],
+      plain.slice(0, 20).map(({ label }) => label),
+      ['no such label', plain[2].label],
+      [],
+    ];
+    const asked = excludes.map((exclude, i) => ({ k: 2 + 3 * i, exclude, explain: 2, rare: i % 2 }));
+    const found = await Promise.all(asked.map((options) => client.predict('apple tree', options)));
+    for (const [i, options] of asked.entries()) {
+      const expected = await model.predict('apple tree', options);
+      expect(found[i].predictions.map(({ name }) => name)).toEqual(
+        expected.predictions.map(({ name }) => name),
+      );
+      expect(found[i].explanations?.map(({ label }) => label)).toEqual(
+        expected.explanations.map(({ label }) => label),
+      );
+    }
+    const tooMany = Array.from({ length: 21 }, (_, i) => i);
+    for (const exclude of [tooMany, [-1], [1.5], [null], 'apple'])
+      expect((await problemOf(served.post({ text: 'apple', exclude }), 400)).detail).toContain('exclude');
+  });
+
   it('counts the votes of remembered rows as the library does, and names the rows', async () => {
     const remembering = await startServer({}, { remembered: tinyRows(37) });
     const client = new EspalierClient(remembering.url);

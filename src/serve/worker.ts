@@ -5,8 +5,16 @@ import { selectKernels } from '../kernels/index.js';
 import { type Highlight, highlightsOf } from '../model/evidence.js';
 import { describeLabel, type Explanation, explainRow } from '../model/explain.js';
 import { isSparse, type ModelInput, rowOf } from '../model/input.js';
+import { LabelTable } from '../model/label-table.js';
 import type { LoadedModel } from '../model/model-io.js';
-import { confident, packRows, predictionsOf, type SparseInput, topByScore } from '../model/predict.js';
+import {
+  confident,
+  packRows,
+  predictionsOf,
+  type SparseInput,
+  topByScore,
+  widthWithout,
+} from '../model/predict.js';
 import { ordered, widthFor } from '../model/ranking.js';
 import { adoptModel, checkModel, shareModel } from '../model/shared-model.js';
 import type { TopK } from '../output/layer.js';
@@ -17,6 +25,7 @@ const port = parentPort;
 const tell = (message: FromWorker) => port.postMessage(message);
 
 let model: LoadedModel | null = null;
+let names = new LabelTable({ bytes: new Uint8Array(0), offsets: new Float64Array(1) });
 let last: Promise<unknown> = Promise.resolve();
 
 port.on('message', (message: ToWorker) => {
@@ -34,9 +43,13 @@ async function handle(message: ToWorker): Promise<void> {
     } else if (message.type === 'adopt') {
       const kernels = selectKernels({ threads: message.threads });
       model = adoptModel(message.model, kernels);
+      names = new LabelTable(message.model.labels);
       // The first prediction touches every page of the weights and compiles the way here.
       await answerAll(model, [
-        { rows: 1, inputs: [warmUp(model)], k: 5, confidence: {}, rare: 0, explain: 1, evidence: 1 },
+        {
+          ...{ rows: 1, inputs: [warmUp(model)], k: 5, confidence: {}, rare: 0, exclude: new Set<string>() },
+          ...{ explain: 1, evidence: 1 },
+        },
       ]);
       tell({ type: 'ready', kernels: kernels.name });
     } else if (message.type === 'label') {
@@ -79,7 +92,8 @@ async function answerAll(
   }
   const asked = jobs.map(({ rare }) => ({ ...loaded, rare }));
   const { labels } = loaded.shape;
-  const k = Math.min(labels, Math.max(1, ...jobs.map((job, j) => widthFor(asked[j], job.k, labels))));
+  const widths = jobs.map((job) => widthWithout(job.k, job.exclude));
+  const k = Math.min(labels, Math.max(1, ...widths.map((width, j) => widthFor(asked[j], width, labels))));
   const top = rows.length === 0 ? null : await topByScore(loaded, rows, k);
   return jobs.map((job, j): JobAnswer | ErrorFacts => {
     const from = places[j];
@@ -87,7 +101,7 @@ async function answerAll(
     const mine = rows.slice(from, from + job.rows);
     const known = Uint32Array.from(mine, (row) => row.indices.length);
     try {
-      const answer = ordered(rowsOf(top, from, job.rows), Math.min(job.k, k), asked[j]);
+      const answer = ordered(rowsOf(top, from, job.rows), Math.min(widths[j], k), asked[j]);
       const explanations =
         job.explain === 0 ? [] : mine.map((row, r) => whysOf(asked[j], job, answer, row, r));
       return { ...answer, known, explanations };
@@ -105,7 +119,8 @@ function rowsOf({ k, labels, scores }: TopK, from: number, rows: number): TopK {
 
 /** Why the first labels of row `r` of a job that are sure enough. */
 function whysOf(loaded: LoadedModel, job: PredictJob, answer: TopK, row: SparseInput, r: number) {
-  const all = predictionsOf(answer, r, loaded, String);
+  const reading = { ...loaded, excluded: job.exclude };
+  const all = predictionsOf(answer, r, reading, (label) => names.name(label), job.k);
   const sure = confident(all, job.confidence, loaded.calibration).slice(0, job.explain);
   const labels = sure.map(({ label }) => label);
   return explainRow(loaded, row, labels, job.evidence).map((why) => ({

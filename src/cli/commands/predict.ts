@@ -19,6 +19,8 @@ interface PredictOptions {
   readonly threshold?: number;
   readonly precision?: number;
   readonly rare?: number;
+  readonly exclude: readonly string[];
+  readonly excludeColumn?: string;
   readonly features?: boolean;
   readonly input: InputKind;
   readonly json?: boolean;
@@ -41,6 +43,11 @@ export function predictCommand(): Command {
       'favour labels that were seen rarely: 0 to 10; 1 finds more of them at little cost in others',
       number(`a number from 0 to ${mostRare}`, (n) => n >= 0 && n <= mostRare),
     )
+    .option('--exclude <label>', 'a label that is no answer to any line; may be given again', collect, [])
+    .option(
+      '--exclude-column <name>',
+      'column of JSON lines with labels that are no answer to that line, as a product is none to itself: a name or a list',
+    )
     .option('--features', 'lines are sparse rows (index:value ...) instead of text')
     .addOption(
       new Option(
@@ -58,7 +65,7 @@ export function predictCommand(): Command {
     .option('--json', 'one JSON object per line')
     .addHelpText(
       'after',
-      '\nExamples:\n  echo "small domesticated carnivore" | espalier predict runs/wn --k 5\n  espalier predict runs/posts --json < new-posts.jsonl',
+      '\nExamples:\n  echo "small domesticated carnivore" | espalier predict runs/wn --k 5\n  espalier predict runs/posts --json < new-posts.jsonl\n  espalier predict runs/products --exclude-column id < products.jsonl',
     )
     .action(predict);
 }
@@ -70,8 +77,10 @@ async function predict(path: string, options: PredictOptions): Promise<void> {
   for await (const text of createInterface({ input: process.stdin, crlfDelay: Number.POSITIVE_INFINITY })) {
     line++;
     const input = options.features ? parseRow(text, line) : inputOf(text, line, options.input, model);
-    const { k, threshold, precision, rare } = options;
-    print(text, await model.predict(input, { k, threshold, precision, rare, explain }), options);
+    const { k, threshold, precision, rare, excludeColumn } = options;
+    const own = excludeColumn === undefined ? [] : excludedBy(text, line, excludeColumn);
+    const exclude = [...options.exclude, ...own];
+    print(text, await model.predict(input, { k, threshold, precision, rare, exclude, explain }), options);
   }
 }
 
@@ -109,27 +118,54 @@ export function printPredictions(text: string, predictions: readonly Prediction[
 /** A line of text, or the columns that the model knows of a JSON object; `auto`: JSON where it has one of them. */
 function inputOf(text: string, line: number, kind: InputKind, { featurizer }: Model): FeaturizerRow {
   if (kind === 'text' || featurizer === null || (kind === 'auto' && !text.startsWith('{'))) return text;
-  let object: unknown;
-  try {
-    object = JSON.parse(text);
-  } catch {
-    // Text may begin with a brace; asked for JSON, the error below speaks.
-  }
-  const sound = typeof object === 'object' && object !== null && !Array.isArray(object);
-  const row = sound ? columnsOf(object as Record<string, unknown>, featurizer.columns) : {};
+  // Text may begin with a brace; asked for JSON, the error below speaks.
+  const object = objectOf(text);
+  const row = object === null ? {} : columnsOf(object, featurizer.columns);
   if (Object.keys(row).length > 0) return row;
   if (kind === 'auto') return text;
   throw new EspalierError({
     code: 'PREDICT_LINE',
     kind: 'data',
     op: 'espalier predict',
-    problem: sound ? 'the object has none of the columns of the model' : 'a line is no JSON object',
+    problem: object !== null ? 'the object has none of the columns of the model' : 'a line is no JSON object',
     expected: `an object with ${featurizer.columns.map((column) => JSON.stringify(column)).join(', ')}`,
     received: text.slice(0, 80),
     file: 'standard input',
     line,
   });
 }
+
+/** A line as a JSON object, or null. */
+function objectOf(text: string): Record<string, unknown> | null {
+  try {
+    const found: unknown = JSON.parse(text);
+    const sound = typeof found === 'object' && found !== null && !Array.isArray(found);
+    return sound ? (found as Record<string, unknown>) : null;
+  } catch {
+    return null;
+  }
+}
+
+/** The labels that a line names in `column`; none where it does not have that. */
+function excludedBy(text: string, line: number, column: string): string[] {
+  const object = objectOf(text);
+  const value = object?.[column] ?? [];
+  const names = Array.isArray(value) ? value : [value];
+  if (object !== null && names.every((name) => typeof name === 'string' || typeof name === 'number'))
+    return names.map(String);
+  throw new EspalierError({
+    code: 'PREDICT_LINE',
+    kind: 'data',
+    op: 'espalier predict',
+    problem: object === null ? 'a line is no JSON object' : `${JSON.stringify(column)} names no labels`,
+    expected: `an object whose ${JSON.stringify(column)} is a label or a list of labels`,
+    received: text.slice(0, 80),
+    file: 'standard input',
+    line,
+  });
+}
+
+const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
 
 function parseRow(text: string, line: number): SparseInput {
   const indices: number[] = [];

@@ -1,6 +1,6 @@
 /** Predictions through the two factors: h is mixed once, z = U h, then V z + omega . h; W never exists. */
-import { ensure } from '../../errors.js';
 import type { Floats } from '../../kernels/face.js';
+import { checkTopK } from '../../output/check.js';
 import type { TopK } from '../../output/layer.js';
 import { overSlabs, slabLabels } from '../../output/slabs.js';
 import type { Device } from '../../tensor/device.js';
@@ -88,13 +88,7 @@ export async function topLabels(
   k: number,
   rows: (begin: number, end: number) => Floats,
 ): Promise<Best> {
-  ensure(Number.isInteger(k) && k > 0, () => ({
-    code: 'TOP_K_RANGE',
-    kind: 'usage',
-    op: 'topK',
-    problem: 'k is not a positive whole number',
-    received: `${k}`,
-  }));
+  checkTopK(k);
   const { kernels } = device;
   const [m, d] = h.shape;
   const shape = { batch: m, inputs: d, labels, chunk: tile, fanIn: 0 };

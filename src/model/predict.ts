@@ -20,7 +20,8 @@ export interface Prediction {
 
 /**
  * Labels that are no answer to a question, as a product is none to those who have it: by name, or by number. What the model
- * does not know is in nobody's way; a name that several labels share leaves all of them out.
+ * does not know is in nobody's way; a name that several labels share leaves all of them out, and there may then be fewer than k
+ * answers.
  */
 export type ExcludedLabels = ReadonlySet<string | number>;
 
@@ -66,8 +67,9 @@ function topBatch(model: Ranked, batch: SparseBatch, k: number): Promise<TopK> {
 }
 
 /**
- * Row `r` of `top` in words, without what is excluded; `most` labels at most. Where probabilities order the answers (`rare` 0) they do not rise down
- * the list: a label behind those that the calibration was fitted on has that of the one before it at most.
+ * Row `r` of `top` in words, without what is excluded; `most` labels at most. Where probabilities order the answers (`rare` 0)
+ * they do not rise down the list: a label behind those that the calibration was fitted on has that of the one before it at
+ * most.
  */
 export function predictionsOf(
   top: TopK,

@@ -5,7 +5,8 @@ import type { Classifier, ClassifierShape } from './classifier.js';
 import { describeLabel, type Explanation, explainRow, type LabelFacts } from './explain.js';
 import { type ModelInput, rowOf } from './input.js';
 import { type LoadedModel, loadClassifier } from './model-io.js';
-import { confident, type Prediction, predictionsOf, topRows, widthWithout } from './predict.js';
+import { confident, type Prediction, predictionsOf, topRows } from './predict.js';
+import { widthWithout, without } from './ranking.js';
 import type { ModelSpec } from './spec.js';
 
 export interface PredictOptions {
@@ -104,10 +105,11 @@ export class Model implements LoadedModel {
       const rows = inputs.map((input) => rowOf(this, input));
       if (rows.length === 0) return [];
       const asked = { ...(this as LoadedModel), rare };
-      const top = await topRows(asked, rows, widthWithout(k, excluded));
-      const reading = { ...asked, excluded };
+      const nameOf = (label: number) => this.labelNames[label];
+      const wide = await topRows(asked, rows, widthWithout(k, excluded));
+      const top = without(wide, k, excluded, nameOf);
       return rows.map((row, r) => {
-        const all = predictionsOf(top, r, reading, (label) => this.labelNames[label], k);
+        const all = predictionsOf(top, r, asked, nameOf);
         const predictions = confident(all, { threshold, precision }, this.calibration);
         const labels = predictions.slice(0, explain).map(({ label }) => label);
         const explanations = labels.length === 0 ? [] : explainRow(this, row, labels, evidence);

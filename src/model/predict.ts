@@ -18,16 +18,6 @@ export interface Prediction {
   readonly probability: number | null;
 }
 
-/**
- * Labels that are no answer to a question, as a product is none to those who have it: by name, or by number. What the model
- * does not know is in nobody's way; a name that several labels share leaves all of them out, and there may then be fewer than k
- * answers.
- */
-export type ExcludedLabels = ReadonlySet<string | number>;
-
-/** Labels to find so that `k` are left when these are out; a `k` that is none stays what it is, for others to refuse. */
-export const widthWithout = (k: number, excluded: ExcludedLabels): number => (k >= 1 ? k + excluded.size : k);
-
 export interface SparseInput {
   readonly indices: ArrayLike<number>;
   readonly values: ArrayLike<number>;
@@ -67,38 +57,34 @@ function topBatch(model: Ranked, batch: SparseBatch, k: number): Promise<TopK> {
 }
 
 /**
- * Row `r` of `top` in words, without what is excluded; `most` labels at most. Where probabilities order the answers (`rare` 0)
- * they do not rise down the list: a label behind those that the calibration was fitted on has that of the one before it at
- * most.
+ * Row `r` of `top` in words; `most` labels at most. Where probabilities order the answers (`rare` 0) they do not rise down
+ * the list: a label behind those that the calibration was fitted on has that of the one before it at most.
  */
 export function predictionsOf(
   top: TopK,
   r: number,
-  { spec, calibration, rare = 0, excluded }: ScoreReading,
+  { spec, calibration, rare = 0 }: ScoreReading,
   nameOf: (label: number) => string | undefined,
   most = top.k,
 ): Prediction[] {
   const row: Prediction[] = [];
   const ordered = rare === 0 && ranksBy(calibration) === 'probability';
   let least = 1;
-  for (let i = r * top.k; i < (r + 1) * top.k && row.length < most; i++) {
+  for (let i = r * top.k; i < r * top.k + Math.min(most, top.k); i++) {
     const label = top.labels[i];
     if (label === 0xffffffff) break;
-    const name = nameOf(label) ?? String(label);
-    if (excluded?.has(label) || excluded?.has(name)) continue;
     const score = top.scores[i];
     const own = probabilityOf({ spec, calibration }, label, score);
     const probability = own !== null && ordered ? Math.min(own, least) : own;
     least = probability ?? least;
-    row.push({ label, name, score, probability });
+    row.push({ label, name: nameOf(label) ?? String(label), score, probability });
   }
   return row;
 }
 
-/** What reads scores: of a model, in this thread or another, and of the question. */
+/** What reads scores: of a model, in this thread or another. */
 export type ScoreReading = Pick<LoadedModel, 'calibration' | 'rare'> & {
   readonly spec: Pick<ModelSpec, 'loss'>;
-  readonly excluded?: ExcludedLabels;
 };
 
 /** By the model's calibration; without one, sigmoid(score) where the loss makes that a probability. */

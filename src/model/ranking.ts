@@ -31,6 +31,9 @@ export interface Ranking {
   readonly remembered?: RememberedRows | null;
 }
 
+/** Where a row has fewer labels than columns. */
+const noLabel = 0xffffffff;
+
 /** The most that `rare` can be. */
 export const mostRare = 10;
 
@@ -76,6 +79,40 @@ export function ordered(top: TopK, k: number, ranking: Ranking): TopK {
   }
   if (calibration === null || ranksBy(calibration) === 'score') return firstOf(top, k);
   return byProbability(top, calibration.perRow, k, calibration);
+}
+
+/**
+ * Labels that are no answer to a question, as a product is none to those who have it: by name, or by number. What the model
+ * does not know is in nobody's way; a name that several labels share leaves all of them out, and there may then be fewer than k
+ * answers.
+ */
+export type ExcludedLabels = ReadonlySet<string | number>;
+
+/** Labels to find so that `k` are left when these are out; a `k` that is none stays what it is, for others to refuse. */
+export const widthWithout = (k: number, excluded: ExcludedLabels): number => (k >= 1 ? k + excluded.size : k);
+
+/** The first k labels of every row that are not excluded, in their order. */
+export function without(
+  top: TopK,
+  k: number,
+  excluded: ExcludedLabels,
+  nameOf: (label: number) => string | undefined,
+): TopK {
+  if (excluded.size === 0) return top;
+  const rows = top.labels.length / top.k;
+  const labels = new Uint32Array(rows * k).fill(noLabel);
+  const scores = top.scores instanceof Float32Array ? new Float32Array(rows * k) : new Float64Array(rows * k);
+  for (let r = 0; r < rows; r++) {
+    let at = r * k;
+    for (let i = r * top.k; i < (r + 1) * top.k && at < (r + 1) * k; i++) {
+      const label = top.labels[i];
+      if (label === noLabel) break;
+      if (excluded.has(label) || excluded.has(nameOf(label) ?? String(label))) continue;
+      labels[at] = label;
+      scores[at++] = top.scores[i];
+    }
+  }
+  return { k, labels, scores };
 }
 
 /** The first k labels of every row. */
@@ -124,7 +161,7 @@ function inOrder(
     scores.set(top.scores.subarray(from, from + k), r * k);
     const places = Array.from({ length: Math.min(candidates, top.k) }, (_, i) => from + i);
     const key = places.map((i) =>
-      top.labels[i] === 0xffffffff ? Number.NEGATIVE_INFINITY : keyOf(top.labels[i], top.scores[i]),
+      top.labels[i] === noLabel ? Number.NEGATIVE_INFINITY : keyOf(top.labels[i], top.scores[i]),
     );
     places.sort((i, j) => compare(key[j - from], key[i - from]));
     for (let i = 0; i < Math.min(k, places.length); i++) {

@@ -6,15 +6,14 @@ import type { Generation } from './model-host.js';
 import type { Answered } from './worker-lane.js';
 
 export function predictResponse(
-  { inputs, k, confidence, rare, exclude, explain }: PredictJob,
+  { inputs, confidence, rare, explain }: PredictJob,
   { answer, by }: Answered<Generation>,
 ): PredictResponse {
   const { calibration, spec, id } = by.model;
   const nameOf = (label: number) => by.labels.name(label) ?? String(label);
-  const reading = { calibration, spec, rare, excluded: exclude };
   const asked = confidence.threshold !== undefined || confidence.precision !== undefined;
   const results = inputs.map((_, r): PredictResult => {
-    const all = predictionsOf(answer, r, reading, nameOf, k);
+    const all = predictionsOf(answer, r, { calibration, spec, rare }, nameOf);
     const predictions = confident(all, confidence, calibration);
     const none = asked ? { none: predictions.length === 0 && all.length > 0 } : {};
     const result = { predictions, ...none, knownFeatures: answer.known[r] };

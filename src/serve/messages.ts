@@ -3,7 +3,8 @@ import type { ErrorFacts } from '../errors.js';
 import type { Highlight } from '../model/evidence.js';
 import type { Explanation, LabelFacts } from '../model/explain.js';
 import type { ModelInput } from '../model/input.js';
-import type { Confidence, ExcludedLabels } from '../model/predict.js';
+import type { Confidence } from '../model/predict.js';
+import type { ExcludedLabels } from '../model/ranking.js';
 import type { SharedModel } from '../model/shared-model.js';
 
 /** One request as a worker sees it. */

@@ -7,15 +7,8 @@ import { describeLabel, type Explanation, explainRow } from '../model/explain.js
 import { isSparse, type ModelInput, rowOf } from '../model/input.js';
 import { LabelTable } from '../model/label-table.js';
 import type { LoadedModel } from '../model/model-io.js';
-import {
-  confident,
-  packRows,
-  predictionsOf,
-  type SparseInput,
-  topByScore,
-  widthWithout,
-} from '../model/predict.js';
-import { ordered, widthFor } from '../model/ranking.js';
+import { confident, packRows, predictionsOf, type SparseInput, topByScore } from '../model/predict.js';
+import { ordered, widthFor, widthWithout, without } from '../model/ranking.js';
 import { adoptModel, checkModel, shareModel } from '../model/shared-model.js';
 import type { TopK } from '../output/layer.js';
 import type { FromWorker, JobAnswer, PredictJob, ToWorker } from './messages.js';
@@ -25,7 +18,7 @@ const port = parentPort;
 const tell = (message: FromWorker) => port.postMessage(message);
 
 let model: LoadedModel | null = null;
-let names = new LabelTable({ bytes: new Uint8Array(0), offsets: new Float64Array(1) });
+let names: LabelTable | null = null;
 let last: Promise<unknown> = Promise.resolve();
 
 port.on('message', (message: ToWorker) => {
@@ -101,7 +94,8 @@ async function answerAll(
     const mine = rows.slice(from, from + job.rows);
     const known = Uint32Array.from(mine, (row) => row.indices.length);
     try {
-      const answer = ordered(rowsOf(top, from, job.rows), Math.min(widths[j], k), asked[j]);
+      const wide = ordered(rowsOf(top, from, job.rows), Math.min(widths[j], k), asked[j]);
+      const answer = without(wide, job.k, job.exclude, (label) => names?.name(label));
       const explanations =
         job.explain === 0 ? [] : mine.map((row, r) => whysOf(asked[j], job, answer, row, r));
       return { ...answer, known, explanations };
@@ -119,8 +113,7 @@ function rowsOf({ k, labels, scores }: TopK, from: number, rows: number): TopK {
 
 /** Why the first labels of row `r` of a job that are sure enough. */
 function whysOf(loaded: LoadedModel, job: PredictJob, answer: TopK, row: SparseInput, r: number) {
-  const reading = { ...loaded, excluded: job.exclude };
-  const all = predictionsOf(answer, r, reading, (label) => names.name(label), job.k);
+  const all = predictionsOf(answer, r, loaded, String);
   const sure = confident(all, job.confidence, loaded.calibration).slice(0, job.explain);
   const labels = sure.map(({ label }) => label);
   return explainRow(loaded, row, labels, job.evidence).map((why) => ({

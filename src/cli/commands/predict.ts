@@ -10,6 +10,7 @@ import { mostRare } from '../../model/ranking.js';
 import { number, whole } from '../options.js';
 import { out } from '../terminal.js';
 import { because } from './explain.js';
+import { collect } from './train.js';
 
 const inputKinds = ['auto', 'text', 'jsonl'] as const;
 type InputKind = (typeof inputKinds)[number];
@@ -43,7 +44,7 @@ export function predictCommand(): Command {
       'favour labels that were seen rarely: 0 to 10; 1 finds more of them at little cost in others',
       number(`a number from 0 to ${mostRare}`, (n) => n >= 0 && n <= mostRare),
     )
-    .option('--exclude <label>', 'a label that is no answer to any line; may be given again', collect, [])
+    .option('--exclude <label>', 'a label that is no answer to any line (repeatable)', collect, [])
     .option(
       '--exclude-column <name>',
       'column of JSON lines with labels that are no answer to that line, as a product is none to itself: a name or a list',
@@ -164,8 +165,6 @@ function excludedBy(text: string, line: number, column: string): string[] {
     line,
   });
 }
-
-const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
 
 function parseRow(text: string, line: number): SparseInput {
   const indices: number[] = [];

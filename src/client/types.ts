@@ -87,7 +87,7 @@ export interface WhyVotes {
   }[];
 }
 
-/** score = base + sum of features (`exact`), and = bias + sum of units, before the weakest are left out; and both votes and namesake. */
+/** score = base + sum of features (`exact`), and = bias + sum of units, before the weakest are left out; and both votes, labelText and namesake. */
 export interface Why {
   readonly label: number;
   readonly name: string;
@@ -102,6 +102,8 @@ export interface Why {
   readonly votes: WhyVotes | null;
   /** By rows that are most alike in features; null where such votes do not count. */
   readonly featureVotes: WhyVotes | null;
+  /** What is added because the label is called by words of the input; null where that does not count. */
+  readonly labelText: number | null;
   /** What is added because the label is called as the input is; null where that does not count. */
   readonly namesake: number | null;
   /** How many there were before the weakest were left out. */

@@ -52,26 +52,31 @@ export async function labelRows(directory: DatasetDirectory): Promise<CsrDataset
       file: directory.path,
     });
   }
-  const { features, labels } = directory.info;
-  const builder = new CsrBuilder({ features, labels });
-  for (const { label, indptr, indices, values, row } of labelFeatures(
-    featurizer,
-    texts,
-    featurizer.options.text[0],
-  )) {
+  return rowsOfTexts(featurizer, texts, featurizer.options.text.slice(0, 1), await directory.names());
+}
+
+/** A row for every label whose text has words that are features, by label; texts are read as each of `columns`. */
+export function rowsOfTexts(
+  featurizer: Featurizer,
+  texts: readonly string[],
+  columns: readonly string[],
+  names?: Parameters<CsrBuilder['finish']>[0],
+): CsrDataset {
+  const builder = new CsrBuilder({ features: featurizer.features, labels: texts.length });
+  for (const { label, indptr, indices, values, row } of labelFeatures(featurizer, texts, columns)) {
     const [from, to] = [indptr[row], indptr[row + 1]];
     if (to > from) builder.row(indices.subarray(from, to), values.subarray(from, to), [label]);
   }
-  return builder.finish(await directory.names());
+  return builder.finish(names);
 }
 
-/** What each label is called as features of one column of text, the others empty: row `row` of a block of many. */
-export function* labelFeatures(featurizer: Featurizer, texts: readonly string[], column: string) {
+/** What each label is called as features of some columns of text, the others empty: row `row` of a block of many. */
+export function* labelFeatures(featurizer: Featurizer, texts: readonly string[], columns: readonly string[]) {
   for (let first = 0; first < texts.length; first += blockRows) {
     // Tags are often words_like_this.
     const some = texts
       .slice(first, first + blockRows)
-      .map((text) => ({ [column]: text.replaceAll('_', ' ') }));
+      .map((text) => Object.fromEntries(columns.map((column) => [column, text.replaceAll('_', ' ')])));
     const block = featurizer.featurize(some);
     for (let row = 0; row < some.length; row++) yield { ...block, label: first + row, row };
   }

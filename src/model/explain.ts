@@ -10,8 +10,14 @@ import type { LoadedModel } from './model-io.js';
 import { packRows, type SparseInput } from './predict.js';
 import { namesakesOf } from './remembered/namesakes.js';
 import type { Vote } from './remembered/postings.js';
-import { featureSettings, type VoteSettings } from './remembered/rows.js';
-import { featureVotesOf, nearestRows, weightsOf } from './remembered/votes.js';
+import {
+  featureSettings,
+  type LabelTexts,
+  type RememberedRows,
+  textSettings,
+  type VoteSettings,
+} from './remembered/rows.js';
+import { featureVotesOf, nearestRows, sharesOf, textVotesOf, weightsOf } from './remembered/votes.js';
 
 export interface FeatureContribution {
   readonly feature: number;
@@ -34,11 +40,11 @@ export interface UnitContribution {
 export interface Explanation {
   readonly label: number;
   readonly score: number;
-  /** score - both votes - namesake - sum over all features: what the label gets whatever the input says of it. */
+  /** score - both votes - labelText - namesake - sum over all features: what the label gets whatever the input says of it. */
   readonly base: number;
-  /** `exact`: base + sum of contributions, and both votes and namesake, is the score; `gradient`: to first order. */
+  /** `exact`: base + sum of contributions, and both votes, labelText and namesake, is the score; `gradient`: to first order. */
   readonly method: 'exact' | 'gradient';
-  /** The bias of the label: score = bias + sum over all units + both votes + namesake. */
+  /** The bias of the label: score = bias + sum over all units + both votes + labelText + namesake. */
   readonly bias: number;
   /** Largest contributions first, by magnitude. */
   readonly features: readonly FeatureContribution[];
@@ -47,6 +53,8 @@ export interface Explanation {
   readonly votes: VoteContribution | null;
   /** What those add that are most alike in features; null where such votes do not count. */
   readonly featureVotes: VoteContribution | null;
+  /** What is added because the label is called by words of the input; null where that does not count. */
+  readonly labelText: number | null;
   /** What is added because the label is called as the input is; 0 where it is not, null where that does not count. */
   readonly namesake: number | null;
   /** How many features and connected units with a value there were. */
@@ -90,6 +98,7 @@ export function explainRow(
   const featureVoters =
     remembered?.postings &&
     votersOf(featureVotesOf(remembered, batch, 0), featureSettings(remembered.settings));
+  const byTexts = remembered?.texts ? textShares(remembered, remembered.texts, batch) : null;
   const called = remembered?.names ? namesakesOf(remembered.names, batch, 0) : null;
   const table = tableOf(model);
   const parameters = [...classifier.namedParameters()].map(([, parameter]) => parameter);
@@ -113,9 +122,11 @@ export function explainRow(
       const votes = voters && votesFor(model, label, voters, top);
       const featureVotes = featureVoters ? votesFor(model, label, featureVoters, top) : null;
       const namesake = called && (called.includes(label) ? (remembered?.settings.namesake ?? 0) : 0);
+      const labelText = byTexts && (byTexts.get(label) ?? 0);
+      const ofRows = (votes?.contribution ?? 0) + (featureVotes?.contribution ?? 0);
       return {
         label,
-        score: score + (votes?.contribution ?? 0) + (featureVotes?.contribution ?? 0) + (namesake ?? 0),
+        score: score + ofRows + (labelText ?? 0) + (namesake ?? 0),
         base: score - sum,
         method: isPiecewiseLinear(model) ? 'exact' : 'gradient',
         bias: connections.bias,
@@ -123,6 +134,7 @@ export function explainRow(
         units: strongest(units, top),
         votes,
         featureVotes,
+        labelText,
         namesake,
         counts: { features: features.length, units: units.length },
       };
@@ -134,6 +146,17 @@ export function explainRow(
     }
     device.arena.reset();
   }
+}
+
+/** Label to what is added for words that it is called by. */
+function textShares(
+  remembered: RememberedRows,
+  texts: LabelTexts,
+  batch: ReturnType<typeof packRows>,
+): Map<number, number> {
+  const { temperature, weight } = textSettings(remembered.settings);
+  const shares = sharesOf(textVotesOf(remembered, batch, 0), texts.examples, temperature);
+  return new Map([...shares].map(([label, share]) => [label, weight * share]));
 }
 
 function tableOf({ classifier }: Explained) {

@@ -1,6 +1,7 @@
 /** Small models on disk, of any kind, with names and a text rule: random weights, made in milliseconds. */
 import { CsrBuilder } from '../data/builder.js';
 import { Featurizer } from '../data/featurizer/index.js';
+import { rowsOfTexts } from '../data/label-rows.js';
 import type { Kernels } from '../kernels/face.js';
 import { referenceKernels } from '../kernels/reference/index.js';
 import { Device } from '../tensor/device.js';
@@ -85,8 +86,16 @@ export function tinyRows(labels: number): SavedRows {
     const { indices, values } = featurizer.featurize([{ text: word, title: words[(i + 1) % words.length] }]);
     builder.row(indices, values, [(3 * i) % labels, (3 * i + 1) % labels]);
   }
-  const byFeatures = { featureTemperature: 0.3, featureWeight: 3 };
-  return { settings: { nearest: 4, temperature: 0.1, weight: 6, ...byFeatures }, examples: builder.finish() };
+  const settings = { nearest: 4, temperature: 0.1, weight: 6, featureTemperature: 0.3, featureWeight: 3 };
+  const texts = rowsOfTexts(
+    featurizer,
+    Array.from({ length: labels }, (_, l) => `${words[l % 7]} ${words[(l * 3) % 10]}`),
+    ['text', 'title'],
+  );
+  return {
+    settings: { ...settings, textTemperature: 0.2, textWeight: 4 },
+    ...{ examples: builder.finish(), texts },
+  };
 }
 
 /** Saves a random model in `run` and returns its directory. */

@@ -45,6 +45,7 @@ const why = z.object({
   ),
   votes: votes.nullable(),
   featureVotes: votes.nullable(),
+  labelText: z.number().nullable(),
   namesake: z.number().nullable(),
   counts: z.object({ features: z.number().int(), units: z.number().int() }),
   highlights: z.array(

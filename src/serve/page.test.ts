@@ -88,6 +88,14 @@ describe.skipIf(chromium === undefined)('the page, in Chromium (skipped where no
     expect(await page.locator('#sum').textContent()).toContain('of those with most features in common');
     expect(await page.locator('#feature-votes tbody tr').count()).toBeGreaterThan(0);
     await picture(page, 'page-votes');
+    const sums: (string | null)[] = [];
+    for (const label of await page.locator('#labels button').all()) {
+      await label.click();
+      sums.push(await page.locator('#sum').textContent());
+    }
+    const byWords = sums.filter((sum) => sum?.includes('for a label that is called by words of the input'));
+    expect(byWords.length).toBeGreaterThan(0);
+    expect(byWords.length).toBeLessThan(sums.length);
     expect(faults).toEqual([]);
     await close();
     const other = await browser.open(served.url);

@@ -157,9 +157,13 @@ describe('POST /predict', () => {
       expect(found.explanations?.map((why) => why[key]?.contribution.toFixed(3))).toEqual(
         expected.explanations?.map((why) => why[key]?.contribution.toFixed(3)),
       );
+    expect(found.explanations?.map((why) => why.labelText?.toFixed(3))).toEqual(
+      expected.explanations?.map((why) => why.labelText?.toFixed(3)),
+    );
     expect(found.explanations?.some((why) => (why.featureVotes?.contribution ?? 0) > 0)).toBe(true);
+    expect(found.explanations?.some((why) => (why.labelText ?? 0) > 0)).toBe(true);
     const plain = await new EspalierClient(served.url).predict('apple tree', { explain: 1 });
-    expect(plain.explanations?.[0]).toMatchObject({ votes: null, featureVotes: null });
+    expect(plain.explanations?.[0]).toMatchObject({ votes: null, featureVotes: null, labelText: null });
   });
 
   it('leaves out what is below the threshold, explanations too', async () => {

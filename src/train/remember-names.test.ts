@@ -25,6 +25,11 @@ afterAll(() => rm(home, { recursive: true, force: true }));
 
 const titleOf = (item: number) => `name${item} of${item % size}`;
 
+interface MadeRow {
+  readonly row: { readonly text: string; readonly title: string };
+  readonly labels: readonly number[];
+}
+
 /** A row of every item: its title, words of its group, and as labels what `labelsOf` says. */
 async function made(
   name: string,
@@ -37,6 +42,11 @@ async function made(
     const text = Array.from({ length: 3 }, () => `word${group}x${random.below(6)}`).join(' ');
     return { row: { text, title: titleOf(item) }, labels: labelsOf(item, random) };
   });
+  return written(name, rows, texts);
+}
+
+/** Every second row judges; a network is trained on the others. */
+async function written(name: string, rows: MadeRow[], texts: string[]) {
   const featurizer = Featurizer.fit(
     rows.map(({ row }) => row),
     { text: ['text', 'title'], vocabulary: { minDocuments: 1 } },
@@ -162,5 +172,78 @@ describe('what labels are called', () => {
     await expect(refused).rejects.toMatchObject({ code: 'REMEMBER_NAMES' });
     const report = await remember(join(home, 'nameless-run'), data, { out: join(home, 'g') }, kernels);
     expect(report.column).toBeNull();
+  });
+});
+
+describe('words that labels are called by', () => {
+  /** A word of the item's own name, which many items share, beside words of its group. */
+  async function mentioned(name: string, texts: string[]) {
+    const random = RandomStream.named(8, name);
+    const wanted = (item: number) => Math.floor((7 * item) / 3) % items;
+    const rows = Array.from({ length: items }, (_, item) => ({
+      row: { text: `about name${wanted(item)} and word${random.below(30)}`, title: `entry word${item % 9}` },
+      labels: [wanted(item)],
+    }));
+    return written(name, rows, texts);
+  }
+
+  it('speak for labels that texts mention, most of which training never showed', async () => {
+    const data = await mentioned('mentioned', titles);
+    const report = await remember(join(home, 'mentioned-run'), data, { out: join(home, 'p') }, kernels);
+    expect(report.votes.textWeight).toBeGreaterThan(0);
+    expect(report.texts).toBeGreaterThan(items / 2);
+    const { with: found, without } = report.validation!;
+    expect(found.precision[1]).toBeGreaterThan(without.precision[1] + 20);
+    const model = await Model.load(join(home, 'p'), kernels);
+    expect(model.remembered?.settings).toEqual(report.votes);
+    const measured = await evaluateModel({ ...model, calibration: null }, data, 'validation', kernels);
+    expect(100 * measured.at[0].precision.value).toBeCloseTo(found.precision[1], 6);
+    // The best of what was tried: none other has more, all else as it is.
+    const sum = async (textTemperature: number, textWeight: number) => {
+      const settings = { ...report.votes, textTemperature, textWeight };
+      const tried = { ...model, calibration: null, remembered: { ...model.remembered!, settings } };
+      const { at } = await evaluateModel(tried, data, 'validation', kernels);
+      return at.reduce((all, { precision }) => all + precision.value, 0);
+    };
+    const best = measured.at.reduce((all, { precision }) => all + precision.value, 0);
+    for (const t of [0.05, 0.1, 0.3])
+      for (const w of [1, 4, 16, 48]) expect(await sum(t, w)).toBeLessThanOrEqual(best + 1e-9);
+  });
+
+  it('count nothing where labels are called otherwise, where 0 is given, and as they are given', async () => {
+    const strange = Array.from({ length: items }, (_, item) => `name${(item + 211) % items}`);
+    const data = await mentioned('otherwise', strange);
+    const run = (out: string, votes: object) =>
+      remember(join(home, 'otherwise-run'), data, { out: join(home, out), votes }, kernels);
+    const chosen = await run('q', {});
+    expect([chosen.votes.textWeight ?? 0, chosen.texts]).toEqual([0, 0]);
+    expect((await run('r', { textWeight: 0 })).texts).toBe(0);
+    const given = await run('s', { textWeight: 3, weight: 2 });
+    expect(given.votes).toMatchObject({ textWeight: 3, weight: 2 });
+    expect(given.texts).toBeGreaterThan(items / 2);
+    // Beside rows that are there, labels go on to be called as they were.
+    const more = { out: join(home, 't'), add: true };
+    const added = await remember(join(home, 's'), data, more, kernels);
+    expect([added.votes, added.texts]).toEqual([given.votes, given.texts]);
+    const [before, after] = await Promise.all(['s', 't'].map((out) => Model.load(join(home, out), kernels)));
+    expect(after.remembered!.texts).toEqual(before.remembered!.texts);
+  });
+
+  it('count alone too, where there is nothing to choose by, with the temperature by default', async () => {
+    const data = await DatasetDirectory.open(join(home, 'mentioned'));
+    const options = { out: join(home, 'u'), rows: 'all', votes: { weight: 0, textWeight: 30 } } as const;
+    const report = await remember(join(home, 'mentioned-run'), data, options, kernels);
+    expect(report).toMatchObject({ rows: 0, votes: { textWeight: 30, textTemperature: 0.1 } });
+    const model = await Model.load(join(home, 'u'), kernels);
+    expect(model.remembered!.examples.rows).toBe(0);
+    const { predictions } = await model.predict({ text: 'about name77', title: '' }, { k: 3 });
+    expect(predictions[0].name).toBe('item 77');
+  });
+
+  it('are refused where they are to count and no label is called by a word that is known', async () => {
+    const data = await DatasetDirectory.open(join(home, 'nameless'));
+    const options = { out: join(home, 'v'), votes: { textWeight: 2 } };
+    const refused = remember(join(home, 'nameless-run'), data, options, kernels);
+    await expect(refused).rejects.toMatchObject({ code: 'REMEMBER_NAMES' });
   });
 });

@@ -4,6 +4,7 @@
  */
 import type { DatasetDirectory } from '../data/cache.js';
 import type { CsrDataset } from '../data/dataset.js';
+import { rowsOfTexts } from '../data/label-rows.js';
 import { concatRows, selectRows, spread } from '../data/rows.js';
 import { labelFrequencies } from '../data/statistics.js';
 import { EspalierError } from '../errors.js';
@@ -16,6 +17,7 @@ import {
   featureSettings,
   rememberRows,
   rowsVote,
+  textSettings,
   type VoteSettings,
 } from '../model/remembered/rows.js';
 import { checkFits } from '../model/score.js';
@@ -56,6 +58,8 @@ export interface RememberReport {
   readonly votes: VoteSettings;
   /** Column of text in which questions and what labels are called are compared; null where names do not count. */
   readonly column: string | null;
+  /** Labels of which it counts by which words they are called; none where it does not. */
+  readonly texts: number;
   /**
    * By score, as the model answers by itself, and remembering, of 10,000 rows at most, evenly spread; null where there were
    * no rows to choose by.
@@ -67,8 +71,8 @@ export interface RememberReport {
  * Saves the model of `path` in the run directory `out`, remembering rows of a dataset: see `model/remembered/votes.ts`.
  *
  * @throws EspalierError `REMEMBER_MISMATCH` for a dataset of other features or labels, `REMEMBER_ADD` where there is
- *   nothing to add to, `REMEMBER_NAMES` where a `namesake` is given and no row has one, `REMEMBERED_ROWS` for rows that
- *   cannot be remembered, and what loading and saving throw
+ *   nothing to add to, `REMEMBER_NAMES` where a `namesake` or a `textWeight` is given and labels are called by no words that
+ *   the model knows, `REMEMBERED_ROWS` for rows that cannot be remembered, and what loading and saving throw
  * @example await remember('runs/a', await DatasetDirectory.open('data/wn'), { out: 'runs/b' }, selectKernels());
  */
 export async function remember(
@@ -88,16 +92,20 @@ export async function remember(
   const known = add ? knownRows(loaded) : null;
   const names = given.namesake === 0 ? null : await namesFor(loaded, directory, fresh, add);
   if (given.namesake && names === null) throw nameless(directory, add);
+  const texts = given.textWeight === 0 ? null : await textsFor(loaded, directory, add);
+  if (given.textWeight && texts === null) throw wordless(directory, add);
   const examples = known === null ? fresh : concatRows(known.examples, fresh);
   const settings = {
     ...(given.featureWeight && { featureTemperature: featureSettings({}).temperature }),
+    ...(given.textWeight && { textTemperature: textSettings({}).temperature }),
     ...(known?.settings ?? defaultVotes),
     ...given,
   };
   const unseen = !add && rows === 'train' && training?.rows !== 'all' && directory.rows('validation') > 0;
   // What is chosen on validation rows is asked for in any case, unless it is to weigh nothing.
-  const asks = unseen ? { ...settings, featureWeight: given.featureWeight ?? 1 } : settings;
-  const remembered = rememberRows(classifier, examples, asks, names, (done, of) =>
+  const { featureWeight = 1, textWeight = 1 } = given;
+  const asks = unseen ? { ...settings, featureWeight, textWeight } : settings;
+  const remembered = rememberRows(classifier, examples, asks, { names, texts }, (done, of) =>
     onProgress?.('rows remembered', done, of),
   );
   const pairs = calibrationOf(training);
@@ -111,19 +119,26 @@ export async function remember(
   const frequencies = loaded.frequencies ?? { rows: examples.rows, counts: labelFrequencies(examples) };
   const facts = { counts: frequencies.counts, trained: frequencies.rows, perRow };
   const without =
-    asked && judgeVotes(asked, remembered, { ...votes, weight: 0, featureWeight: 0, namesake: 0 }, facts);
+    asked &&
+    judgeVotes(
+      asked,
+      remembered,
+      { ...votes, weight: 0, featureWeight: 0, textWeight: 0, namesake: 0 },
+      facts,
+    );
   const best = asked && judgeVotes(asked, remembered, votes, facts);
   const validation = without && best && { without: without.scores, with: best.scores };
   const column = votes.namesake ? (names?.column ?? null) : null;
   const kept = rowsVote(votes) ? examples : selectRows(examples, []);
-  const report = { rows: kept.rows, votes, column, validation };
-  if (!rowsVote(votes) && column === null) return { model: null, bytes: 0, ...report };
+  const called = textSettings(votes).weight === 0 ? 0 : (texts?.rows ?? 0);
+  const report = { rows: kept.rows, votes, column, texts: called, validation };
+  if (!rowsVote(votes) && column === null && called === 0) return { model: null, bytes: 0, ...report };
   const fitted =
     best && pairs && calibrate(best.pairs, facts.counts, { ...pairs, isLogit: spec.loss === 'bce' });
   const saved = await saveChanged(out, loaded, {
     metrics: { validation: best?.scores ?? null },
     calibration: add ? loaded.calibration : fitted,
-    remembered: { settings: votes, examples: kept, names },
+    remembered: { settings: votes, examples: kept, names, texts },
     precision,
   });
   return { model: saved.directory, bytes: saved.bytes, ...report };
@@ -155,6 +170,34 @@ async function namesFor(
   if (add) return remembered?.names ?? null;
   const texts = featurizer === null ? undefined : await directory.labelTexts();
   return featurizer === null || texts === undefined ? null : namesIn(featurizer, texts, rows);
+}
+
+/** What labels are called as rows of them, or as the model knows it where rows are added; null where no words say it. */
+async function textsFor(
+  { featurizer, remembered }: LoadedModel,
+  directory: DatasetDirectory,
+  add: boolean,
+): Promise<CsrDataset | null> {
+  if (add) return savedRows(remembered)?.texts ?? null;
+  const texts = featurizer === null ? undefined : await directory.labelTexts();
+  if (featurizer === null || texts === undefined || featurizer.options.text.length === 0) return null;
+  // A name may stand in any column of a question.
+  const rows = rowsOfTexts(featurizer, texts, featurizer.options.text);
+  return rows.rows === 0 ? null : rows;
+}
+
+function wordless({ path }: DatasetDirectory, add: boolean): EspalierError {
+  return new EspalierError({
+    code: 'REMEMBER_NAMES',
+    kind: 'usage',
+    op: 'remember',
+    problem: add
+      ? 'the model does not count by which words its labels are called'
+      : 'no label is called by a word that the model knows',
+    expected: 'a dataset of text with names of labels',
+    hint: 'leave --text-weight out, or say what labels are called: espalier data --label-texts',
+    file: path,
+  });
 }
 
 function nameless({ path }: DatasetDirectory, add: boolean): EspalierError {

@@ -19,6 +19,9 @@ const temperatures = [0.03, 0.05, 0.07, 0.1, 0.15];
 const weights = [2, 4, 6, 8, 10, 12, 16];
 const featureTemperatures = [0.1, 0.2, 0.3, 0.5];
 const featureWeights = [1, 2, 4, 6, 8, 10, 12, 16];
+const textTemperatures = [0.05, 0.07, 0.1, 0.15, 0.2, 0.3];
+// Where items are labels, the item itself has a share of it.
+const textWeights = [1, 2, 4, 8, 12, 16, 24, 32, 48];
 // As far as both votes together.
 const namesakeWeights = [-32, -24, -16, -12, -8, -6, -4, -2, -1, 1, 2, 4, 6, 8, 12, 16, 24, 32];
 const cutOffs = [1, 3, 5];
@@ -46,7 +49,7 @@ export async function askRows(
  * weight, then the first. Weight 0, unless it is given, where the gain is not above two standard deviations of what signs
  * drawn at random would make of the differences of rows: among so many settings one is always a little better by chance.
  * Then, in the same way, what a namesake weighs beside them, where it is known what labels are called; temperature and
- * weight of votes by features; and again what a namesake weighs.
+ * weight of votes by features, and of words of the question that labels are called by; and again what a namesake weighs.
  */
 export function chooseVotes(
   asked: AskedRows,
@@ -71,20 +74,26 @@ export function chooseVotes(
       'namesake',
     );
   if (remembered.names !== null) votes = chooseNames();
-  if (remembered.postings === null) return votes;
-  const { featureWeight: v, featureTemperature: u } = given;
-  const byFeatures = gridOf(v, featureWeights, u, featureTemperatures);
-  votes = choose(
-    votes,
-    byFeatures.map(([featureWeight, featureTemperature]) => ({
-      ...votes,
-      featureWeight,
-      featureTemperature,
-    })),
-    'featureWeight',
-  );
-  // A row called like the question votes by features too: a name may have to say more against it, or less for it.
-  return remembered.names === null ? votes : chooseNames();
+  if (remembered.postings !== null) {
+    const { featureWeight, featureTemperature } = given;
+    const byFeatures = gridOf(featureWeight, featureWeights, featureTemperature, featureTemperatures);
+    votes = choose(
+      votes,
+      byFeatures.map(([weight, t]) => ({ ...votes, featureWeight: weight, featureTemperature: t })),
+      'featureWeight',
+    );
+  }
+  if (remembered.texts !== null) {
+    const byTexts = gridOf(given.textWeight, textWeights, given.textTemperature, textTemperatures);
+    votes = choose(
+      votes,
+      byTexts.map(([weight, t]) => ({ ...votes, textWeight: weight, textTemperature: t })),
+      'textWeight',
+    );
+  }
+  if (remembered.names === null || (remembered.postings === null && remembered.texts === null)) return votes;
+  // What is called like the question has words in common with it too: a name may have to say more against it, or less for it.
+  return chooseNames();
 }
 
 const valuesOf = (given: number | undefined, all: readonly number[]) => (given === undefined ? all : [given]);

@@ -100,6 +100,7 @@ export function because(why: Explanation): string[] {
     `${signed(why.base).padStart(9)}  whatever the input says${remark}`,
     ...votesOf(why.votes, 'remembered rows that are like it'),
     ...votesOf(why.featureVotes, 'remembered rows that have most features in common with it'),
+    ...(why.labelText ? [`${signed(why.labelText).padStart(9)}  it is called by words of the input`] : []),
     ...(why.namesake ? [`${signed(why.namesake).padStart(9)}  it is called as the input is`] : []),
     `${signed(why.score).padStart(9)}  score${rest}`,
   ];

@@ -33,14 +33,20 @@ export function rememberCommand(): Command {
       'what is added to the logit of a label that is called as the question is; 0: names do not count',
       namesake,
     )
+    .option(
+      '--text-weight <u>',
+      'what labels get together that are called most nearly by words of the question; 0: nothing',
+      featureWeight,
+    )
+    .option('--text-temperature <s>', 'their temperature', temperature)
     .option('--bf16', 'store weights in half of the bytes')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `
 Nothing is trained. Rows vote that the output layer sees in most nearly the same direction, and, beside these, those that
-are most alike in features, as in words they share. Temperatures, weights and what namesakes weigh are chosen on the
-validation rows of the dataset, where the model neither learnt from them nor remembers them, and its probabilities are
+are most alike in features, as in words they share. So do labels by what they are called, where the dataset knows it, whether
+by words of the question or exactly as it is (namesakes). Temperatures and weights are chosen on the validation rows of the dataset, where the model neither learnt from them nor remembers them, and its probabilities are
 fitted anew. Rows that are added count as those there do.
 
 Examples:
@@ -55,6 +61,8 @@ Examples:
         namesake: c,
         featureWeight: v,
         featureTemperature: u,
+        textWeight,
+        textTemperature,
       } = options;
       const line = new ProgressLine();
       const report = await remember(
@@ -69,6 +77,8 @@ Examples:
             ...(c === undefined ? {} : { namesake: c }),
             ...(v === undefined ? {} : { featureWeight: v }),
             ...(u === undefined ? {} : { featureTemperature: u }),
+            ...(textWeight === undefined ? {} : { textWeight }),
+            ...(textTemperature === undefined ? {} : { textTemperature }),
           },
           precision: options.bf16 === true ? 'bf16' : 'float32',
           onProgress: (what, done, rows) =>
@@ -92,6 +102,8 @@ interface Options {
   readonly namesake?: number;
   readonly featureWeight?: number;
   readonly featureTemperature?: number;
+  readonly textWeight?: number;
+  readonly textTemperature?: number;
   readonly bf16?: boolean;
   readonly json?: boolean;
 }
@@ -101,7 +113,10 @@ const weight = number('a number above 0, to 1000', (n) => n > 0 && n <= 1000);
 const featureWeight = number('a number from 0 to 1000', (n) => n >= 0 && n <= 1000);
 const namesake = number('a number from -1000 to 1000', (n) => Math.abs(n) <= 1000);
 
-function print({ model, bytes, rows, votes, column, validation }: RememberReport, { add }: Options): void {
+function print(
+  { model, bytes, rows, votes, column, texts, validation }: RememberReport,
+  { add }: Options,
+): void {
   if (validation === null) {
     out(
       add === true
@@ -124,6 +139,10 @@ function print({ model, bytes, rows, votes, column, validation }: RememberReport
   if (column !== null)
     out(
       `a label that is called as the question is (${column}) gets ${c > 0 ? '+' : ''}${c}: ${c < 0 ? 'it is mostly none' : 'it is mostly one'}`,
+    );
+  if (texts > 0)
+    out(
+      `${texts.toLocaleString('en')} labels have words of their own: those that the question has most of get ${votes.textWeight} together, temperature ${votes.textTemperature}`,
     );
   const byDirection = w === 0 ? [] : [`temperature ${t}, weight ${w}`];
   const byFeatures = v === 0 ? [] : [`by features: temperature ${u}, weight ${v}`];

@@ -12,13 +12,21 @@ import { parsedJson } from '../../parsed.js';
 import type { StoredModel } from '../../store/index.js';
 import type { Classifier } from '../classifier.js';
 import { type Namesakes, namesakes } from './namesakes.js';
-import { featureSettings, type RememberedRows, rememberRows, type VoteSettings } from './rows.js';
+import {
+  featureSettings,
+  type RememberedRows,
+  rememberRows,
+  textSettings,
+  type VoteSettings,
+} from './rows.js';
 
 /** A dataset file (`dataset-file.ts`). */
 export const rowsFile = 'remembered-rows.bin';
 export const votesFile = 'remembered-rows.json';
 /** f64[labels], little-endian: keys of what labels are called, where that counts. */
 export const namesFile = 'remembered-names.bin';
+/** A dataset file: what labels are called, as rows of one label each, where it counts by which words. */
+export const textsFile = 'remembered-texts.bin';
 
 /** Of the settings, what a file may ask for. */
 const votes = z.object({
@@ -36,6 +44,9 @@ const schema = z.discriminatedUnion('version', [
   votes.extend({ version: z.literal(1) }),
   votes.extend({ version: z.literal(2), names }),
   votes.extend({ version: z.literal(3), names: names.nullable(), features: byFeatures }),
+  votes.extend({
+    ...{ version: z.literal(4), names: names.nullable(), features: byFeatures.nullable(), texts: byFeatures },
+  }),
 ]);
 
 /** What is saved of remembered rows. */
@@ -44,24 +55,39 @@ export interface SavedRows {
   readonly examples: CsrDataset;
   /** Default: what labels are called does not count. */
   readonly names?: Pick<Namesakes, 'column' | 'keys'> | null;
+  /** Default: words of a question that labels are called by do not count. */
+  readonly texts?: CsrDataset | null;
 }
 
-export function rememberedFiles({ settings, examples, names }: SavedRows): Record<string, FileContent> {
+export function rememberedFiles({
+  settings,
+  examples,
+  names,
+  texts = null,
+}: SavedRows): Record<string, FileContent> {
   const { nearest, temperature, weight, namesake = 0 } = settings;
   const votes = { nearest, temperature, weight };
   const named = names && namesake !== 0 ? { column: names.column, weight: namesake } : null;
   const features = featureSettings(settings);
+  const called = textSettings(settings);
+  const kept = called.weight === 0 ? null : texts;
   // The oldest version that can say it, for readers as old as that.
   const told =
-    features.weight !== 0
-      ? { version: 3, ...votes, names: named, features }
-      : named !== null
-        ? { version: 2, ...votes, names: named }
-        : { version: 1, ...votes };
+    kept !== null
+      ? {
+          ...{ version: 4, ...votes, names: named, features: features.weight === 0 ? null : features },
+          texts: called,
+        }
+      : features.weight !== 0
+        ? { version: 3, ...votes, names: named, features }
+        : named !== null
+          ? { version: 2, ...votes, names: named }
+          : { version: 1, ...votes };
   return {
     [rowsFile]: datasetContent(rowsFile, examples).content,
     [votesFile]: `${JSON.stringify({ format: 'espalier-remembered-rows', ...told })}\n`,
     ...(names && named && { [namesFile]: keysContent(names.keys) }),
+    ...(kept && { [textsFile]: datasetContent(textsFile, kept).content }),
   };
 }
 
@@ -78,11 +104,13 @@ export function parseVotes(text: string, file?: string): VoteSettings & { readon
   const parsed = parsedJson(schema, text, (detail) => damaged(detail, file));
   const { nearest, temperature, weight } = parsed;
   const names = parsed.version === 1 ? null : parsed.names;
-  const features = parsed.version === 3 ? parsed.features : null;
+  const features = parsed.version === 3 || parsed.version === 4 ? parsed.features : null;
+  const texts = parsed.version === 4 ? parsed.texts : null;
   return {
     ...{ nearest, temperature, weight },
     ...(names && { namesake: names.weight }),
     ...(features && { featureWeight: features.weight, featureTemperature: features.temperature }),
+    ...(texts && { textWeight: texts.weight, textTemperature: texts.temperature }),
     column: names?.column ?? null,
   };
 }
@@ -96,14 +124,19 @@ export async function rememberedOf(
   if (!Object.hasOwn(stored.manifest.files, votesFile)) return null;
   const file = stored.path(votesFile);
   const { column, ...settings } = parseVotes(await readFile(file, 'utf8'), file);
-  const examples = await readDatasetFile(stored.path(rowsFile));
-  const { features, labels } = classifier.shape;
-  if (examples.features !== features || examples.labels !== labels) {
-    const received = `rows of ${examples.features} features and ${examples.labels} labels`;
-    throw damaged(`${received} beside a model of ${features} and ${labels}`, stored.path(rowsFile));
-  }
-  const names = column === null ? null : await namesOf(stored, labels, column, featurizer);
-  return rememberRows(classifier, examples, settings, names);
+  const examples = await rowsOf(stored, rowsFile, classifier);
+  const names = column === null ? null : await namesOf(stored, classifier.shape.labels, column, featurizer);
+  const texts = textSettings(settings).weight === 0 ? null : await rowsOf(stored, textsFile, classifier);
+  return rememberRows(classifier, examples, settings, { names, texts });
+}
+
+async function rowsOf(stored: StoredModel, name: string, { shape }: Classifier): Promise<CsrDataset> {
+  const file = stored.path(name);
+  const rows = await readDatasetFile(file);
+  const { features, labels } = shape;
+  if (rows.features === features && rows.labels === labels) return rows;
+  const received = `rows of ${rows.features} features and ${rows.labels} labels`;
+  throw damaged(`${received} beside a model of ${features} and ${labels}`, file);
 }
 
 async function namesOf(
@@ -129,18 +162,32 @@ async function namesOf(
 /** Of a model in memory, what is saved. */
 export function savedRows(remembered: RememberedRows | null): SavedRows | null {
   if (remembered === null) return null;
-  const { settings, examples, names } = remembered;
-  return { settings, examples: new CsrDataset(examples), names };
+  const { settings, examples, names, texts } = remembered;
+  return {
+    ...{ settings, examples: new CsrDataset(examples), names },
+    texts: texts && new CsrDataset(texts.examples),
+  };
 }
 
 /** Rows of a model whose label j was map[j], all of them known; rows without a label left are forgotten. */
 export function withLabels(saved: SavedRows | null, map: Int32Array): SavedRows | null {
   if (saved === null) return null;
-  const { settings, examples, names } = saved;
-  const { indptr, indices, values, labelIndptr, labelIds } = examples;
+  const { settings, examples, names, texts } = saved;
+  const left = rowsWithLabels(examples, map);
+  const keys = names && Float64Array.from(map, (label) => names.keys[label]);
+  const kept = {
+    ...{ examples: left, names: names && keys && { column: names.column, keys } },
+    texts: texts && rowsWithLabels(texts, map),
+  };
+  if (left.rows > 0) return { settings, ...kept };
+  return names || texts ? { settings: { ...settings, weight: 0, featureWeight: 0 }, ...kept } : null;
+}
+
+function rowsWithLabels(rows: CsrDataset, map: Int32Array): CsrDataset {
+  const { indptr, indices, values, labelIndptr, labelIds } = rows;
   const places = new Map(Array.from(map, (from, j) => [from, j]));
-  const builder = new CsrBuilder({ features: examples.features, labels: map.length });
-  for (let row = 0; row < examples.rows; row++) {
+  const builder = new CsrBuilder({ features: rows.features, labels: map.length });
+  for (let row = 0; row < rows.rows; row++) {
     const own = Array.from(labelIds.subarray(labelIndptr[row], labelIndptr[row + 1]));
     const [from, to] = [indptr[row], indptr[row + 1]];
     builder.row(
@@ -149,11 +196,7 @@ export function withLabels(saved: SavedRows | null, map: Int32Array): SavedRows 
       own.flatMap((label) => places.get(label) ?? []),
     );
   }
-  const left = votingRows(builder.finish());
-  const keys = names && Float64Array.from(map, (label) => names.keys[label]);
-  const kept = { examples: left, names: names && keys && { column: names.column, keys } };
-  if (left.rows > 0) return { settings, ...kept };
-  return names ? { settings: { ...settings, weight: 0, featureWeight: 0 }, ...kept } : null;
+  return votingRows(builder.finish());
 }
 
 /** The rows that can vote: those with features and labels. */

@@ -95,7 +95,7 @@ export function namesIn(
 
 function keysOf(featurizer: Featurizer, texts: readonly string[], column: string, terms: Uint8Array) {
   const keys = new Float64Array(new SharedArrayBuffer(8 * texts.length));
-  for (const { label, indptr, indices, row } of labelFeatures(featurizer, texts, column))
+  for (const { label, indptr, indices, row } of labelFeatures(featurizer, texts, [column]))
     keys[label] = keyOf(indices, indptr[row], indptr[row + 1], terms);
   return keys;
 }

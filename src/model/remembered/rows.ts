@@ -24,6 +24,13 @@ export interface VoteSettings {
   readonly featureWeight?: number;
   /** Their T. Default 0.3. */
   readonly featureTemperature?: number;
+  /**
+   * u, what is added to the logits of the n labels, all of them together, that by cosine of features are called most nearly
+   * what the question says. Default 0.
+   */
+  readonly textWeight?: number;
+  /** Their T. Default 0.1. */
+  readonly textTemperature?: number;
 }
 
 /** Where no validation rows decide: what did well on them in the experiments. */
@@ -34,6 +41,18 @@ export const featureSettings = ({ featureWeight = 0, featureTemperature = 0.3 }:
   temperature: featureTemperature,
   weight: featureWeight,
 });
+
+/** What labels are called counts likewise. */
+export const textSettings = ({ textWeight = 0, textTemperature = 0.1 }: Partial<VoteSettings>) => ({
+  temperature: textTemperature,
+  weight: textWeight,
+});
+
+/** What labels are called, as rows of one label each that are found by their features. Plain data. */
+export interface LabelTexts {
+  readonly examples: CsrDatasetParts;
+  readonly postings: Postings;
+}
 
 /** Plain data. */
 export interface RememberedRows {
@@ -46,10 +65,19 @@ export interface RememberedRows {
   readonly origin: Float64Array;
   /** [rows, d], of length 1, as raw bits of bfloat16; in memory that threads can share. */
   readonly directions: Uint16Array;
-  /** What labels are called; null where that does not count. */
+  /** Which labels are called exactly as a question is; null where that does not count. */
   readonly names: Namesakes | null;
   /** Null where votes by features weigh nothing. */
   readonly postings: Postings | null;
+  /** Null where it weighs nothing which words of a question labels are called by. */
+  readonly texts: LabelTexts | null;
+}
+
+/** What labels are called, as far as that counts: exactly as the question is, and by words of it. */
+export interface Called {
+  readonly names?: Namesakes | null;
+  /** A row of each label, of what it is called (`rowsOfTexts`). */
+  readonly texts?: CsrDataset | null;
 }
 
 /** Whether rows vote at all, in either way; else a model keeps none of them. */
@@ -64,7 +92,7 @@ export function rememberRows(
   classifier: Classifier,
   examples: CsrDataset,
   settings: VoteSettings,
-  names: Namesakes | null = null,
+  { names = null, texts = null }: Called = {},
   onProgress?: (done: number, rows: number) => void,
 ): RememberedRows {
   if (rowsVote(settings) || examples.rows > 0) checkRows(examples);
@@ -81,7 +109,11 @@ export function rememberRows(
     onProgress?.(done, rows);
   }
   const postings = featureSettings(settings).weight === 0 ? null : postingsOf(examples);
-  return { settings, examples, width, origin, directions, names, postings };
+  const called =
+    texts === null || textSettings(settings).weight === 0
+      ? null
+      : { examples: texts, postings: postingsOf(texts) };
+  return { settings, examples, width, origin, directions, names, postings, texts: called };
 }
 
 /**
@@ -127,20 +159,26 @@ function checkRows({ rows, indptr, labelIndptr }: CsrDataset): void {
 }
 
 /** The same with all that is large in memory that threads can share. */
-export function sharedRows({ examples, postings, ...rest }: RememberedRows): RememberedRows {
-  const { rows, features, labels, indptr, indices, values, labelIndptr, labelIds } = examples;
+export function sharedRows({ examples, postings, texts, ...rest }: RememberedRows): RememberedRows {
   return {
     ...rest,
-    examples: {
-      ...{ rows, features, labels, indptr: shared(indptr), indices: shared(indices), values: shared(values) },
-      ...{ labelIndptr: shared(labelIndptr), labelIds: shared(labelIds) },
-    },
-    postings: postings && {
-      ...{ rows, begin: shared(postings.begin) },
-      ...{ rowOf: shared(postings.rowOf), values: shared(postings.values) },
-    },
+    examples: sharedExamples(examples),
+    postings: postings && sharedPostings(postings),
+    texts: texts && { examples: sharedExamples(texts.examples), postings: sharedPostings(texts.postings) },
   };
 }
+
+function sharedExamples(from: CsrDatasetParts): CsrDatasetParts {
+  const { rows, features, labels, indptr, indices, values, labelIndptr, labelIds } = from;
+  return {
+    ...{ rows, features, labels, indptr: shared(indptr), indices: shared(indices), values: shared(values) },
+    ...{ labelIndptr: shared(labelIndptr), labelIds: shared(labelIds) },
+  };
+}
+
+const sharedPostings = ({ rows, begin, rowOf, values }: Postings): Postings => ({
+  ...{ rows, begin: shared(begin), rowOf: shared(rowOf), values: shared(values) },
+});
 
 function shared<A extends Float64Array | Float32Array | Uint32Array>(from: A): A {
   const kind = from.constructor as new (buffer: SharedArrayBuffer) => A;

@@ -3,20 +3,28 @@
  *
  *     a_i = exp(cos(q, k_i) / T) / sum over the n nearest rows by that cosine
  *     b_i = exp(cos(x, x_i) / U) / sum over the n nearest rows by cosine of features
+ *     d_l = exp(cos(x, t_l) / S) / sum over the n labels nearest by cosine of what they are called, t_l as features
  *     score_l = z_l + w * sum of a_i over those with label l + v * sum of b_i over those with label l
- *             + (c where l is called as the question is)
+ *             + u * d_l + (c where l is called as the question is)
  *
  * Nearest neighbours beside a trained model, by its own hidden vectors, as in kNN-LM (Khandelwal et al. 2020, eq. 2, 3)
  * and, for extreme classification, RAE-XMC (Wang et al. 2025); they mix probabilities, where this adds to the logit: so
  * that it holds for every loss, and everything that reads scores goes on reading them.
  */
+import type { CsrDatasetParts } from '../../data/dataset.js';
 import type { TopK } from '../../output/layer.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { Classifier } from '../classifier.js';
 import { namesakesOf, type Questions } from './namesakes.js';
 import { nearestByFeatures, type Vote } from './postings.js';
-import { directionOf, featureSettings, type RememberedRows, type VoteSettings } from './rows.js';
+import {
+  directionOf,
+  featureSettings,
+  type RememberedRows,
+  textSettings,
+  type VoteSettings,
+} from './rows.js';
 
 /** In place of a label, where there are none left. */
 const nothing = 0xffffffff;
@@ -51,6 +59,8 @@ export interface Ballot {
   readonly votes: readonly Vote[];
   /** Those by features. */
   readonly featureVotes: readonly Vote[];
+  /** What labels are called, as rows of `texts`. */
+  readonly textVotes: readonly Vote[];
   /** Labels that are called as the row is. */
   readonly namesakes: Uint32Array;
   readonly logits: ReadonlyMap<number, number>;
@@ -69,7 +79,8 @@ export async function collectBallots(
 ): Promise<Ballot[]> {
   const nearest = nearestRows(device, h, remembered);
   const byFeatures = nearest.map((_, r) => featureVotesOf(remembered, questions, r));
-  const { names } = remembered;
+  const byTexts = nearest.map((_, r) => textVotesOf(remembered, questions, r));
+  const { names, examples, texts } = remembered;
   const called = nearest.map((_, r) => (names === null ? none : namesakesOf(names, questions, r)));
   const width = Math.min(output.labels, k + Math.max(0, ...called.map(({ length }) => length)));
   const top = await output.topK(h, width);
@@ -78,7 +89,11 @@ export async function collectBallots(
     const logits = new Map<number, number>();
     for (let i = r * width; i < (r + 1) * width; i++)
       if (top.labels[i] !== nothing) logits.set(top.labels[i], top.scores[i]);
-    const asked = [...labelsOf([...votes, ...byFeatures[r]], remembered), ...called[r]];
+    const asked = [
+      ...labelsOf([...votes, ...byFeatures[r]], examples),
+      ...(texts === null ? [] : labelsOf(byTexts[r], texts.examples)),
+      ...called[r],
+    ];
     const others = Uint32Array.from(new Set(asked.filter((label) => !logits.has(label))));
     if (others.length > 0) {
       const own = device.temporary('activations', [1, output.inputs]);
@@ -87,7 +102,9 @@ export async function collectBallots(
       for (const [i, label] of others.entries()) logits.set(label, scores.data[i]);
       for (const used of [scores, own]) device.release(used);
     }
-    ballots.push({ votes, featureVotes: byFeatures[r], namesakes: called[r], logits });
+    ballots.push({
+      ...{ votes, featureVotes: byFeatures[r], textVotes: byTexts[r], namesakes: called[r], logits },
+    });
   }
   return ballots;
 }
@@ -96,17 +113,21 @@ const none = new Uint32Array(0);
 
 /** All labels of a ballot by score, votes counted; equal scores: the smaller label first. */
 export function bestOf(
-  { votes, featureVotes, namesakes, logits }: Ballot,
-  labels: LabelsOfRows,
+  { votes, featureVotes, textVotes, namesakes, logits }: Ballot,
+  { examples, texts }: Pick<RememberedRows, 'examples' | 'texts'>,
   settings: Omit<VoteSettings, 'nearest'>,
 ): { readonly label: number; readonly score: number }[] {
   const { temperature, weight, namesake = 0 } = settings;
   const features = featureSettings(settings);
-  const shares = sharesOf(votes, labels, temperature);
-  const byFeatures = sharesOf(features.weight === 0 ? [] : featureVotes, labels, features.temperature);
+  const called = textSettings(settings);
+  const shares = sharesOf(votes, examples, temperature);
+  const byFeatures = sharesOf(features.weight === 0 ? [] : featureVotes, examples, features.temperature);
+  const byTexts =
+    texts === null || called.weight === 0 ? null : sharesOf(textVotes, texts.examples, called.temperature);
   return [...logits]
     .map(([label, z]) => {
-      const voted = z + weight * (shares.get(label) ?? 0) + features.weight * (byFeatures.get(label) ?? 0);
+      const ofRows = weight * (shares.get(label) ?? 0) + features.weight * (byFeatures.get(label) ?? 0);
+      const voted = z + ofRows + called.weight * (byTexts?.get(label) ?? 0);
       return { label, score: namesakes.includes(label) ? voted + namesake : voted };
     })
     .sort((a, b) => b.score - a.score || a.label - b.label);
@@ -119,6 +140,15 @@ export function featureVotesOf(
   r: number,
 ): Vote[] {
   return postings === null ? [] : nearestByFeatures(postings, questions, r, settings.nearest);
+}
+
+/** The labels that are called most nearly what row `r` says, as rows of `texts`; none where they weigh nothing. */
+export function textVotesOf(
+  { texts, settings }: Pick<RememberedRows, 'texts' | 'settings'>,
+  questions: Questions,
+  r: number,
+): Vote[] {
+  return texts === null ? [] : nearestByFeatures(texts.postings, questions, r, settings.nearest);
 }
 
 /** For each row of h its votes, the most alike first; none where it has no direction, or where votes weigh nothing. */
@@ -155,7 +185,7 @@ export function nearestRows(device: Device, h: Tensor, remembered: RememberedRow
 
 const empty = new Float32Array(0);
 
-type LabelsOfRows = Pick<RememberedRows, 'examples'>;
+type LabelsOfRows = Pick<CsrDatasetParts, 'labelIndptr' | 'labelIds'>;
 
 /** a_i of each vote; they sum to 1. The first is the most alike. */
 export function weightsOf(votes: readonly Vote[], temperature: number): number[] {
@@ -165,9 +195,9 @@ export function weightsOf(votes: readonly Vote[], temperature: number): number[]
 }
 
 /** Label to the weights of the rows that have it, added up. */
-function sharesOf(
+export function sharesOf(
   votes: readonly Vote[],
-  { examples: { labelIndptr, labelIds } }: LabelsOfRows,
+  { labelIndptr, labelIds }: LabelsOfRows,
   temperature: number,
 ): Map<number, number> {
   const shares = new Map<number, number>();
@@ -179,9 +209,6 @@ function sharesOf(
   return shares;
 }
 
-function labelsOf(
-  votes: readonly Vote[],
-  { examples: { labelIndptr, labelIds } }: LabelsOfRows,
-): Set<number> {
+function labelsOf(votes: readonly Vote[], { labelIndptr, labelIds }: LabelsOfRows): Set<number> {
   return new Set(votes.flatMap(({ row }) => [...labelIds.subarray(labelIndptr[row], labelIndptr[row + 1])]));
 }

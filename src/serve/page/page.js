@@ -124,11 +124,14 @@ function showWhy(why, texts, button) {
     why.featureVotes === null
       ? ''
       : `, and ${signed(why.featureVotes.contribution)} of those with most features in common`;
+  const byWords = why.labelText
+    ? `, and ${signed(why.labelText)} for a label that is called by words of the input`
+    : '';
   const called = why.namesake
     ? `, and ${signed(why.namesake)} for a label that is called as the input is`
     : '';
   at('sum').textContent =
-    `score ${why.score.toFixed(3)} = ${signed(why.base)} whatever the input says, and what its features add${exact}${votes}${byFeatures}${called}`;
+    `score ${why.score.toFixed(3)} = ${signed(why.base)} whatever the input says, and what its features add${exact}${votes}${byFeatures}${byWords}${called}`;
   showVotes('votes', why.votes?.rows ?? []);
   showVotes('feature-votes', why.featureVotes?.rows ?? []);
   const most = Math.max(...why.features.map(({ contribution }) => Math.abs(contribution)), 1e-12);

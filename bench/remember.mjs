@@ -1,5 +1,5 @@
-// What the votes of remembered rows cost: the five best labels of few and of many rows, with them and without, and with votes
-// by features too, by one model of random weights and made-up rows (src/model/remembered/). After `npm run build`:
+// What the votes of remembered rows cost: the five best labels of few and of many rows, with them and without, with votes by
+// features too, and with words that as many labels are called by, by one model of random weights and made-up rows (src/model/remembered/). After `npm run build`:
 //   node bench/remember.mjs [--rows 68000] [--inputs 512] [--labels 16000] [--fan-in 96] [--rounds 15]
 import { parseArgs } from 'node:util';
 import { plantedDataset } from '../dist/data/planted.js';
@@ -43,6 +43,11 @@ const remembered = rememberRows(classifier, plantedDataset({ ...shape, rows, see
 const seconds = (performance.now() - began) / 1000;
 const postings = postingsOf(remembered.examples);
 const byFeatures = { ...remembered, postings, settings: { ...defaultVotes, featureWeight: 8 } };
+const names = plantedDataset({ ...shape, rows: labels, seed: 2 });
+const byWords = {
+  ...{ ...remembered, texts: { examples: names, postings: postingsOf(names) } },
+  settings: { ...defaultVotes, textWeight: 8, textTemperature: 0.1 },
+};
 const megabytes = remembered.directions.byteLength / 1e6;
 console.log(
   `${kernels.name}, one thread, L ${labels}, d ${inputs}, F ${fanIn}: ${rows} rows made and remembered in ${seconds.toFixed(1)} s, directions of ${megabytes.toFixed(0)} MB`,
@@ -58,7 +63,7 @@ const model = { classifier, shape, calibration: null, frequencies: null };
 const floors = { 1: 0.015, 8: 0.025, 256: 0.05 };
 for (const batch of /** @type {const} */ ([1, 8, 256])) {
   const questions = inputsOf(batch);
-  const [plain, voted, both] = [null, remembered, byFeatures].map(
+  const [plain, voted, both, called] = [null, remembered, byFeatures, byWords].map(
     (own) => () => topRows({ ...model, remembered: own }, questions, 5),
   );
   const repeat = batch > 8 ? 1 : 20;
@@ -71,4 +76,10 @@ for (const batch of /** @type {const} */ ([1, 8, 256])) {
     rounds,
   );
   printDuel(`B=${batch}`, more, { floor: 0.5, unit });
+  const words = await duel(
+    awaited('by words of names too', called, repeat),
+    awaited('by direction', voted, repeat),
+    rounds,
+  );
+  printDuel(`B=${batch}`, words, { floor: 0.5, unit });
 }

@@ -91,10 +91,10 @@ try {
   );
 
   /** The same model with the votes of its training rows, weights in bfloat16. */
-  async function withRows({ votes, features = false }, rows, favours) {
+  async function withRows({ votes, features = false, words = false }, rows, favours) {
     const place = join(home, 'remembering');
-    // Cells that do not speak of features are from before these had votes.
-    const own = features ? votes : { featureWeight: 0, ...votes };
+    // Cells that do not speak of features, or of words of names, are from before these counted.
+    const own = { ...(!features && { featureWeight: 0 }), ...(!words && { textWeight: 0 }), ...votes };
     const options = { out: place, votes: own, precision: 'bf16' };
     const report = await remember(out, config.data, options);
     const voted = { ...(await load(place)), calibration: null };

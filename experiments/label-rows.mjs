@@ -21,6 +21,7 @@ const narrow = (row, more = {}, dropout = undefined) => {
 };
 // A quarter of dense's bytes: 10 a connection, 8 a dense weight.
 const quarter = (dropout) => narrow('static F=200, a quarter, dropout 0.4', { fanIn: 152 }, dropout);
+const denseOfNouns = fanInConfig('wordnet-hypernym', 'dense, dropout 0.3');
 const ofNouns = fanInConfig('wordnet-hypernym', 'static F=104, a quarter, dropout 0.2');
 
 const tasks = {
@@ -43,9 +44,21 @@ const tasks = {
       votes(0.07, 8, -12, [0.3, 10]),
       texts,
     ],
+    'static F=152 of 768, a quarter, labels as rows, names too': [
+      withLabels(quarter(0.3)),
+      votes(0.07, 8, -16, [0.3, 10], [0.3, 48]),
+      texts,
+    ],
+    'dense, width 768, labels as rows, names too': [
+      withLabels(narrow('dense')),
+      votes(0.15, 10, -12, undefined, [0.3, 32]),
+      texts,
+    ],
   },
   'wordnet-hypernym': {
     'static F=104, a quarter, labels as rows': [withLabels(ofNouns), votes(0.07, 16), texts],
+    'static F=104, a quarter, names too': [ofNouns, votes(0.05, 8, 0, undefined, [0.1, 12]), texts],
+    'dense, dropout 0.3, names too': [denseOfNouns, votes(0.05, 8, 0, undefined, [0.1, 12]), texts],
   },
 };
 

@@ -16,11 +16,12 @@ const few = (fanIn, dropout) => {
   };
 };
 
-/** `features`: temperature and weight of votes by features; default: these do not vote. */
-export const votes = (temperature, weight, namesake = 0, features = undefined) => ({
+/** `features`, `words`: temperature and weight of votes by features, of words labels are called by; default: they count nothing. */
+export const votes = (temperature, weight, namesake = 0, features = undefined, words = undefined) => ({
   ...{ nearest: 32, temperature, weight },
   ...(namesake !== 0 && { namesake }),
   ...(features && { featureTemperature: features[0], featureWeight: features[1] }),
+  ...(words && { textTemperature: words[0], textWeight: words[1] }),
 });
 /** By dataset and layer: its config, and the votes of models that score the test split, as its validation cell chose them. */
 const tasks = {
@@ -54,11 +55,12 @@ export const cellsWithVotes = (tasks) =>
   Object.entries(tasks).flatMap(([dataset, layers]) =>
     [1, 2, 3].flatMap((seed) =>
       Object.entries(layers).flatMap(([layer, [config, chosen, more = {}]]) => {
-        const features = chosen.featureWeight !== undefined && { features: true };
+        const words = chosen.textWeight !== undefined && { words: true };
+        const features = (words || chosen.featureWeight !== undefined) && { features: true };
         const cell = (split, rows, how) =>
           cellsOf(dataset, nameOf(layer, split), [seed], { ...config, ...rows }).map((one) => ({
             ...one,
-            ...{ split, rares, remember: { ...how, ...features }, ks, ...more },
+            ...{ split, rares, remember: { ...how, ...features, ...words }, ks, ...more },
           }));
         // One seed chooses.
         return [
@@ -81,6 +83,10 @@ function withAndWithout(results, dataset, layers, split) {
         const told = featureWeight ? 'votes, by features too' : 'votes';
         const named = namesake ? `${told}, and ${namesake} for namesakes` : told;
         const own = (name, more) => ({ cell: { ...cell, output: name }, result: { ...result, ...more } });
+        if (votes.textWeight) {
+          const all = `${layer}: ${named}, and ${votes.textWeight} for words in names, temperature ${votes.textTemperature}`;
+          return [own(all, { at: at(0), bytes }), own(`${all}, and tau 1`, { at: at(1), bytes })];
+        }
         return [
           own(layer, {}),
           own(`${layer}: votes, temperature ${temperature}, weight ${weight}`, {

@@ -6,6 +6,7 @@
 import type { CsrDataset } from '../data/dataset.js';
 import { BUCKETS, type Bucket, type LabelBuckets } from '../data/statistics.js';
 import { EspalierError } from '../errors.js';
+import { noLabel } from '../kernels/no-label.js';
 import { type Estimate, Ratio } from './estimate.js';
 
 export interface TopKMetricsOptions {
@@ -62,8 +63,6 @@ interface Sums {
   readonly hits: Float64Array;
   readonly named: Float64Array;
 }
-
-const NOTHING = 0xffffffff;
 
 /**
  * @example
@@ -153,7 +152,7 @@ export class TopKMetrics {
     const [gains, best] = [this.#gains, this.#best];
     for (let r = 0; r < this.#largest; r++) {
       const label = ranked[at + r];
-      const right = label !== NOTHING && contains(ids, begin, end, label);
+      const right = label !== noLabel && contains(ids, begin, end, label);
       gains[r] = right ? (p === undefined ? 1 : 1 / p[label]) : 0;
       if (!right) continue;
       for (let q = 0; q < r; q++) {
@@ -202,7 +201,7 @@ export class TopKMetrics {
       if (buckets === undefined || !counted) continue;
       for (let q = 0; q <= r; q++) {
         const label = ranked[at + q];
-        if (label === NOTHING) continue;
+        if (label === noLabel) continue;
         sums.named[buckets.of[label]]++;
         if (this.#gains[q] > 0) sums.hits[buckets.of[label]]++;
       }
@@ -251,7 +250,7 @@ export class TopKMetrics {
       }
     }
     for (let e = 0; e < rowIds.length * k; e++) {
-      if (labels[e] >= truth.labels && labels[e] !== NOTHING) {
+      if (labels[e] >= truth.labels && labels[e] !== noLabel) {
         throw refuse(
           'METRIC_LABELS',
           'a ranking names a label that is none',

@@ -1,6 +1,7 @@
 /** Predictions for texts and for sparse rows. */
 import type { FeaturizerRow } from '../data/featurizer/index.js';
 import { EspalierError } from '../errors.js';
+import { noLabel } from '../kernels/no-label.js';
 import type { SparseBatch } from '../ops/sparse-batch.js';
 import type { TopK } from '../output/layer.js';
 import { Calibration, type CalibrationState } from './calibration.js';
@@ -72,7 +73,7 @@ export function predictionsOf(
   let least = 1;
   for (let i = r * top.k; i < r * top.k + Math.min(most, top.k); i++) {
     const label = top.labels[i];
-    if (label === 0xffffffff) break;
+    if (label === noLabel) break;
     const score = top.scores[i];
     const own = probabilityOf({ spec, calibration }, label, score);
     const probability = own !== null && ordered ? Math.min(own, least) : own;

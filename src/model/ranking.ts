@@ -5,6 +5,7 @@
  * and the same list. Of a model that remembers rows, scores have their votes in them (`remembered/votes.ts`).
  */
 import { EspalierError } from '../errors.js';
+import { noLabel } from '../kernels/no-label.js';
 import { propensityOf } from '../metrics/propensities.js';
 import { checkTopK } from '../output/check.js';
 import type { TopK } from '../output/layer.js';
@@ -30,9 +31,6 @@ export interface Ranking {
   /** Whose labels count; default null: none. */
   readonly remembered?: RememberedRows | null;
 }
-
-/** Where a row has fewer labels than columns. */
-const noLabel = 0xffffffff;
 
 /** The most that `rare` can be. */
 export const mostRare = 10;

@@ -1,7 +1,6 @@
 /** One ranking from the rankings of two sets of labels. */
+import { noLabel } from '../kernels/no-label.js';
 import type { TopK } from './layer.js';
-
-const noLabel = 0xffffffff;
 
 /**
  * The best k of both; `headLabels[i]` is the label that the head calls i. Higher scores first, a NaN after everything

@@ -9,6 +9,7 @@
  * and further down where rows without a new label would lose more of their P@1 to new ones than they may.
  */
 import type { CsrDataset } from '../data/dataset.js';
+import { noLabel } from '../kernels/no-label.js';
 import type { Classifier } from '../model/classifier.js';
 import { fitScaling, sigmoid } from '../model/platt.js';
 import { type Scorer, scoreDataset } from '../model/score.js';
@@ -81,7 +82,7 @@ class BestOfBoth implements Scorer {
         return found;
       };
       const old = take(this.old, (label) => label < this.#from);
-      const fresh = take(this.fresh, (label) => label >= this.#from && label !== 0xffffffff);
+      const fresh = take(this.fresh, (label) => label >= this.#from && label !== noLabel);
       if (own.some((label) => label >= this.#from)) continue;
       this.#plain++;
       if (old.right === 1) this.#above.push(fresh.score - old.score);

@@ -4,6 +4,7 @@
  */
 import type { CsrDataset } from '../data/dataset.js';
 import { BUCKETS, labelBuckets } from '../data/statistics.js';
+import { noLabel } from '../kernels/no-label.js';
 import { type Reliability, ReliabilityBins } from '../metrics/reliability.js';
 import { Calibration, type CalibrationState } from '../model/calibration.js';
 import { fitScaling, logLoss, type Scaling, sigmoid } from '../model/platt.js';
@@ -33,7 +34,7 @@ export class PairCollector {
     for (let r = 0; r < rowIds.length; r++) {
       const own = truth.labelIds.subarray(truth.labelIndptr[rowIds[r]], truth.labelIndptr[rowIds[r] + 1]);
       for (let i = r * k; i < r * k + Math.min(k, this.#perRow); i++) {
-        if (labels[i] === 0xffffffff) break;
+        if (labels[i] === noLabel) break;
         this.pairs.scores.push(scores[i]);
         this.pairs.labels.push(labels[i]);
         this.pairs.right.push(own.includes(labels[i]) ? 1 : 0);

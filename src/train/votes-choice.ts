@@ -1,5 +1,6 @@
 /** How much the votes of remembered rows count: judged on validation rows, which are asked once for all settings. */
 import type { CsrDataset } from '../data/dataset.js';
+import { noLabel } from '../kernels/no-label.js';
 import type { Classifier } from '../model/classifier.js';
 import { hiddenBatches } from '../model/hidden.js';
 import type { RememberedRows, VoteSettings } from '../model/remembered/rows.js';
@@ -167,7 +168,7 @@ export function judgeVotes(
   const pairs = new PairCollector(perRow);
   for (const [row, ballot] of ballots.entries()) {
     const best = bestOf(ballot, remembered, settings).slice(0, k);
-    const labels = new Uint32Array(k).fill(0xffffffff);
+    const labels = new Uint32Array(k).fill(noLabel);
     const scores = new Float64Array(k).fill(Number.NEGATIVE_INFINITY);
     for (const [i, { label, score }] of best.entries()) [labels[i], scores[i]] = [label, score];
     const top = { k, labels, scores };

@@ -1,6 +1,5 @@
 import type { Floats, TopKCommon } from '../face.js';
-
-const NO_LABEL = 0xffffffff;
+import { noLabel } from '../no-label.js';
 
 /**
  * The k best labels of every row, kept sorted in the output while the labels stream by in ascending order: a
@@ -21,7 +20,7 @@ export class TopK {
     this.#labels = topLabels;
     this.#scores = topScores;
     this.#rounded = workspace;
-    topLabels.fill(NO_LABEL, 0, batch * k);
+    topLabels.fill(noLabel, 0, batch * k);
     topScores.fill(-Infinity, 0, batch * k);
   }
 

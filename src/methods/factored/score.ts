@@ -1,5 +1,6 @@
 /** Predictions through the two factors: h is mixed once, z = U h, then V z + omega . h; W never exists. */
 import type { Floats } from '../../kernels/face.js';
+import { noLabel } from '../../kernels/no-label.js';
 import { checkTopK } from '../../output/check.js';
 import type { TopK } from '../../output/layer.js';
 import { overSlabs, slabLabels } from '../../output/slabs.js';
@@ -108,8 +109,6 @@ export async function topLabels(
   device.release(workspace);
   return best;
 }
-
-const noLabel = 0xffffffff;
 
 export interface Best extends TopK {
   readonly scores: Floats;

@@ -12,6 +12,7 @@
  * that it holds for every loss, and everything that reads scores goes on reading them.
  */
 import type { CsrDatasetParts } from '../../data/dataset.js';
+import { noLabel } from '../../kernels/no-label.js';
 import type { TopK } from '../../output/layer.js';
 import type { Device } from '../../tensor/device.js';
 import type { Tensor } from '../../tensor/tensor.js';
@@ -26,9 +27,6 @@ import {
   type VoteSettings,
 } from './rows.js';
 
-/** In place of a label, where there are none left. */
-const nothing = 0xffffffff;
-
 /** The best k labels of every row of h with the votes counted. k is no more than there are labels. */
 export async function topWithVotes(
   classifier: Pick<Classifier, 'device' | 'output'>,
@@ -39,7 +37,7 @@ export async function topWithVotes(
 ): Promise<TopK> {
   const ballots = await collectBallots(classifier, h, k, remembered, questions);
   const size = ballots.length * k;
-  const labels = new Uint32Array(size).fill(nothing);
+  const labels = new Uint32Array(size).fill(noLabel);
   const { precision } = classifier.device;
   const scores = (precision === 'float32' ? new Float32Array(size) : new Float64Array(size)).fill(
     Number.NEGATIVE_INFINITY,
@@ -88,7 +86,7 @@ export async function collectBallots(
   for (const [r, votes] of nearest.entries()) {
     const logits = new Map<number, number>();
     for (let i = r * width; i < (r + 1) * width; i++)
-      if (top.labels[i] !== nothing) logits.set(top.labels[i], top.scores[i]);
+      if (top.labels[i] !== noLabel) logits.set(top.labels[i], top.scores[i]);
     const asked = [
       ...labelsOf([...votes, ...byFeatures[r]], examples),
       ...(texts === null ? [] : labelsOf(byTexts[r], texts.examples)),

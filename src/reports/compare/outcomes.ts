@@ -1,6 +1,7 @@
 /** What a model got right, row by row: what paired comparisons are made of. */
 import type { CsrDataset } from '../../data/dataset.js';
 import { BUCKETS, type LabelBuckets } from '../../data/statistics.js';
+import { noLabel } from '../../kernels/no-label.js';
 import type { TopK } from '../../output/layer.js';
 import type { RowRatio } from './bootstrap.js';
 
@@ -29,7 +30,7 @@ export class RowOutcomes {
       let hits = 0;
       let figure = 0;
       for (let r = 0; r < cutoffs[2]; r++) {
-        const label = r < best.k ? best.labels[i * best.k + r] : 0xffffffff;
+        const label = r < best.k ? best.labels[i * best.k + r] : noLabel;
         if (labels.includes(label)) {
           hits++;
           const bucket = this.#buckets.of[label];

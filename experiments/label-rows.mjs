@@ -49,6 +49,11 @@ const tasks = {
       votes(0.07, 8, -16, [0.3, 10], [0.3, 48]),
       texts,
     ],
+    'static F=152 of 768, a quarter, labels as rows, 12 epochs, names too': [
+      { ...withLabels(quarter(0.4)), epochs: 12 },
+      votes(0.07, 8, -16, [0.3, 10], [0.3, 48]),
+      texts,
+    ],
     'dense, width 768, labels as rows, names too': [
       withLabels(narrow('dense')),
       votes(0.15, 10, -12, undefined, [0.3, 32]),

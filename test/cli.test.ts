@@ -115,6 +115,26 @@ describe('the journey: data, train, evaluate, predict', () => {
     expect(lines.map(({ predictions }) => predictions.length)).toEqual([2, 2]);
   });
 
+  it('scores without pairs that are no question, and says how many there were', async () => {
+    const right = async (...more: string[]) => {
+      const { out } = await espalier(['evaluate', 'run', 'd', '--by-score', '--json', ...more]);
+      return JSON.parse(out);
+    };
+    // All of row 0 but the labels that it has: what is right comes first there, and all else stays where it was.
+    const plain = await right();
+    const [count, , labels] = (await readFile(join(planted, 'test.txt'), 'utf8')).split(/\s/).map(Number);
+    const [own] = (await readFile(join(planted, 'test.txt'), 'utf8')).split('\n')[1].split(' ');
+    const kept = new Set(own.split(',').map(Number));
+    const pairs = Array.from({ length: labels }, (_, label) => label).filter((label) => !kept.has(label));
+    await writeFile(join(home, 'pairs.txt'), pairs.map((label) => `0 ${label}\n`).join(''));
+    const found = await right('--exclude-pairs', 'pairs.txt');
+    expect(found.excluded).toEqual({ pairs: pairs.length, right: 0 });
+    const gain = (found.at[0].precision.value - plain.at[0].precision.value) * count;
+    expect([0, 1]).toContain(Math.round(1e6 * gain) / 1e6);
+    const { out } = await espalier(['evaluate', 'run', 'd', '--exclude-pairs', 'pairs.txt']);
+    expect(out).toContain(`without ${pairs.length} pairs of a row and a label\n`);
+  });
+
   it('answers and scores in favour of rare labels: each favour as it scores alone, one line each', async () => {
     const reports = JSON.parse((await espalier(['evaluate', 'run', 'd', '--rare', '0,1.5', '--json'])).out);
     expect(reports.map(({ rare }: { rare: number }) => rare)).toEqual([0, 1.5]);
@@ -282,6 +302,18 @@ describe('refusals: one clear error, exit 2 for usage and 1 for data, nothing ha
       ['evaluate', 'run', 'd', '--rare', '0,1', '--picture', 'x'],
       2,
       /one number/,
+    ],
+    [
+      'an evaluation of some labels to keep',
+      ['evaluate', 'run', 'd', '--exclude-pairs', 'pairs.txt', '--save'],
+      2,
+      /--save without --exclude-pairs/,
+    ],
+    [
+      'pairs that are none',
+      ['evaluate', 'run', 'd', '--exclude-pairs', 'run/config.json'],
+      1,
+      /no pair.*line|line.*no pair/s,
     ],
     ['an order to keep', ['evaluate', 'run', 'd', '--rare', '1', '--save'], 2, /--save without --rare/],
     ['a model that is not there', ['predict', 'nothing'], 2, /nothing/],

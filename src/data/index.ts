@@ -4,6 +4,7 @@ export * from './cache.js';
 export * from './dataset.js';
 export { readDatasetFile, writeDatasetFile } from './dataset-file.js';
 export { type DownloadOptions, downloadable, downloadDataset } from './download.js';
+export { type Exclusions, readExclusions } from './exclusions.js';
 export * from './featurizer/index.js';
 export * from './idx.js';
 export * from './image-batches.js';

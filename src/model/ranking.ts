@@ -97,6 +97,12 @@ export function without(
   nameOf: (label: number) => string | undefined,
 ): TopK {
   if (excluded.size === 0) return top;
+  const isOut = (label: number) => excluded.has(label) || excluded.has(nameOf(label) ?? String(label));
+  return leftOf(top, k, (_, label) => isOut(label));
+}
+
+/** The first k labels of every row that are not out there, in their order. */
+export function leftOf(top: TopK, k: number, isOut: (r: number, label: number) => boolean): TopK {
   const rows = top.labels.length / top.k;
   const labels = new Uint32Array(rows * k).fill(noLabel);
   const scores = top.scores instanceof Float32Array ? new Float32Array(rows * k) : new Float64Array(rows * k);
@@ -105,7 +111,7 @@ export function without(
     for (let i = r * top.k; i < (r + 1) * top.k && at < (r + 1) * k; i++) {
       const label = top.labels[i];
       if (label === noLabel) break;
-      if (excluded.has(label) || excluded.has(nameOf(label) ?? String(label))) continue;
+      if (isOut(r, label)) continue;
       labels[at] = label;
       scores[at++] = top.scores[i];
     }

@@ -1,12 +1,14 @@
 /** Scores a saved model on a split of a dataset, once, with intervals and figures by label frequency. */
 import type { DatasetDirectory, Split } from '../data/cache.js';
+import type { CsrDataset } from '../data/dataset.js';
+import type { Exclusions } from '../data/exclusions.js';
 import { labelBuckets, labelFrequencies } from '../data/statistics.js';
 import type { Kernels } from '../kernels/face.js';
 import { propensities } from '../metrics/propensities.js';
 import type { Reliability } from '../metrics/reliability.js';
 import { TopKMetrics, type TopKReport } from '../metrics/top-k.js';
 import { type LoadedModel, loadClassifier } from '../model/model-io.js';
-import { firstOf, ordered, ranksBy, widthFor } from '../model/ranking.js';
+import { firstOf, leftOf, ordered, ranksBy, widthFor } from '../model/ranking.js';
 import { checkFits, type Scorer, scoreDataset } from '../model/score.js';
 import { PairCollector, reliabilityOf } from './probabilities.js';
 
@@ -18,6 +20,8 @@ export interface EvaluationReport extends TopKReport {
   readonly rankedBy: 'probability' | 'score';
   /** How far rare labels were favoured in that order (see `PredictOptions.rare`). */
   readonly rare: number;
+  /** Pairs of rows and labels that were left out, and how many of these are labels of their rows, which nothing can find. */
+  readonly excluded: { readonly pairs: number; readonly right: number } | null;
   /**
    * Probabilities of the best labels of each row against what was right: by sigmoid(score), and by the model's
    * calibration, null where it has none.
@@ -47,12 +51,14 @@ export async function evaluateModel(
   ks: readonly number[] = [1, 3, 5],
   /** Sees the predictions of every row too. */
   also?: Scorer,
+  excluded?: Exclusions,
 ): Promise<EvaluationReport> {
   const loaded = typeof model === 'string' ? await loadClassifier(model, kernels) : model;
   const [report] = await evaluateRares(loaded, directory, split, [loaded.rare ?? 0], {
     onProgress,
     ks,
     also,
+    excluded,
   });
   return report;
 }
@@ -67,11 +73,14 @@ export async function evaluateRares(
     onProgress,
     ks = [1, 3, 5],
     also,
+    excluded,
   }: {
     readonly onProgress?: (done: number, rows: number) => void;
     readonly ks?: readonly number[];
     /** Sees the predictions of every row too, of the first of `rares`. */
     readonly also?: Scorer;
+    /** Pairs that are no question: answers are the first of those that are left, in the order they have with all. */
+    readonly excluded?: Exclusions;
   } = {},
 ): Promise<EvaluationReport[]> {
   const { classifier, calibration, remembered } = model;
@@ -89,22 +98,38 @@ export async function evaluateRares(
   }));
   const most = Math.max(...ks);
   const k = Math.max(most, perRow);
+  const wide = Math.min(directory.info.labels, k + (excluded?.most ?? 0));
   const all: Scorer = {
     add: (top, truth, rowIds) => {
       for (const [i, { ranking, metrics, pairs }] of orders.entries()) {
-        const best = ordered(top, k, ranking);
+        const all = ordered(top, Math.max(k, wide), ranking);
+        const best =
+          excluded === undefined ? all : leftOf(all, k, (r, label) => excluded.of(rowIds[r]).has(label));
         metrics.add(best, truth, rowIds);
         pairs.add(best, truth, rowIds);
         if (i === 0) also?.add(firstOf(best, most), truth, rowIds);
       }
     },
   };
-  const widest = Math.max(...orders.map(({ ranking }) => widthFor(ranking, k, directory.info.labels)));
+  const widest = Math.max(
+    ...orders.map(({ ranking }) => widthFor(ranking, Math.max(k, wide), directory.info.labels)),
+  );
   const ranking = { calibration: null, remembered };
   await scoreDataset(classifier, rows, all, { batch: 256, k: widest, ranking, onProgress });
+  const left = excluded === undefined ? null : { pairs: excluded.pairs, right: rightOnes(rows, excluded) };
   const about = { model: model.directory, data: directory.path, split, rankedBy: ranksBy(calibration) };
   return orders.map(({ ranking: { rare }, metrics, pairs: { pairs } }) => {
     const reliability = { perRow, ...reliabilityOf(pairs, calibration) };
-    return { ...about, rare, ...metrics.report(), reliability };
+    return { ...about, rare, excluded: left, ...metrics.report(), reliability };
   });
+}
+
+function rightOnes({ rows, labelIndptr, labelIds }: CsrDataset, excluded: Exclusions): number {
+  let right = 0;
+  for (let row = 0; row < rows; row++) {
+    const out = excluded.of(row);
+    if (out.size === 0) continue;
+    for (let e = labelIndptr[row]; e < labelIndptr[row + 1]; e++) if (out.has(labelIds[e])) right++;
+  }
+  return right;
 }

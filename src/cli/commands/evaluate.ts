@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { readExclusions } from '../../data/exclusions.js';
 import { EspalierError } from '../../errors.js';
 import { writeFileAtomic } from '../../files.js';
 import { selectKernels } from '../../kernels/index.js';
@@ -27,6 +28,10 @@ export function evaluateCommand(): Command {
       'favour labels that were seen rarely by so much, 0 to 10; several, with commas, are compared',
       severalRare,
     )
+    .option(
+      '--exclude-pairs <file>',
+      'pairs of a row and a label that are no question, by number from 0, one a line: a filter of the Extreme Classification Repository',
+    )
     .option('--picture <file>', 'write a reliability diagram of the probabilities as SVG')
     .option('--json', 'print JSON instead of a table')
     .option('--save', 'keep figures, confusions and sample predictions in the run, for `espalier ui`')
@@ -39,13 +44,20 @@ export function evaluateCommand(): Command {
       checkRare(options);
       if (options.save === true) await checkRun(model);
       const { directory, split } = await openSplit('espalier evaluate', data, options.split);
+      const { labels } = directory.info;
+      const excluded =
+        options.excludePairs === undefined
+          ? undefined
+          : await readExclusions(options.excludePairs, { rows: directory.rows(split), labels });
       const line = new ProgressLine();
       const progress = (done: number, rows: number) => line.show(`scored ${done} of ${rows} rows`);
       const kernels = selectKernels();
       const found = await loadClassifier(model, kernels);
       const loaded = { ...found, rare: options.rare?.[0], ...(options.byScore ? { calibration: null } : {}) };
       if (several(options)) {
-        const reports = await evaluateRares(loaded, directory, split, options.rare, { onProgress: progress });
+        const reports = await evaluateRares(loaded, directory, split, options.rare, {
+          ...{ onProgress: progress, excluded },
+        });
         line.clear();
         if (options.json) out(JSON.stringify(reports));
         else printRares(reports);
@@ -55,7 +67,16 @@ export function evaluateCommand(): Command {
         texts: split === 'test' ? await directory.testRows() : undefined,
         labelNames: (await directory.names()).labelNames,
       });
-      const report = await evaluateModel(loaded, directory, split, kernels, progress, [1, 3, 5], details);
+      const report = await evaluateModel(
+        loaded,
+        directory,
+        split,
+        kernels,
+        progress,
+        [1, 3, 5],
+        details,
+        excluded,
+      );
       line.clear();
       if (options.picture !== undefined) await writeFileAtomic(options.picture, pictureOf(report));
       if (options.save === true) {
@@ -66,8 +87,17 @@ export function evaluateCommand(): Command {
     });
 }
 
-/** An evaluation that is kept says nothing of its order: it is of the model's own; a picture is of one. */
+/** An evaluation that is kept says nothing of its order: it is of the model's own, of all labels; a picture is of one. */
 function checkRare(options: EvaluateOptions): void {
+  if (options.save === true && options.excludePairs !== undefined) {
+    throw new EspalierError({
+      code: 'EVALUATE_EXCLUDED',
+      kind: 'usage',
+      op: 'espalier evaluate',
+      problem: 'an evaluation is kept of all labels alone, so that evaluations compare',
+      expected: '--save without --exclude-pairs',
+    });
+  }
   const { rare = [0], picture, save } = options;
   if (!(save === true && rare.some((one) => one !== 0)) && !(picture !== undefined && several(options)))
     return;
@@ -85,10 +115,19 @@ const several = (
   options: EvaluateOptions,
 ): options is EvaluateOptions & { readonly rare: readonly number[] } => (options.rare?.length ?? 1) > 1;
 
+function printExcluded(excluded: EvaluationReport['excluded']): void {
+  if (excluded === null) return;
+  const { pairs, right } = excluded;
+  const missed =
+    right === 0 ? '' : `; ${right.toLocaleString('en')} of them are right, and count as not found`;
+  out(`  without ${pairs.toLocaleString('en')} pairs of a row and a label${missed}`);
+}
+
 /** What P@k costs and PSP@k gains the further rare labels are favoured, a line each. */
 function printRares(reports: readonly EvaluationReport[]): void {
-  const [{ rows, split, rankedBy, at: first }] = reports;
+  const [{ rows, split, rankedBy, at: first, excluded }] = reports;
   out(`${rows.toLocaleString('en')} ${split} rows, labels by ${rankedBy}, in per cent`);
+  printExcluded(excluded);
   out(`  ${'rare'.padStart(6)}${figureTitles(first.map(({ k }) => k))}`);
   for (const { rare, at } of reports) {
     const figures = (['precision', 'psp'] as const).flatMap((name) =>
@@ -149,6 +188,7 @@ interface EvaluateOptions {
   readonly split: string;
   readonly byScore?: boolean;
   readonly rare?: readonly number[];
+  readonly excludePairs?: string;
   readonly picture?: string;
   readonly json?: boolean;
   readonly save?: boolean;
@@ -171,6 +211,7 @@ export function printEvaluation(report: EvaluationReport): void {
   out(
     `${report.rows.toLocaleString('en')} ${report.split} rows, labels by ${report.rankedBy}${report.rare === 0 ? '' : `, rare ones favoured by ${report.rare}`} (95 % interval in brackets)`,
   );
+  printExcluded(report.excluded);
   const cell = (name: string, e: { value: number; low: number; high: number } | undefined) =>
     e === undefined
       ? ''

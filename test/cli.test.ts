@@ -1,7 +1,7 @@
 /** The program as a process: what it prints, how it ends. Runs the build in `dist/`. */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -80,6 +80,27 @@ describe('espalier plan', () => {
     const tight = await plan('--max-memory', '1MiB');
     expect(tight.code).toBe(2);
     expect(tight.err).toContain('PLAN_TOO_LARGE');
+  });
+});
+
+describe('the program that npx finds', () => {
+  it('is the one that was built, with its exit codes; before that it says what to do', async () => {
+    const bin = join(root, 'bin/espalier.mjs');
+    const run = (file: string, ...args: string[]) =>
+      spawnSync(process.execPath, [file, ...args], { encoding: 'utf8' });
+    expect(run(bin, '--version')).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/),
+    });
+    expect(run(bin, 'train', '--epoch', '3').status).toBe(2);
+    await mkdir(join(home, 'unbuilt/bin'), { recursive: true });
+    await cp(bin, join(home, 'unbuilt/bin/espalier.mjs'));
+    const unbuilt = run(join(home, 'unbuilt/bin/espalier.mjs'), '--version');
+    expect(unbuilt).toMatchObject({
+      status: 1,
+      stdout: '',
+      stderr: 'espalier is not built yet: npm run build\n',
+    });
   });
 });
 

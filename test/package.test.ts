@@ -25,7 +25,7 @@ function sourcesOf(file: string): string[] {
   if (copied !== null) return [`src/${copied[1]}`];
   if (compiled !== null) return [`src/${compiled[1]}.ts`];
   // NOTE: binaries are made on the machine of the user: none may be packed.
-  return /^native\/.*\.(h|cpp|md)$|^(README|CHANGELOG)\.md$|^LICENSE$|^package\.json$|^docs\/glossary\.md$/.test(
+  return /^native\/.*\.(h|cpp|md)$|^(README|CHANGELOG)\.md$|^LICENSE$|^bin\/espalier\.mjs$|^package\.json$|^docs\/glossary\.md$/.test(
     file,
   )
     ? [file]
@@ -33,7 +33,7 @@ function sourcesOf(file: string): string[] {
 }
 
 const espalier = (args: string[], env: NodeJS.ProcessEnv = {}) =>
-  run(process.execPath, [join(project, 'node_modules/espalier/dist/cli/main.js'), ...args], {
+  run(process.execPath, [join(project, 'node_modules/espalier/bin/espalier.mjs'), ...args], {
     cwd: project,
     env: { ...process.env, ...env },
   });
